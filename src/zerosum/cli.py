@@ -1,0 +1,254 @@
+"""The command line: verbs as a table, one function each. Errors are one line; 2 means wrong usage, 1 a failure."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from zerosum.runs import Run
+
+__all__ = ["main"]
+
+
+class UsageError(Exception):
+    """A command that cannot be understood."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def _parser(verb: str, **kw: Any) -> _Parser:
+    return _Parser(
+        prog=f"zerosum {verb}", allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **kw
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if args[0] == "--version":
+        from zerosum import __version__
+
+        print(f"zerosum {__version__}")
+        return 0
+    try:
+        if args[0] not in VERBS:
+            from zerosum.recipes import suggest
+
+            raise UsageError(f"there is no verb {args[0]!r}{suggest(args[0], list(VERBS))}")
+        return VERBS[args[0]](args[1:])
+    except BrokenPipeError:  # the reader of our output has gone
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        code = _expected(error)
+        if code is None:
+            raise
+        print(f"zerosum: {error}", file=sys.stderr)
+        return code
+
+
+def _expected(error: Exception) -> int | None:
+    """The exit code of an error that is the user's to mend; None for a defect."""
+    if isinstance(error, UsageError):
+        return 2
+    from zerosum.recipes import RecipeError
+
+    if isinstance(error, RecipeError):
+        return 2
+    from zerosum.runs import RunError
+
+    return 1 if isinstance(error, RunError) else None
+
+
+def _help() -> str:
+    lines = [f"  {verb:10s} {(run.__doc__ or '').splitlines()[0]}" for verb, run in VERBS.items()]
+    return "\n".join(
+        [
+            "zerosum trains generative adversarial networks as a measured two-player game.",
+            "",
+            *lines,
+            "",
+            "Begin with:   zerosum train digits",
+            "Learn more:   zerosum VERB --help",
+        ]
+    )
+
+
+# train --------------------------------------------------------------------------------------------------------------------
+
+_TRAIN = """\
+Train a recipe: a preset (`zerosum recipes` lists them) or a .yaml file. The same command again resumes the run, exactly.
+
+Any field of the recipe can be set by its dotted name, `zerosum recipes NAME` shows them all:
+
+  zerosum train ring
+  zerosum train digits --data mnist --out runs/mine
+  zerosum train ring --G.width 64 --penalties.0.weight 0.5 --objective hinge
+"""
+
+
+def train(args: list[str]) -> int:
+    """play the game of a recipe; the same command again resumes it"""
+    parser = _parser("train", usage="zerosum train RECIPE [options] [--any.recipe.field VALUE ...]", description=_TRAIN)
+    parser.add_argument("recipe", help="a preset or a .yaml file")
+    parser.add_argument("--data", help="ring, grid, digits, mnist, ..., package.module:function, or a folder of IDX files")
+    parser.add_argument("--out", type=Path, help="directory of the run (default: runs/RECIPE-seedN)")
+    parser.add_argument("--steps", help="turns to play; a finished run given more steps goes on")
+    parser.add_argument("--seed", help="where all randomness starts (default: 0)")
+    parser.add_argument("--override", action="store_true", help="resume although the recipe has changed")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    known, fields = parser.parse_known_args(args)
+
+    from zerosum import recipes
+    from zerosum.display import display
+    from zerosum.runs import Run
+
+    overrides = _pairs(fields) | {k: recipes.value(v) for k in ("steps", "seed") if (v := getattr(known, k)) is not None}
+    if known.data is not None:
+        overrides = {"data": recipes.data_part(known.data), **overrides}
+    recipe = recipes.load(known.recipe, overrides)
+    out = known.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}"
+    run = Run.start(out, recipe, known.override)
+    with display(run, known.quiet) as show, _stopping(run):
+        for record in run.play():
+            show(record)
+    return _say_how_it_ended(run, known.quiet, args)
+
+
+def _pairs(tokens: list[str]) -> dict[str, Any]:
+    """``--G.width 64``, ``G.width 64`` and ``--G.width=64`` as {"G.width": 64}."""
+    from zerosum import recipes
+
+    split = [part for token in tokens for part in (token.split("=", 1) if token.startswith("--") else [token])]
+    if len(split) % 2:
+        raise UsageError(f"{split[-1]!r} has no value: set recipe fields as --field VALUE (see zerosum train --help)")
+    return {name.removeprefix("--"): recipes.value(value) for name, value in zip(split[::2], split[1::2], strict=True)}
+
+
+class _stopping:  # noqa: N801 (used as a verb)
+    """Ctrl-C and SIGTERM end the run after the present turn; a second one at once."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def __enter__(self) -> None:
+        self.before = {s: signal.signal(s, self.stop) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(self, number: int, frame: object) -> None:
+        self.run.stop(signal.Signals(number).name)
+        signal.signal(number, signal.SIG_DFL)
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def _say_how_it_ended(run: Run, quiet: bool, args: list[str]) -> int:
+    step, steps = run.game.step, run.recipe.steps
+    if run.stop_reason:
+        print(f"stopped by {run.stop_reason} after step {step:,}, saved in {run.path}", file=sys.stderr)
+        print(f"to go on: zerosum train {' '.join(args)}", file=sys.stderr)
+        return 128 + signal.Signals[run.stop_reason]
+    if not quiet:
+        pictures = sorted((run.path / "samples").glob("[0-9]*.png"))
+        print(f"finished: {step:,} of {steps:,} steps, in {run.path}")
+        if pictures:
+            print(f"samples:  {pictures[-1]}")
+        print(f"next:     zerosum sample {run.path} --n 64 --out samples.png")
+    return 0
+
+
+# sample -------------------------------------------------------------------------------------------------------------------
+
+_SAMPLE = """\
+Draw samples from the generator of a run.
+
+  zerosum sample runs/digits-seed0 --out grid.png             a picture
+  zerosum sample runs/digits-seed0 --n 10000 --out x.npy      an array: uint8 [N, H, W] or [N, H, W, C], or float32 [N, d]
+"""
+
+
+def sample(args: list[str]) -> int:
+    """draw samples from a run: a picture or an array"""
+    parser = _parser("sample", description=_SAMPLE)
+    parser.add_argument("run", type=Path, help="the run's directory")
+    parser.add_argument("--n", type=int, default=64, help="how many (default: 64)")
+    parser.add_argument("--out", type=Path, default=Path("samples.png"), help="a .png or .npy file (default: samples.png)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--step", type=int, help="the checkpoint's step (default: the newest)")
+    parser.add_argument("--live", action="store_true", help="the last weights in place of their running average")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    known = parser.parse_args(args)
+    if known.n < 1:
+        raise UsageError(f"--n {known.n}: ask for at least one sample")
+    writers = {".png": _write_png, ".npy": _write_npy}
+    if known.out.suffix not in writers:
+        raise UsageError(f"--out {known.out}: the name should end in .png (a picture) or .npy (an array)")
+
+    from zerosum.runs import Run, RunError
+
+    run = Run.open(known.run, known.step)
+    try:
+        writers[known.out.suffix](run, known)
+    except OSError as error:
+        raise RunError(f"cannot write {known.out}: {error.strerror or error}") from error
+    if not known.quiet:
+        print(f"{known.n:,} samples of step {run.game.step:,}: {known.out}")
+    return 0
+
+
+def _write_png(run: Run, known: argparse.Namespace) -> None:
+    run.draw(known.n, known.seed, known.live).save(known.out, format="PNG")
+
+
+def _write_npy(run: Run, known: argparse.Namespace) -> None:
+    """Part by part into a file on disk, so that any number of samples fits."""
+    import numpy as np
+
+    temporary = known.out.with_name(f".{known.out.name}.part")
+    array, filled = None, 0
+    try:
+        for part in run.samples(known.n, known.seed, known.live):
+            if array is None:
+                shape = (known.n, *part.shape[1:])
+                array = np.lib.format.open_memmap(temporary, mode="w+", dtype=part.dtype, shape=shape)
+            array[filled : filled + len(part)] = part
+            filled += len(part)
+        temporary.replace(known.out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+# recipes ------------------------------------------------------------------------------------------------------------------
+
+
+def recipes(args: list[str]) -> int:
+    """list the presets, or print one in full as YAML"""
+    parser = _parser("recipes", description="List the presets, or print one with every field resolved, as YAML.")
+    parser.add_argument("name", nargs="?", help="a preset or a .yaml file")
+    known = parser.parse_args(args)
+
+    from zerosum import recipes as table
+
+    if known.name:
+        print(table.dump(table.load(known.name)), end="")
+        return 0
+    for name, preset in table.PRESETS.items():
+        print(f"{name:24s} {preset['about']}")
+    return 0
+
+
+VERBS: dict[str, Callable[[list[str]], int]] = {"train": train, "sample": sample, "recipes": recipes}

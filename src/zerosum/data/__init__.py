@@ -1,0 +1,45 @@
+"""Sources of real examples: densities that know their own p_data, arrays in memory, IDX data sets.
+
+>>> from zerosum import data
+>>> x, y = data.ring(modes=8).batch(step=0, n=4)  # the same four points whenever it is asked
+>>> x.shape, y
+(torch.Size([4, 2]), None)
+>>> x, y = data.digits().batch(step=0, n=4)
+>>> x.shape, y.shape
+(torch.Size([4, 1, 8, 8]), torch.Size([4]))
+"""
+
+from zerosum.data.arrays import Images, Vectors, digits
+from zerosum.data.densities import (
+    Density,
+    GaussianMixture,
+    NoisyCurve,
+    gaussian,
+    grid,
+    mixture,
+    ring,
+    swiss_roll,
+    two_moons,
+)
+from zerosum.data.idx import fashion_mnist, idx_folder, mnist
+from zerosum.data.source import Source, order
+
+__all__ = [
+    "Density",
+    "GaussianMixture",
+    "Images",
+    "NoisyCurve",
+    "Source",
+    "Vectors",
+    "digits",
+    "fashion_mnist",
+    "gaussian",
+    "grid",
+    "idx_folder",
+    "mixture",
+    "mnist",
+    "order",
+    "ring",
+    "swiss_roll",
+    "two_moons",
+]

@@ -1,0 +1,172 @@
+"""Arrays: finite sources held in memory. Each example comes once per epoch, in an order never stored.
+
+Images stay bytes until they are asked for: a batch gathers uint8 and is converted once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from zerosum.data.source import order
+from zerosum.randomness import stream
+
+__all__ = ["Images", "Vectors", "digits"]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images in memory, shown to the game as float32 in [low, high].
+
+    Arguments:
+        pixels: uint8 [N, C, H, W].
+        labels: int64 [N] with values 0, 1, ..., or None.
+        low: What byte 0 becomes. -1 suits a tanh output; the recipe of 2014 has 0.
+        high: What byte 255 becomes.
+        seed: The seed of the order.
+        split: Which part of a data set this is; for the record only.
+
+    Raises:
+        ValueError: if a shape or type differs, if there are no images, or unless low < high.
+
+    >>> images = Images(torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(3, 1, 1, 1), low=0.0)
+    >>> sorted(round(x, 3) for x in images.batch(step=0, n=3)[0].flatten().tolist())
+    [0.0, 0.2, 1.0]
+    """
+
+    pixels: Tensor
+    labels: Tensor | None = None
+    low: float = -1.0
+    high: float = 1.0
+    seed: int = 0
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or self.pixels.dtype != torch.uint8 or self.pixels.numel() == 0:
+            raise ValueError(f"images are uint8 [N, C, H, W] and not empty: got {_describe(self.pixels)}")
+        if not self.low < self.high:
+            raise ValueError(f"images need low < high: got {self.low} and {self.high}")
+        _check_labels(self.labels, len(self.pixels))
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.pixels.shape[1:])
+
+    @cached_property
+    def classes(self) -> int:
+        return _count_classes(self.labels)
+
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+        """x float32 [n, C, H, W] in [low, high] and y int64 [n], in the order of `zerosum.data.order`."""
+        rows = order(len(self), self.seed, step, n)
+        return self.encode(self.pixels.index_select(0, rows)), _take(self.labels, rows)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Bytes to floats: low + (high - low) u / 255, float32; 0 and 255 become low and high exactly."""
+        return pixels.to(torch.float32).div_(255).mul_(self.high - self.low).add_(self.low)
+
+    def decode(self, x: Tensor) -> Tensor:
+        """Floats to bytes: the nearest of the 256 levels, uint8; outside of [low, high] is clipped."""
+        return x.sub(self.low).mul(255 / (self.high - self.low)).round_().clamp_(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Rows of numbers in memory.
+
+    Arguments:
+        rows: float32 [N, d], finite.
+        labels: int64 [N] with values 0, 1, ..., or None.
+        seed: The seed of the order.
+
+    Raises:
+        ValueError: if a shape or type differs, if there are no rows, or if a number is not finite.
+
+    >>> Vectors(torch.eye(3)).batch(step=0, n=3)[0].sum(dim=0).tolist()
+    [1.0, 1.0, 1.0]
+    """
+
+    rows: Tensor
+    labels: Tensor | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rows.ndim != 2 or self.rows.dtype != torch.float32 or self.rows.numel() == 0:
+            raise ValueError(f"vectors are float32 [N, d] and not empty: got {_describe(self.rows)}")
+        if not self.rows.isfinite().all():
+            bad = (~self.rows.isfinite()).any(dim=1).nonzero()[0].item()
+            raise ValueError(f"vectors are finite numbers: row {bad} has a NaN or an infinity")
+        _check_labels(self.labels, len(self.rows))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.rows.shape[1],)
+
+    @cached_property
+    def classes(self) -> int:
+        return _count_classes(self.labels)
+
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+        """x float32 [n, d] and y int64 [n], in the order of `zerosum.data.order`."""
+        rows = order(len(self), self.seed, step, n)
+        return self.rows.index_select(0, rows), _take(self.labels, rows)
+
+
+def digits(split: str = "train", *, low: float = -1.0, high: float = 1.0, seed: int = 0) -> Images:
+    """1,797 real handwritten digits of 8 x 8 pixels, which come with scikit-learn: nothing to download.
+
+    The 17 grey levels v of the original become the bytes round(255 v / 16). `split` is "train" (1,500),
+    "test" (297) or "all"; the split is fixed, and each class has its share of both parts.
+
+    Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998 (its test part).
+
+    >>> len(digits()), digits().shape, digits().classes
+    (1500, (1, 8, 8), 10)
+    """
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = torch.from_numpy(images * 255 / 16).round().to(torch.uint8).reshape(-1, 1, 8, 8)
+    labels = torch.from_numpy(labels).long()
+    parts = _digits_split(labels)
+    if split not in parts:
+        raise ValueError(f"digits has the splits {', '.join(parts)}: got {split!r}")
+    return Images(pixels[parts[split]], labels[parts[split]], low, high, seed, split)
+
+
+def _digits_split(labels: Tensor, test: int = 297) -> dict[str, Tensor]:
+    """Shuffle, sort by class, take every sixth or so: each class is within one of its share."""
+    shuffled = torch.randperm(len(labels), generator=stream("digits", "split"))
+    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    in_test = torch.zeros(len(labels), dtype=torch.bool)
+    in_test[by_class[torch.arange(test) * len(labels) // test]] = True
+    masks = {"train": ~in_test, "test": in_test, "all": torch.ones_like(in_test)}
+    return {split: mask.nonzero()[:, 0] for split, mask in masks.items()}
+
+
+def _take(labels: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if labels is None else labels.index_select(0, rows)
+
+
+def _count_classes(labels: Tensor | None) -> int:
+    return 0 if labels is None else int(labels.max()) + 1
+
+
+def _check_labels(labels: Tensor | None, length: int) -> None:
+    if labels is None:
+        return
+    if labels.dtype != torch.int64 or labels.shape != (length,) or labels.min() < 0:
+        raise ValueError(f"{length} examples need int64 labels [{length}] from 0 up: got {_describe(labels)}")
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

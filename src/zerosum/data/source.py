@@ -1,0 +1,65 @@
+"""A source gives the real examples: the x ~ p_data of V(D, G).
+
+A source is stateless: `batch(step, n)` is a pure function of the source's seed, the step and n. Nothing has
+to be saved to resume a run, and nobody has to share a position: rank r of w ranks asks for
+``batch(step * w + r, n)``, the i-th of k discriminator steps for ``batch(step * k + i, n)``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from zerosum.randomness import stream
+
+__all__ = ["Source", "order"]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """What the game asks of its data. Finite sources also have a length, densities a `log_prob`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example: (C, H, W) or (d,)."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """The number of classes; 0 where there are no labels."""
+        ...
+
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+        """x float32 [n, *shape] and y int64 [n], or None where there are no labels."""
+        ...
+
+
+def order(length: int, seed: int, step: int, n: int) -> Tensor:
+    """Which examples make up batch `step`: int64 [n].
+
+    Batch t takes the places [t n, (t + 1) n) of the infinite sequence
+    permutation(seed, 0), permutation(seed, 1), ... of {0, ..., length - 1}: every example comes once per
+    epoch, whatever n is.
+
+    Raises:
+        ValueError: if step < 0, n < 1 or length < 1.
+
+    >>> first, second = order(5, 0, 0, 3), order(5, 0, 1, 3)
+    >>> sorted([*first.tolist(), *second.tolist()[:2]])
+    [0, 1, 2, 3, 4]
+    """
+    if step < 0 or n < 1 or length < 1:
+        raise ValueError(f"a batch needs step >= 0, n >= 1 and examples: got {step=}, {n=}, {length=}")
+    first, last = step * n, (step + 1) * n
+    epochs = range(first // length, (last - 1) // length + 1)
+    return torch.cat(
+        [_permutation(length, seed, e)[max(first - e * length, 0) : last - e * length] for e in epochs]
+    )
+
+
+@lru_cache(maxsize=8)
+def _permutation(length: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(length, generator=stream(seed, epoch, "order"))

@@ -1,0 +1,311 @@
+"""The game: two players, an objective, and Algorithm 1 of Goodfellow et al. (2014).
+
+A generator G maps noise z ~ p_z to examples; a discriminator D gives each example a logit. `Game.play` is a generator of
+`Turn`s: the loop, and what is done between turns, belong to the caller.
+
+>>> from torch import nn
+>>> from zerosum import data, objectives
+>>> D = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1), nn.Flatten(0))
+>>> game = Game(nn.Linear(4, 2), D, objectives.nonsaturating(), latent=4, batch=8)
+>>> [turn.step for turn in game.play(data.ring(), steps=3)]
+[0, 1, 2]
+
+Nothing here reads a clock, a file or an option string. Every random number follows from (seed, rank, step, purpose), so that a
+game restored by `load_state_dict` goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from zerosum.objectives import Objective
+from zerosum.optimizers import Factory, Wrapper, adam, end_turn
+from zerosum.penalties import Penalty
+from zerosum.randomness import key, stream
+
+if TYPE_CHECKING:
+    from zerosum.data import Source
+
+__all__ = ["Game", "Player", "Turn", "normal", "uniform"]
+
+Prior = Callable[[Sequence[int], torch.Generator, torch.dtype], Tensor]
+
+
+def normal(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    """z ~ N(0, 1), independent."""
+    return torch.randn(*shape, generator=generator, dtype=dtype, device=generator.device)
+
+
+def uniform(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    """z ~ U[-sqrt 3, sqrt 3], independent, of unit variance: the prior of Goodfellow et al. (2014)."""
+    return (2 * torch.rand(*shape, generator=generator, dtype=dtype, device=generator.device) - 1) * 3**0.5
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one iteration did: detached tensors, so that nothing waits for the device until somebody looks.
+
+    d_loss, g_loss: scalars, the means of the objective's two losses, without penalties. real_logits, fake_logits: ``[batch]``,
+    as D gave them in its last step, before it moved. penalties: what each penalty added to the loss of D, by name.
+    """
+
+    step: int
+    d_loss: Tensor
+    g_loss: Tensor
+    real_logits: Tensor
+    fake_logits: Tensor
+    penalties: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Player:
+    """A network, the optimizer that moves it, and the running average of its weights.
+
+    average: a copy of the network whose weights and buffers follow by avg <- avg + (1 - decay) (theta - avg) after each turn,
+    with the decay rising as (1 + t) / (10 + t) to its value, so that the first steps are soon forgotten; None without.
+    """
+
+    def __init__(self, network: nn.Module, optimizer: Factory, decay: float | None = None) -> None:
+        self.network = network
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise ValueError(f"{type(network).__name__} has no parameter that requires a gradient: it cannot play")
+        self.optimizer = optimizer(self.parameters)
+        self.decay = decay
+        self.average = deepcopy(network).requires_grad_(False) if decay is not None else None
+
+    def step(self) -> None:
+        """Move by the gradients gathered so far, and forget them."""
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    @torch.no_grad()
+    def end_turn(self, step: int) -> None:
+        """What is due when both players have moved: look back (lookahead-minmax), then let the average follow."""
+        end_turn(self.optimizer)
+        if self.average is None or self.decay is None:
+            return
+        decay = min(self.decay, (1 + step) / (10 + step))
+        mine, theirs = _floats(self.network), _floats(self.average)
+        torch._foreach_lerp_(theirs, mine, 1 - decay)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Within, gradients pass through the network but none is computed for its weights."""
+        for p in self.parameters:
+            p.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for p in self.parameters:
+                p.requires_grad_(True)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def _floats(network: nn.Module) -> list[Tensor]:
+    return [t.detach() for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()]
+
+
+class Game:
+    """Two players and an objective.
+
+    G: z ``[n, *latent]`` -> x ``[n, *shape]``. D: x -> logits ``[n]``. Any modules will do.
+    penalties: added to the loss of D. lr: of G and of D, for the default optimizer (Adam); optimizers: a factory for G and one for D
+    (see `zerosum.optimizers`), in place of lr. prior: `normal` or `uniform`, or a function like them. batch: examples per step.
+    k: steps of D for each step of G. simultaneous: both players step from the same point, instead of D first.
+    ema: decay of the averaged generator, which `sample` uses; None for none. accumulate: parts into which a batch is split to
+    save memory; the gradient is that of the whole. seed, rank: where the random streams start.
+
+    Raises ValueError where the settings contradict each other.
+    """
+
+    def __init__(
+        self,
+        G: nn.Module,
+        D: nn.Module,
+        objective: Objective,
+        penalties: Sequence[Penalty] = (),
+        *,
+        latent: int | tuple[int, ...],
+        prior: Prior = normal,
+        lr: tuple[float, float] = (2e-4, 2e-4),
+        optimizers: tuple[Factory, Factory] | None = None,
+        batch: int = 256,
+        k: int = 1,
+        simultaneous: bool = False,
+        ema: float | None = 0.999,
+        accumulate: int = 1,
+        seed: int = 0,
+        rank: int = 0,
+    ) -> None:
+        if min(batch, k, accumulate) < 1 or batch % accumulate:
+            raise ValueError(f"batch = {batch}, k = {k} and accumulate = {accumulate} must be >= 1, and parts equal")
+        g_optimizer, d_optimizer = optimizers or (adam(lr[0]), adam(lr[1]))
+        self.G = Player(G, g_optimizer, decay=ema)
+        self.D = Player(D, d_optimizer)
+        self.objective = objective
+        self.penalties = nn.ModuleList(penalties)
+        self.latent = (latent,) if isinstance(latent, int) else tuple(latent)
+        self.prior = prior
+        self.batch = batch
+        self.k = k
+        self.simultaneous = simultaneous
+        self.accumulate = accumulate
+        self.seed = seed
+        self.rank = rank
+        self.step = 0
+        first = self.G.parameters[0]
+        self.device, self.dtype = first.device, first.dtype
+        self.mixes = any(isinstance(m, _BatchNorm) or getattr(m, "mixes_examples", False) for m in D.modules())
+        if not simultaneous and any(isinstance(p.optimizer, Wrapper) and p.optimizer.together for p in (self.G, self.D)):
+            raise ValueError("extragradient moves both players from one point: set simultaneous=True")
+
+    # Algorithm 1 ------------------------------------------------------------------------------------------------------
+
+    def play(self, source: Source, steps: int) -> Iterator[Turn]:
+        """Algorithm 1, minibatch stochastic gradient training, for `steps` iterations from where the game stands."""
+        for _ in range(steps):
+            self.G.network.train()
+            self.D.network.train()
+            with self._layers_seeded():
+                turn = self._turn(source)
+            self.step += 1
+            yield turn
+
+    def _turn(self, source: Source) -> Turn:
+        for i in range(self.k):  # "for k steps do": ascend V in theta_d, on fresh data and fresh noise
+            d_loss, real_logits, fake_logits, penalties = self._d_gradient(source, i)
+            if not self.simultaneous or i + 1 < self.k:
+                self.D.step()
+        g_loss = self._g_gradient(source)  # then descend G's loss in theta_g, on another fresh minibatch of noise
+        if self.simultaneous:
+            self.D.step()
+        self.G.step()
+        for player in (self.D, self.G):
+            player.end_turn(self.step)
+        return Turn(self.step, d_loss, g_loss, real_logits, fake_logits, penalties)
+
+    def _d_gradient(self, source: Source, i: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Add the gradient of mean L_D + penalties to D: G makes the fakes without a graph."""
+        d_step = self.step * self.k + i
+        due = [p for p in self.penalties if p.due(d_step)]
+        parts = []
+        for real, z in zip(self._real(source, i), self._noise("d_noise", i), strict=True):
+            with torch.no_grad():
+                fake = self.G.network(z)
+            real_logits, fake_logits = self._judge(real, fake)
+            loss = self.objective.d(real_logits, fake_logits).mean()
+            terms = {p.name: p.term(self.D.network, real, fake, d_step) for p in due}
+            (sum(terms.values(), loss) / self.accumulate).backward()
+            parts.append((loss.detach(), real_logits.detach(), fake_logits.detach(), terms))
+        losses, real_logits, fake_logits, terms = zip(*parts, strict=True)
+        penalties = {p.name: torch.stack([t[p.name].detach() for t in terms]).mean() for p in due}
+        return torch.stack(losses).mean(), torch.cat(real_logits), torch.cat(fake_logits), penalties
+
+    def _g_gradient(self, source: Source) -> Tensor:
+        """Add the gradient of mean L_G to G, through a D whose weights are spared theirs."""
+        losses = []
+        sees = self.objective.sees_real
+        reals = self._real(source, self.k) if sees else [None] * self.accumulate
+        with self.D.frozen():
+            for real, z in zip(reals, self._noise("g_noise", 0), strict=True):
+                with torch.no_grad():
+                    real_logits = self.D.network(real) if real is not None else None
+                loss = self.objective.g(real_logits, self.D.network(self.G.network(z))).mean()
+                (loss / self.accumulate).backward()
+                losses.append(loss.detach())
+        return torch.stack(losses).mean()
+
+    # what a turn draws ------------------------------------------------------------------------------------------------
+
+    def _judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """D's logits of both: in one pass, unless a layer of D mixes the examples of a batch."""
+        if self.mixes:
+            return self.D.network(real), self.D.network(fake)
+        real_logits, fake_logits = self.D.network(torch.cat([real, fake])).split([len(real), len(fake)])
+        return real_logits, fake_logits
+
+    def _real(self, source: Source, i: int) -> tuple[Tensor, ...]:
+        """The i-th minibatch of real examples of this turn, in parts: no batch serves twice."""
+        per_turn = self.k + self.objective.sees_real
+        x, _ = source.batch(self.step * per_turn + i, self.batch)
+        return x.to(self.device, self.dtype).chunk(self.accumulate)
+
+    def _noise(self, purpose: str, i: int) -> tuple[Tensor, ...]:
+        """A minibatch of noise for this purpose only, in parts."""
+        generator = stream(self.seed, self.rank, self.step, purpose, i, device=self.device)
+        return self.prior((self.batch, *self.latent), generator, self.dtype).chunk(self.accumulate)
+
+    @contextmanager
+    def _layers_seeded(self) -> Iterator[None]:
+        """Layers and penalties that draw from torch's generator find it seeded from the step, the caller as he left it."""
+        generator = torch.default_generator if self.device.type == "cpu" else _device_generator(self.device)
+        state = generator.get_state()
+        generator.manual_seed(key(self.seed, self.rank, self.step, "layers"))
+        try:
+            yield
+        finally:
+            generator.set_state(state)
+
+    # what comes out ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def generate(self, z: Tensor, live: bool = False) -> Tensor:
+        """G(z) in evaluation mode, by the averaged generator unless `live`: ``[n, *latent] -> [n, *shape]``."""
+        network = self.G.network if live or self.G.average is None else self.G.average
+        training = network.training
+        network.eval()
+        try:
+            return network(z)
+        finally:
+            network.train(training)
+
+    def noise(self, n: int, seed: int = 0, first: int = 0) -> Tensor:
+        """Noise for `n` samples, ``[n, *latent]``: the `first`-th draw of this seed's sampling stream."""
+        return self.prior((n, *self.latent), stream(seed, first, "sample", device=self.device), self.dtype)
+
+    def sample(self, n: int, seed: int = 0, live: bool = False, chunk: int = 1024) -> Tensor:
+        """`n` samples of the averaged generator, ``[n, *shape]``; the same seed gives the same samples."""
+        parts = [self.noise(min(chunk, n - i), seed, i) for i in range(0, n, chunk)]
+        return torch.cat([self.generate(z, live) for z in parts])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next turn depends on, by name; `load_state_dict` of it resumes exactly."""
+        return {
+            "step": self.step,
+            "G": self.G.state_dict(),
+            "D": self.D.state_dict(),
+            "penalties": self.penalties.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.step = state["step"]
+        self.G.load_state_dict(state["G"])
+        self.D.load_state_dict(state["D"])
+        self.penalties.load_state_dict(state["penalties"])
+
+
+def _device_generator(device: torch.device) -> torch.Generator:
+    """The generator that layers on an accelerator draw from."""
+    module = torch.get_device_module(device)
+    module.init()
+    return module.default_generators[device.index or 0]

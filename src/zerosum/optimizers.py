@@ -1,0 +1,221 @@
+"""Optimizers for games: what torch lacks, each a wrapper of any optimizer that torch has.
+
+Everything in ``__all__`` makes a *factory*: a function from parameters to an optimizer, so that a game can build one per
+player, each with its own settings (the two time scales of Heusel et al. 2017). Factories compose:
+
+>>> player = extragradient(adam(lr=1e-3))          # ExtraAdam of Gidel et al. (2019)
+>>> optimizer = player([torch.zeros(2, requires_grad=True)])
+
+A wrapper keeps every state in tensors and numbers, so that its `state_dict` resumes it exactly. Minimisation in all
+formulas; F is the joint gradient field of the two players, eta the learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["adam", "clipped", "extragradient", "lookahead_minmax", "optimistic", "scheduled", "sgd"]
+
+Factory = Callable[[Iterable[Tensor]], Any]
+
+
+def sgd(lr: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0) -> Factory:
+    """theta <- theta - lr v, v <- momentum v + gradient (`torch.optim.SGD`)."""
+    return partial(torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+
+
+def adam(
+    lr: float = 2e-4, betas: tuple[float, float] = (0.5, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
+) -> Factory:
+    """Adam (Kingma and Ba 2015) as `torch.optim.Adam`; the default betas are those of DCGAN (Radford et al. 2016)."""
+    return partial(torch.optim.Adam, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=True)
+
+
+class Wrapper:
+    """An optimizer made of an optimizer. Subclasses add a rule round `step` and name the state it needs.
+
+    together: whether the rule holds only when both players step from the same point (simultaneous play).
+    """
+
+    together = False
+
+    def __init__(self, base: Any) -> None:
+        self.base = base
+        self.memory: dict[str, Any] = {}
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self.base.param_groups
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def zero_grad(self) -> None:
+        self.base.zero_grad()
+
+    def step(self) -> None:
+        self.base.step()
+
+    def end_turn(self) -> None:
+        """Called when both players have moved."""
+        end_turn(self.base)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"base": self.base.state_dict(), "memory": dict(self.memory)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.base.load_state_dict(state["base"])
+        self.memory = dict(state["memory"])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base!r})"
+
+
+def end_turn(optimizer: Any) -> None:
+    """Tell a wrapper, and what it wraps, that both players have moved; optimizers of torch need not know."""
+    if isinstance(optimizer, Wrapper):
+        optimizer.end_turn()
+
+
+def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [p.detach().clone() for p in parameters]
+
+
+def extragradient(base: Factory) -> Factory:
+    """Extragradient (Korpelevich 1976; Gidel et al. 2019, algorithms 1 and 4), over any base.
+
+        omega' = omega - eta F(omega),    omega <- omega - eta F(omega')
+
+    The first call of `step` goes to omega', the second returns to omega and moves by the gradient found at omega': one
+    update takes two turns, on fresh data each, and the game must be simultaneous. Both halves pass through the base (for
+    Adam: both update its moments, as ExtraAdam does). On the bilinear game x y each update contracts the
+    distance to the equilibrium by sqrt((1 - eta^2)^2 + eta^2).
+    """
+    return lambda parameters: Extragradient(base(parameters))
+
+
+class Extragradient(Wrapper):
+    """See `extragradient`."""
+
+    together = True
+
+    @torch.no_grad()
+    def step(self) -> None:
+        if "anchor" not in self.memory:
+            self.memory["anchor"] = _copies(self.parameters)
+        else:
+            torch._foreach_copy_(self.parameters, self.memory.pop("anchor"))
+        self.base.step()
+
+
+def optimistic(base: Factory) -> Factory:
+    """Optimistic play over any base; over Adam it is Optimistic Adam (Daskalakis et al. 2018, algorithm 1).
+
+        theta_{t+1} = theta_t + 2 u_t - u_{t-1},   u_t the move that the base makes at step t (u_0 = 0)
+
+    One gradient a step. Over SGD, on the bilinear game x y, the rate is the largest root, in modulus, of
+    lambda^2 - (1 - 2 i eta) lambda - i eta.
+    """
+    return lambda parameters: Optimistic(base(parameters))
+
+
+class Optimistic(Wrapper):
+    """See `optimistic`."""
+
+    @torch.no_grad()
+    def step(self) -> None:
+        parameters = self.parameters
+        before = _copies(parameters)
+        self.base.step()
+        move = torch._foreach_sub(parameters, before)
+        torch._foreach_add_(parameters, move)
+        if "move" in self.memory:
+            torch._foreach_sub_(parameters, self.memory["move"])
+        self.memory["move"] = list(move)
+
+
+def lookahead_minmax(base: Factory, every: int = 5, alpha: float = 0.5) -> Factory:
+    """Lookahead-minmax (Chavdarova et al. 2021, algorithm 1) over any base.
+
+        every k turns:  slow <- slow + alpha (theta - slow),    theta <- slow
+
+    Both players look back at the end of the same turn, as the paper's joint form has it, in alternating play too.
+    On a linear field with the map M for one turn of the base, k turns act as (1 - alpha) I + alpha M^k.
+    """
+    if every < 1 or not 0 < alpha <= 1:
+        raise ValueError(f"lookahead_minmax: every = {every} must be >= 1 and alpha = {alpha} in (0, 1]")
+    return lambda parameters: LookaheadMinmax(base(parameters), every, alpha)
+
+
+class LookaheadMinmax(Wrapper):
+    """See `lookahead_minmax`."""
+
+    def __init__(self, base: Any, every: int, alpha: float) -> None:
+        super().__init__(base)
+        self.every = every
+        self.alpha = alpha
+        self.memory = {"turns": 0, "slow": _copies(self.parameters)}
+
+    @torch.no_grad()
+    def end_turn(self) -> None:
+        super().end_turn()
+        self.memory["turns"] += 1
+        if self.memory["turns"] % self.every == 0:
+            torch._foreach_lerp_(self.memory["slow"], self.parameters, self.alpha)
+            torch._foreach_copy_(self.parameters, self.memory["slow"])
+
+
+def clipped(base: Factory, bound: float = 0.01) -> Factory:
+    """Weight clipping: after each step every weight is projected to [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."""
+    if bound <= 0:
+        raise ValueError(f"clipped: bound = {bound} must be positive (0.01 in the paper)")
+    return lambda parameters: Clipped(base(parameters), bound)
+
+
+class Clipped(Wrapper):
+    """See `clipped`."""
+
+    def __init__(self, base: Any, bound: float) -> None:
+        super().__init__(base)
+        self.bound = bound
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.base.step()
+        torch._foreach_clamp_min_(self.parameters, -self.bound)
+        torch._foreach_clamp_max_(self.parameters, self.bound)
+
+
+def scheduled(base: Factory, **settings: Callable[[int], float]) -> Factory:
+    """Settings of the base that follow a schedule: each is a function of how many steps this player has taken.
+
+    >>> from zerosum.schedules import ramp
+    >>> player = scheduled(sgd(), lr=ramp(0.1, 0.0, steps=1000), momentum=ramp(0.5, 0.7, steps=500))
+    """
+    return lambda parameters: Scheduled(base(parameters), settings)
+
+
+class Scheduled(Wrapper):
+    """See `scheduled`."""
+
+    def __init__(self, base: Any, settings: Mapping[str, Callable[[int], float]]) -> None:
+        super().__init__(base)
+        unknown = sorted(set(settings) - set(self.param_groups[0]))
+        if unknown:
+            known = ", ".join(k for k in self.param_groups[0] if k != "params")
+            raise ValueError(f"scheduled: the base has no setting {unknown[0]!r}; it has {known}")
+        self.settings = settings
+        self.memory = {"steps": 0}
+
+    def step(self) -> None:
+        for name, at in self.settings.items():
+            for group in self.param_groups:
+                group[name] = at(self.memory["steps"])
+        self.memory["steps"] += 1
+        self.base.step()

@@ -1,0 +1,71 @@
+"""Pictures of samples: grids of images, clouds of points. Arrays in, a PIL image out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["cloud", "tiles"]
+
+_REAL, _FAKE = (190, 190, 190), (0, 90, 181)  # grey and a blue that the colour-blind tell from it
+
+
+def tiles(pixels: np.ndarray, columns: int | None = None, least: int = 32) -> Image:
+    """Images uint8 ``[N, C, H, W]`` side by side, small ones enlarged by whole factors to at least `least` pixels.
+
+    C is 1 (grey), 3 (RGB), 4 (RGBA) or 2 (grey with alpha); columns: about the square root of N unless given.
+    """
+    from PIL import Image
+
+    n, channels, height, width = pixels.shape
+    columns = columns or int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    zoom = max(1, -(-least // min(height, width)))
+    gap = max(1, zoom // 2)
+    big = pixels.repeat(zoom, axis=2).repeat(zoom, axis=3)
+    h, w = height * zoom + gap, width * zoom + gap
+    sheet = np.zeros((rows * h + gap, columns * w + gap, channels), dtype=np.uint8)
+    for i, image in enumerate(big):
+        top, left = i // columns * h + gap, i % columns * w + gap
+        sheet[top : top + h - gap, left : left + w - gap] = image.transpose(1, 2, 0)
+    return Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet)
+
+
+def cloud(fake: np.ndarray, real: np.ndarray | None = None, side: int = 512) -> Image:
+    """Points ``[N, d]`` by their first two coordinates (d = 1: as a histogram), real in grey below, fake in blue above.
+
+    The frame is that of the real points where there are any, so that pictures of one run can be flipped through.
+    """
+    from PIL import Image
+
+    sheet = np.full((side, side, 3), 255, dtype=np.uint8)
+    frame = real if real is not None and len(real) else fake
+    for points, colour in ((real, _REAL), (fake, _FAKE)):
+        if points is None or not len(points):
+            continue
+        for x, y in _pixels(_plane(points, frame), _plane(frame, frame), side):
+            sheet[max(side - 2 - y, 0) : side - y, x : x + 2] = colour
+    return Image.fromarray(sheet)
+
+
+def _plane(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """[N, 2]: the first two coordinates, or in 1-D the points stacked above one another like a histogram."""
+    if points.shape[1] > 1:
+        return points[:, :2]
+    edges = np.linspace(frame.min(), frame.max(), 129)
+    bins = np.digitize(points[:, 0], edges)
+    order = np.argsort(bins, kind="stable")
+    starts = np.searchsorted(bins[order], bins[order])
+    return np.stack([points[order, 0], (np.arange(len(points)) - starts) / len(points)], axis=1)
+
+
+def _pixels(points: np.ndarray, frame: np.ndarray, side: int) -> np.ndarray:
+    """[M, 2] whole pixel positions of those points that lie within the frame and a tenth round it."""
+    low, high = frame.min(axis=0), frame.max(axis=0)
+    margin = 0.1 * np.maximum(high - low, 1e-9)
+    at = (points - low + margin) / (high - low + 2 * margin) * (side - 2)
+    return at[np.isfinite(at).all(axis=1) & (at >= 0).all(axis=1) & (at <= side - 2).all(axis=1)].astype(int)

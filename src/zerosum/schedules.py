@@ -1,0 +1,39 @@
+"""Schedules: numbers that change while the game is played, as functions of the step and of nothing else.
+
+A learning rate, a momentum or a penalty's weight may be given as a schedule. It keeps no state, so a resumed run finds it where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import cos, pi
+
+__all__ = ["ramp"]
+
+_SHAPES: dict[str, Callable[[float, float, float], float]] = {
+    "linear": lambda start, end, t: start + (end - start) * t,
+    "cosine": lambda start, end, t: end + (start - end) * (1 + cos(pi * t)) / 2,
+    "geometric": lambda start, end, t: start * (end / start) ** t,
+}
+
+
+def ramp(
+    start: float, end: float, steps: int, begin: int = 0, every: int = 1, shape: str = "linear"
+) -> Callable[[int], float]:
+    """A schedule: `start` until step `begin`, then to `end` within `steps` steps, held for `every` steps at a time.
+
+    shape: linear, cosine, or geometric (the same factor at each step).
+
+    >>> [ramp(1.0, 0.0, steps=4, begin=1)(step) for step in range(7)]
+    [1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    """
+    if shape not in _SHAPES:
+        raise ValueError(f"ramp: no shape is called {shape!r}: choose one of {', '.join(_SHAPES)}")
+    if steps < 1 or every < 1:
+        raise ValueError(f"ramp: steps = {steps} and every = {every} must be >= 1")
+
+    def at(step: int) -> float:
+        held = step // every * every
+        return _SHAPES[shape](start, end, min(max(held - begin, 0) / steps, 1.0))
+
+    return at
