@@ -1,7 +1,7 @@
 """The game: two players, an objective, and Algorithm 1 of Goodfellow et al. (2014).
 
-A generator G maps noise z ~ p_z to examples; a discriminator D gives each example a logit. `Game.play` is a generator of
-`Turn`s: the loop, and what is done between turns, belong to the caller.
+A generator G maps noise z ~ p_z to examples; a discriminator D gives each example a logit. `Game.play` is a
+generator of `Turn`s: the loop, and what is done between turns, belong to the caller.
 
 >>> from torch import nn
 >>> from zerosum import data, objectives
@@ -10,8 +10,8 @@ A generator G maps noise z ~ p_z to examples; a discriminator D gives each examp
 >>> [turn.step for turn in game.play(data.ring(), steps=3)]
 [0, 1, 2]
 
-Nothing here reads a clock, a file or an option string. Every random number follows from (seed, rank, step, purpose), so that a
-game restored by `load_state_dict` goes on as if it had never stopped.
+Nothing here reads a clock, a file or an option string. Every random number follows from (seed, rank, step,
+purpose), so that a game restored by `load_state_dict` goes on as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zerosum.objectives import Objective
-from zerosum.optimizers import Factory, Wrapper, adam, end_turn
+from zerosum.optimizers import Factory, adam, end_turn
 from zerosum.penalties import Penalty
 from zerosum.randomness import key, stream
 
@@ -53,8 +53,9 @@ def uniform(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype
 class Turn:
     """What one iteration did: detached tensors, so that nothing waits for the device until somebody looks.
 
-    d_loss, g_loss: scalars, the means of the objective's two losses, without penalties. real_logits, fake_logits: ``[batch]``,
-    as D gave them in its last step, before it moved. penalties: what each penalty added to the loss of D, by name.
+    d_loss, g_loss: scalars, the means of the objective's two losses, without penalties.
+    real_logits, fake_logits: ``[batch]``, as D gave them in its last step, before it moved.
+    penalties: what each penalty that was due added to the loss of D in that step, by name.
     """
 
     step: int
@@ -68,15 +69,16 @@ class Turn:
 class Player:
     """A network, the optimizer that moves it, and the running average of its weights.
 
-    average: a copy of the network whose weights and buffers follow by avg <- avg + (1 - decay) (theta - avg) after each turn,
-    with the decay rising as (1 + t) / (10 + t) to its value, so that the first steps are soon forgotten; None without.
+    average: a copy of the network whose weights and buffers follow after each turn t = 0, 1, ... by
+    avg <- avg + (1 - d) (theta - avg), with d = min(decay, (1 + t) / (10 + t)), so that the first steps are
+    soon forgotten (integer buffers are copied); None without.
     """
 
     def __init__(self, network: nn.Module, optimizer: Factory, decay: float | None = None) -> None:
         self.network = network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         if not self.parameters:
-            raise ValueError(f"{type(network).__name__} has no parameter that requires a gradient: it cannot play")
+            raise ValueError(f"{type(network).__name__} cannot play: no parameter of it requires a gradient")
         self.optimizer = optimizer(self.parameters)
         self.decay = decay
         self.average = deepcopy(network).requires_grad_(False) if decay is not None else None
@@ -88,13 +90,15 @@ class Player:
 
     @torch.no_grad()
     def end_turn(self, step: int) -> None:
-        """What is due when both players have moved: look back (lookahead-minmax), then let the average follow."""
+        """What is due when both have moved: look back (lookahead-minmax), then let the average follow."""
         end_turn(self.optimizer)
         if self.average is None or self.decay is None:
             return
         decay = min(self.decay, (1 + step) / (10 + step))
-        mine, theirs = _floats(self.network), _floats(self.average)
-        torch._foreach_lerp_(theirs, mine, 1 - decay)
+        torch._foreach_lerp_(_floats(self.average), _floats(self.network), 1 - decay)
+        for count, mine in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            if not mine.is_floating_point():
+                count.copy_(mine)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -116,7 +120,7 @@ class Player:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))  # optimizers keep what they are given
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
@@ -129,11 +133,13 @@ class Game:
     """Two players and an objective.
 
     G: z ``[n, *latent]`` -> x ``[n, *shape]``. D: x -> logits ``[n]``. Any modules will do.
-    penalties: added to the loss of D. lr: of G and of D, for the default optimizer (Adam); optimizers: a factory for G and one for D
-    (see `zerosum.optimizers`), in place of lr. prior: `normal` or `uniform`, or a function like them. batch: examples per step.
-    k: steps of D for each step of G. simultaneous: both players step from the same point, instead of D first.
-    ema: decay of the averaged generator, which `sample` uses; None for none. accumulate: parts into which a batch is split to
-    save memory; the gradient is that of the whole. seed, rank: where the random streams start.
+    penalties: added to the loss of D. latent: the shape of one z. prior: `normal`, `uniform` or a function
+    like them. lr: of G and of D, for the default optimizer (Adam); optimizers: a factory for G and one for D
+    (see `zerosum.optimizers`), in place of lr. batch: examples per step. k: steps of D for each step of G.
+    simultaneous: both players step from the same point, instead of D first. ema: decay of the averaged
+    generator, which `sample` uses; None for none. accumulate: parts into which a batch is split to save
+    memory; the gradient is that of the whole, but for what compares the examples of a batch (batch norm,
+    `relativistic_average`) or draws at random. seed, rank: where the random streams start.
 
     Raises ValueError where the settings contradict each other.
     """
@@ -158,12 +164,13 @@ class Game:
         rank: int = 0,
     ) -> None:
         if min(batch, k, accumulate) < 1 or batch % accumulate:
-            raise ValueError(f"batch = {batch}, k = {k} and accumulate = {accumulate} must be >= 1, and parts equal")
+            raise ValueError(f"{batch=}, {k=} and {accumulate=} must be >= 1, and accumulate divide batch")
+        if len({p.name for p in penalties}) < len(penalties):
+            raise ValueError(f"two penalties share a name in {[p.name for p in penalties]}: rename one")
         g_optimizer, d_optimizer = optimizers or (adam(lr[0]), adam(lr[1]))
         self.G = Player(G, g_optimizer, decay=ema)
         self.D = Player(D, d_optimizer)
         self.objective = objective
-        self.penalties = nn.ModuleList(penalties)
         self.latent = (latent,) if isinstance(latent, int) else tuple(latent)
         self.prior = prior
         self.batch = batch
@@ -175,14 +182,16 @@ class Game:
         self.step = 0
         first = self.G.parameters[0]
         self.device, self.dtype = first.device, first.dtype
-        self.mixes = any(isinstance(m, _BatchNorm) or getattr(m, "mixes_examples", False) for m in D.modules())
-        if not simultaneous and any(isinstance(p.optimizer, Wrapper) and p.optimizer.together for p in (self.G, self.D)):
-            raise ValueError("extragradient moves both players from one point: set simultaneous=True")
+        self.penalties = [p.to(self.device) for p in penalties]
+        self.mixes = any(getattr(m, "mixes_examples", isinstance(m, _BatchNorm)) for m in D.modules())
+        together = any(getattr(p.optimizer, "together", False) for p in (self.G, self.D))
+        if together and not (simultaneous and k == 1):
+            raise ValueError("extragradient moves both players from one point: set simultaneous=True, k=1")
 
-    # Algorithm 1 ------------------------------------------------------------------------------------------------------
+    # Algorithm 1 --------------------------------------------------------------------------------------------
 
     def play(self, source: Source, steps: int) -> Iterator[Turn]:
-        """Algorithm 1, minibatch stochastic gradient training, for `steps` iterations from where the game stands."""
+        """Algorithm 1, minibatch stochastic gradient training: `steps` iterations from where we are."""
         for _ in range(steps):
             self.G.network.train()
             self.D.network.train()
@@ -192,16 +201,18 @@ class Game:
             yield turn
 
     def _turn(self, source: Source) -> Turn:
+        seen = []
         for i in range(self.k):  # "for k steps do": ascend V in theta_d, on fresh data and fresh noise
-            d_loss, real_logits, fake_logits, penalties = self._d_gradient(source, i)
+            seen.append(self._d_gradient(source, i))
             if not self.simultaneous or i + 1 < self.k:
                 self.D.step()
-        g_loss = self._g_gradient(source)  # then descend G's loss in theta_g, on another fresh minibatch of noise
+        g_loss = self._g_gradient(source)  # then descend L_G in theta_g, on another minibatch of noise
         if self.simultaneous:
             self.D.step()
         self.G.step()
         for player in (self.D, self.G):
             player.end_turn(self.step)
+        d_loss, real_logits, fake_logits, penalties = seen[-1]
         return Turn(self.step, d_loss, g_loss, real_logits, fake_logits, penalties)
 
     def _d_gradient(self, source: Source, i: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
@@ -216,9 +227,10 @@ class Game:
             loss = self.objective.d(real_logits, fake_logits).mean()
             terms = {p.name: p.term(self.D.network, real, fake, d_step) for p in due}
             (sum(terms.values(), loss) / self.accumulate).backward()
-            parts.append((loss.detach(), real_logits.detach(), fake_logits.detach(), terms))
+            penalties = {name: term.detach() for name, term in terms.items()}
+            parts.append((loss.detach(), real_logits.detach(), fake_logits.detach(), penalties))
         losses, real_logits, fake_logits, terms = zip(*parts, strict=True)
-        penalties = {p.name: torch.stack([t[p.name].detach() for t in terms]).mean() for p in due}
+        penalties = {p.name: torch.stack([part[p.name] for part in terms]).mean() for p in due}
         return torch.stack(losses).mean(), torch.cat(real_logits), torch.cat(fake_logits), penalties
 
     def _g_gradient(self, source: Source) -> Tensor:
@@ -235,7 +247,7 @@ class Game:
                 losses.append(loss.detach())
         return torch.stack(losses).mean()
 
-    # what a turn draws ------------------------------------------------------------------------------------------------
+    # what a turn draws --------------------------------------------------------------------------------------
 
     def _judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """D's logits of both: in one pass, unless a layer of D mixes the examples of a batch."""
@@ -257,7 +269,7 @@ class Game:
 
     @contextmanager
     def _layers_seeded(self) -> Iterator[None]:
-        """Layers and penalties that draw from torch's generator find it seeded from the step, the caller as he left it."""
+        """Torch's generator is seeded from the step, for layers and penalties, then put back as it was."""
         generator = torch.default_generator if self.device.type == "cpu" else _device_generator(self.device)
         state = generator.get_state()
         generator.manual_seed(key(self.seed, self.rank, self.step, "layers"))
@@ -266,11 +278,11 @@ class Game:
         finally:
             generator.set_state(state)
 
-    # what comes out ---------------------------------------------------------------------------------------------------
+    # what comes out -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def generate(self, z: Tensor, live: bool = False) -> Tensor:
-        """G(z) in evaluation mode, by the averaged generator unless `live`: ``[n, *latent] -> [n, *shape]``."""
+        """G(z) in evaluation mode, of the average unless `live`: ``[n, *latent] -> [n, *shape]``."""
         network = self.G.network if live or self.G.average is None else self.G.average
         training = network.training
         network.eval()
@@ -280,11 +292,21 @@ class Game:
             network.train(training)
 
     def noise(self, n: int, seed: int = 0, first: int = 0) -> Tensor:
-        """Noise for `n` samples, ``[n, *latent]``: the `first`-th draw of this seed's sampling stream."""
-        return self.prior((n, *self.latent), stream(seed, first, "sample", device=self.device), self.dtype)
+        """The noise of the samples first, ..., first + n - 1 of this seed, ``[n, *latent]``.
+
+        z of a sample depends on the seed and on its own number only, so that parts of any size join to the
+        same whole; it is drawn in blocks of a fixed size.
+        """
+        numbers = range(first // 256, (first + n) // 256 + 1)
+        streams = [stream(seed, i, "sample", device=self.device) for i in numbers]
+        blocks = [self.prior((256, *self.latent), generator, self.dtype) for generator in streams]
+        return torch.cat(blocks)[first % 256 :][:n]
 
     def sample(self, n: int, seed: int = 0, live: bool = False, chunk: int = 1024) -> Tensor:
-        """`n` samples of the averaged generator, ``[n, *shape]``; the same seed gives the same samples."""
+        """`n` samples of the averaged generator, ``[n, *shape]``; the same seed gives the same samples.
+
+        The parts of `chunk` change nothing but, through the order of additions in a network, the last bits.
+        """
         parts = [self.noise(min(chunk, n - i), seed, i) for i in range(0, n, chunk)]
         return torch.cat([self.generate(z, live) for z in parts])
 
@@ -294,14 +316,15 @@ class Game:
             "step": self.step,
             "G": self.G.state_dict(),
             "D": self.D.state_dict(),
-            "penalties": self.penalties.state_dict(),
+            "penalties": {p.name: p.state_dict() for p in self.penalties},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.step = state["step"]
         self.G.load_state_dict(state["G"])
         self.D.load_state_dict(state["D"])
-        self.penalties.load_state_dict(state["penalties"])
+        for p in self.penalties:
+            p.load_state_dict(state["penalties"][p.name])
 
 
 def _device_generator(device: torch.device) -> torch.Generator:

@@ -1,16 +1,16 @@
 """The pair of losses that makes the game: what D minimises and what G minimises, on raw logits.
 
-An objective sees nothing but logits. Both of its functions take ``(real_logits, fake_logits)``, each of shape
-``[N]``, and return one value per example, ``[N]``, unreduced; the game takes the mean. Real always comes before
-fake. Everything is computed from logits by `softplus`, so that every value and gradient is exact from logit -inf to
-inf; no epsilon stands inside a logarithm.
+An objective sees nothing but logits. Both of its functions take ``(real_logits, fake_logits)``, each of
+shape ``[N]``, and return one value per example, ``[N]``, unreduced; the game takes the mean. Real always
+comes before fake. Everything is computed from logits by `softplus`, so that every value and gradient is
+exact from logit -inf to inf; no epsilon stands inside a logarithm.
 
 Write a(x) for the logit and D(x) = sigmoid(a(x)). Then
 
     log D = -softplus(-a),        log(1 - D) = -softplus(a).
 
-Each constructor declares facts instead of having its name tested: the mean D loss at the equilibrium, how logits become
-probabilities, which divergence the D loss bounds, and whether G's loss needs real logits.
+Each constructor declares facts instead of having its name tested: the mean D loss at the equilibrium, how
+logits become probabilities, which divergence the D loss bounds, and whether G's loss needs real logits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from math import log
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import relu
+from torch.nn.functional import softplus as _softplus
 
 __all__ = [
     "Objective",
@@ -37,6 +38,10 @@ __all__ = [
 ]
 
 
+# torch's softplus is the identity above 20, which is wrong by 2e-9; above 40 float64 cannot tell.
+softplus = partial(_softplus, threshold=40)
+
+
 @dataclass(frozen=True)
 class Objective:
     """Two losses and what is known of them.
@@ -44,12 +49,18 @@ class Objective:
     d: ``(real_logits [N], fake_logits [N]) -> [N]``, minimised by D.
     g: ``(real_logits [N] or None, fake_logits [N]) -> [N]``, minimised by G; real is None unless `sees_real`.
     equilibrium: the mean of d (nats, or the unit of d) when p_g = p_data and D is the best there is.
-    probability: logits -> D(x), the probability that x is real; None for critics whose logits are no probability.
-    divergence: mean of d -> a lower bound of the divergence that the best D would measure; None where there is none.
+    probability: logits -> D(x), the probability that x is real; None for critics whose logits are no
+    probability. Smoothed labels teach D to say (1 - s) times that.
+    divergence: mean of d -> a lower bound of the divergence that the best D would measure; None where there
+    is none.
     sees_real: whether g needs the logits of real examples (relativistic objectives).
 
     >>> from torch.nn.functional import softplus
-    >>> half = Objective(lambda real, fake: (softplus(-real) + softplus(fake)) / 2, lambda real, fake: -fake, 0.6931)
+    >>> half = Objective(
+    ...     d=lambda real, fake: (softplus(-real) + softplus(fake)) / 2,
+    ...     g=lambda real, fake: -fake,
+    ...     equilibrium=0.6931,
+    ... )
     >>> round(float(half.d(torch.zeros(1), torch.zeros(1))), 4) == half.equilibrium
     True
     """
@@ -71,7 +82,8 @@ def minimax(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Objective:
     The gradient of L_G in the fake logit is -D(G(z)): it vanishes when D rejects the fakes. At the best D,
     L_D = log 4 - 2 JSD(p_data, p_g), so (log 4 - L_D) / 2 bounds the JSD from below (theorem 1).
 
-    label_smoothing: s replaces the label 1 of real examples by 1 - s, one-sided (Salimans et al. 2016, section 3.4).
+    label_smoothing: s replaces the label 1 of real examples by 1 - s, one-sided (Salimans et al. 2016,
+    section 3.4). The best D is then (1 - s) p_data/(p_data + p_g), and L_D bounds no divergence.
     d_weight: 1 for the sum form, 0.5 for the half form of the D loss.
     """
     return _logistic(lambda real, fake: -softplus(fake), label_smoothing, d_weight)
@@ -82,24 +94,29 @@ def nonsaturating(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Object
 
         L_G = -E_z[log D(G(z))],  which is the cross-entropy of the fakes against the label of the real.
 
-    Its gradient in the fake logit is -(1 - D(G(z))), the minimax gradient times (1 - D)/D: strong where D rejects the
-    fakes. L_D and its arguments are those of `minimax`; both have the same fixed point.
+    Its gradient in the fake logit is -(1 - D(G(z))), the minimax gradient times (1 - D)/D: strong where D
+    rejects the fakes. L_D and its arguments are those of `minimax`; both have the same fixed point.
     """
     return _logistic(lambda real, fake: softplus(-fake), label_smoothing, d_weight)
 
 
 def _logistic(g: Callable[[Tensor | None, Tensor], Tensor], smoothing: float, weight: float) -> Objective:
     """The cross-entropy discriminator with the labels 1 - smoothing and 0, and any generator loss."""
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"label_smoothing = {smoothing} is outside [0, 1): use 0.1, say, or 0 for none")
+    label = _real_label(smoothing)
 
     def d(real: Tensor, fake: Tensor) -> Tensor:
-        return weight * ((1 - smoothing) * softplus(-real) + smoothing * softplus(real) + softplus(fake))
+        return weight * (label * softplus(-real) + smoothing * softplus(real) + softplus(fake))
 
-    share = (1 - smoothing) / 2  # the best D at p_g = p_data says (1 - s)/2 everywhere
+    share = label / 2  # the best D at p_g = p_data says (1 - s)/2 everywhere
     entropy = -share * log(share) - (1 - share) * log(1 - share)
     divergence = None if smoothing else lambda loss: (log(4) - loss / weight) / 2
     return Objective(d, g, equilibrium=2 * weight * entropy, divergence=divergence)
+
+
+def _real_label(smoothing: float) -> float:
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"label_smoothing = {smoothing} is outside [0, 1): use 0.1, say, or 0 for none")
+    return 1 - smoothing
 
 
 def least_squares(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Objective:
@@ -107,9 +124,10 @@ def least_squares(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Object
 
         L_D = E[(a(x) - 1)^2]/2 + E[(a(G(z)) + 1)^2]/2,        L_G = E[a(G(z))^2]/2
 
-    The best logit is 2 D* - 1, and there L_D = 1 - T/2 with T = integral (p - q)^2/(p + q), the triangular discrimination.
+    The best logit is 2 D* - 1, and there L_D = 1 - T/2 with T = integral (p - q)^2/(p + q), the triangular
+    discrimination; label_smoothing moves the target 1 to 1 - 2 s.
     """
-    target = 1 - 2 * label_smoothing
+    target = 2 * _real_label(label_smoothing) - 1
     return Objective(
         d=lambda real, fake: d_weight * ((real - target) ** 2 + (fake + 1) ** 2) / 2,
         g=lambda real, fake: fake**2 / 2,
@@ -122,8 +140,8 @@ def least_squares(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Object
 def wasserstein(d_weight: float = 1.0) -> Objective:
     """WGAN (Arjovsky et al. 2017, equation 2): L_D = -E[a(x)] + E[a(G(z))], L_G = -E[a(G(z))].
 
-    -L_D bounds W_1(p_data, p_g) from below only for a 1-Lipschitz critic, which no objective can promise (clip weights,
-    or use `penalties.wgan_gp`); so no divergence is declared.
+    -L_D bounds W_1(p_data, p_g) from below only for a 1-Lipschitz critic, which no objective can promise
+    (clip weights, or use `penalties.wgan_gp`); so no divergence is declared.
     """
     return Objective(
         d=lambda real, fake: d_weight * (fake - real),
@@ -154,7 +172,8 @@ def relativistic_pairing(d_weight: float = 1.0) -> Objective:
 
         L_D = E[softplus(-(a(x) - a(G(z))))],        L_G = E[softplus(-(a(G(z)) - a(x)))]
 
-    D tells which of a pair is real. Swapping the pair shows that log 2 - L_D bounds JSD(p x q, q x p) from below.
+    D tells which of a pair is real. Swapping the pair shows that log 2 - L_D bounds JSD(p x q, q x p) from
+    below; the best logit is log p/q.
     """
     return Objective(
         d=lambda real, fake: d_weight * softplus(fake - real),
@@ -167,9 +186,11 @@ def relativistic_pairing(d_weight: float = 1.0) -> Objective:
 
 
 def relativistic_average(d_weight: float = 1.0) -> Objective:
-    """RaGAN (Jolicoeur-Martineau 2019, section 4.2): each example is compared with the mean logit of the other side.
+    """RaGAN (Jolicoeur-Martineau 2019, section 4.2): each example against the mean logit of the other side.
 
-    L_D = E[softplus(-(a(x) - mean a(G(z))))] + E[softplus(a(G(z)) - mean a(x))], and L_G the same with the sides changed.
+        L_D = E[softplus(-(a(x) - mean a(G(z))))] + E[softplus(a(G(z)) - mean a(x))]
+
+    and L_G is the same with the sides changed. The means are those of the batch: its examples are compared.
     """
 
     def compare(ahead: Tensor, behind: Tensor) -> Tensor:
@@ -186,22 +207,23 @@ def relativistic_average(d_weight: float = 1.0) -> Objective:
 
 def _seen(real: Tensor | None) -> Tensor:
     if real is None:
-        raise ValueError("this objective compares fake with real logits: give G's loss the real logits (sees_real)")
+        raise ValueError("this objective compares fake with real logits: give its g the real logits too")
     return real
 
 
 def f_divergence(name: str, saturating: bool = False, d_weight: float = 1.0) -> Objective:
-    """f-GAN (Nowozin et al. 2016): D_f(P||Q) = max_T E_P[T] - E_Q[f*(T)], T = h(a) with the paper's output activations.
+    """f-GAN (Nowozin et al. 2016): D_f(P||Q) = max_T E_P[T] - E_Q[f*(T)], T = h(a), h an output activation.
 
         L_D = -E[h(a(x))] + E[f*(h(a(G(z))))],        L_G = -E[h(a(G(z)))]  (section 3.2), or
         L_G = -E[f*(h(a(G(z))))] if saturating (the true minimax form)
 
-    So -L_D bounds D_f(p_data || p_g) from below. The activations are shifted so that the logit 0 is the optimum at
-    p_g = p_data, where L_D = -f(1) = 0. For most, the best logit is a multiple of log p/q, which gives `probability`.
-    jeffrey uses h(a) = f'(e^a) in place of the identity, which spares the Lambert W function of its f*.
+    So -L_D bounds D_f(p_data || p_g) from below. The activations are the paper's, shifted so that the logit
+    0 is the optimum at p_g = p_data, where L_D = -f(1) = 0. For most, the best logit is a multiple of log
+    p/q, which gives `probability`. jeffrey uses h(a) = f'(e^a) in place of the identity, which spares the
+    Lambert W function of its f*.
 
-    name: kl, reverse_kl, pearson, neyman, squared_hellinger, total_variation, jensen_shannon (the unnormalised form of the
-    paper, 2 JSD) or jeffrey.
+    name: kl, reverse_kl, pearson, neyman, squared_hellinger, total_variation, jensen_shannon (the
+    unnormalised form of the paper, 2 JSD) or jeffrey.
     """
     if name not in _F:
         raise ValueError(f"no f-divergence is called {name!r}: choose one of {', '.join(_F)}")
@@ -220,8 +242,10 @@ def _ratio(scale: float, logits: Tensor) -> Tensor:
     return torch.sigmoid(logits / scale)
 
 
+_Map = Callable[[Tensor], Tensor]
+
 # name: (h(a), f*(h(a)), logits -> D(x)), with f in the comment; Nowozin et al. (2016), tables 1, 2 and 6
-_F: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], Callable[[Tensor], Tensor] | None]] = {
+_F: dict[str, tuple[_Map, _Map, _Map | None]] = {
     "kl": (lambda a: 1 + a, lambda a: a.exp(), partial(_ratio, 1.0)),  # u log u
     "reverse_kl": (lambda a: -(-a).exp(), lambda a: a - 1, partial(_ratio, 1.0)),  # -log u
     "pearson": (  # (u - 1)^2

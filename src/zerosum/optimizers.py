@@ -1,12 +1,14 @@
 """Optimizers for games: what torch lacks, each a wrapper of any optimizer that torch has.
 
-Everything in ``__all__`` makes a *factory*: a function from parameters to an optimizer, so that a game can build one per
-player, each with its own settings (the two time scales of Heusel et al. 2017). Factories compose:
+Everything in ``__all__`` makes a *factory*: a function from parameters to an optimizer, so that a game can
+build one per player, each with its own settings (the two time scales of Heusel et al. 2017). Factories
+compose:
 
->>> player = extragradient(adam(lr=1e-3))          # ExtraAdam of Gidel et al. (2019)
+>>> player = extragradient(adam(lr=1e-3))  # ExtraAdam of Gidel et al. (2019)
 >>> optimizer = player([torch.zeros(2, requires_grad=True)])
 
-A wrapper keeps every state in tensors and numbers, so that its `state_dict` resumes it exactly. Minimisation in all
+A wrapper keeps every state in tensors and numbers, so that its `state_dict` resumes it exactly. As with
+torch's, the tensors in a state are the optimizer's own: copy them to keep them. Minimisation in all
 formulas; F is the joint gradient field of the two players, eta the learning rate.
 """
 
@@ -32,21 +34,26 @@ def sgd(lr: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0) -> Fa
 def adam(
     lr: float = 2e-4, betas: tuple[float, float] = (0.5, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
 ) -> Factory:
-    """Adam (Kingma and Ba 2015) as `torch.optim.Adam`; the default betas are those of DCGAN (Radford et al. 2016)."""
-    return partial(torch.optim.Adam, lr=lr, betas=tuple(betas), eps=eps, weight_decay=weight_decay, fused=True)
+    """Adam (Kingma and Ba 2015) as `torch.optim.Adam`; the betas are DCGAN's (Radford et al. 2016)."""
+    return partial(torch.optim.Adam, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
 
 
 class Wrapper:
-    """An optimizer made of an optimizer. Subclasses add a rule round `step` and name the state it needs.
-
-    together: whether the rule holds only when both players step from the same point (simultaneous play).
-    """
-
-    together = False
+    """An optimizer made of an optimizer. Subclasses add a rule round `step` and name the state it needs."""
 
     def __init__(self, base: Any) -> None:
         self.base = base
         self.memory: dict[str, Any] = {}
+
+    @property
+    def together(self) -> bool:
+        """Whether the rule holds only when both players step from the same point, once a turn."""
+        return getattr(self.base, "together", False)
+
+    @property
+    def midway(self) -> bool:
+        """Whether the parameters stand where the next step will not start from."""
+        return getattr(self.base, "midway", False)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -92,10 +99,10 @@ def extragradient(base: Factory) -> Factory:
 
         omega' = omega - eta F(omega),    omega <- omega - eta F(omega')
 
-    The first call of `step` goes to omega', the second returns to omega and moves by the gradient found at omega': one
-    update takes two turns, on fresh data each, and the game must be simultaneous. Both halves pass through the base (for
-    Adam: both update its moments, as ExtraAdam does). On the bilinear game x y each update contracts the
-    distance to the equilibrium by sqrt((1 - eta^2)^2 + eta^2).
+    The first call of `step` goes to omega', the second returns to omega and moves by the gradient found at
+    omega': one update takes two turns, on fresh data each, and the game must be simultaneous, with k = 1.
+    Both halves pass through the base (for Adam: both update its moments, as ExtraAdam does). On the bilinear
+    game x y each update contracts the distance to the equilibrium by sqrt((1 - eta^2)^2 + eta^2).
     """
     return lambda parameters: Extragradient(base(parameters))
 
@@ -103,14 +110,20 @@ def extragradient(base: Factory) -> Factory:
 class Extragradient(Wrapper):
     """See `extragradient`."""
 
-    together = True
+    @property
+    def together(self) -> bool:
+        return True
+
+    @property
+    def midway(self) -> bool:
+        return "anchor" in self.memory
 
     @torch.no_grad()
     def step(self) -> None:
-        if "anchor" not in self.memory:
-            self.memory["anchor"] = _copies(self.parameters)
-        else:
+        if self.midway:
             torch._foreach_copy_(self.parameters, self.memory.pop("anchor"))
+        else:
+            self.memory["anchor"] = _copies(self.parameters)
         self.base.step()
 
 
@@ -119,8 +132,8 @@ def optimistic(base: Factory) -> Factory:
 
         theta_{t+1} = theta_t + 2 u_t - u_{t-1},   u_t the move that the base makes at step t (u_0 = 0)
 
-    One gradient a step. Over SGD, on the bilinear game x y, the rate is the largest root, in modulus, of
-    lambda^2 - (1 - 2 i eta) lambda - i eta.
+    One gradient a step. Over SGD, on the bilinear game x y in simultaneous play, the rate is the largest
+    root, in modulus, of lambda^2 - (1 - 2 i eta) lambda - i eta.
     """
     return lambda parameters: Optimistic(base(parameters))
 
@@ -145,8 +158,9 @@ def lookahead_minmax(base: Factory, every: int = 5, alpha: float = 0.5) -> Facto
 
         every k turns:  slow <- slow + alpha (theta - slow),    theta <- slow
 
-    Both players look back at the end of the same turn, as the paper's joint form has it, in alternating play too.
-    On a linear field with the map M for one turn of the base, k turns act as (1 - alpha) I + alpha M^k.
+    Both players look back at the end of the same turn, as the paper's joint form has it, in alternating play
+    too. Over extragradient, whose update takes two turns, k counts updates. On a linear field with the map M
+    for one turn (or update) of the base, k of them act as (1 - alpha) I + alpha M^k.
     """
     if every < 1 or not 0 < alpha <= 1:
         raise ValueError(f"lookahead_minmax: every = {every} must be >= 1 and alpha = {alpha} in (0, 1]")
@@ -165,6 +179,8 @@ class LookaheadMinmax(Wrapper):
     @torch.no_grad()
     def end_turn(self) -> None:
         super().end_turn()
+        if self.midway:
+            return
         self.memory["turns"] += 1
         if self.memory["turns"] % self.every == 0:
             torch._foreach_lerp_(self.memory["slow"], self.parameters, self.alpha)
@@ -172,7 +188,7 @@ class LookaheadMinmax(Wrapper):
 
 
 def clipped(base: Factory, bound: float = 0.01) -> Factory:
-    """Weight clipping: after each step every weight is projected to [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."""
+    """Weight clipping: a step ends by projection to [-bound, bound] (Arjovsky et al. 2017, algorithm 1)."""
     if bound <= 0:
         raise ValueError(f"clipped: bound = {bound} must be positive (0.01 in the paper)")
     return lambda parameters: Clipped(base(parameters), bound)
@@ -193,7 +209,7 @@ class Clipped(Wrapper):
 
 
 def scheduled(base: Factory, **settings: Callable[[int], float]) -> Factory:
-    """Settings of the base that follow a schedule: each is a function of how many steps this player has taken.
+    """Settings of the base that follow a schedule: each a function of how many steps this player has taken.
 
     >>> from zerosum.schedules import ramp
     >>> player = scheduled(sgd(), lr=ramp(0.1, 0.0, steps=1000), momentum=ramp(0.5, 0.7, steps=500))

@@ -1,14 +1,15 @@
 """Regularisers of the critic: functions of D and of the points it judges.
 
-A penalty is called as ``penalty(critic, real, fake) -> [N]``, one value per example, where critic maps ``[N, ...]`` to
-logits ``[N]``. It carries a `weight` and an `every`: a lazy penalty is taken every so many steps of D with its weight
-multiplied by `every`, so that its mean strength stays the same (Karras et al. 2020, section 3.1). The loss of D is
-the objective's mean plus, for each penalty, weight x every x mean.
+A penalty is called as ``penalty(critic, real, fake) -> [N]``, one value per example, where critic maps
+``[N, ...]`` to logits ``[N]``. It carries a `weight` and an `every`: a lazy penalty is taken every so many
+steps of D with its weight multiplied by `every`, so that its mean strength stays the same (Karras et al.
+2020, section 3.1). The loss of D is the objective's mean plus, for each penalty, weight x every x mean.
 
-Points between real and fake, and DRAGAN's noise, come from torch's generator, which the game seeds from the step.
+Points between real and fake, and DRAGAN's, are drawn by torch's generator, which the game seeds from the
+step.
 
-Two regularisers are no function of points: weight clipping is `optimizers.clipped`, which projects after each step, and
-spectral normalisation is `networks.layers.spectral_norm`.
+Two regularisers are no function of points: weight clipping is `optimizers.clipped`, which projects after each
+step, and spectral normalisation is `networks.spectral_norm`.
 """
 
 from __future__ import annotations
@@ -21,26 +22,25 @@ from torch import Tensor, nn
 __all__ = ["Penalty", "dragan", "lecam", "r1", "r2", "wgan_gp", "zero_centred_gp"]
 
 Critic = Callable[[Tensor], Tensor]
+Function = Callable[[Critic, Tensor, Tensor], Tensor]
 Weight = float | Callable[[int], float]
 """A number, or a schedule: a function of how many steps D has taken (see `zerosum.schedules`)."""
 
 
 class Penalty(nn.Module):
-    """A function ``(critic, real, fake) -> [N]`` with a weight and a rhythm; any such function of yours will do.
+    """A function ``(critic, real, fake) -> [N]``, any one of yours too, with a weight and a rhythm.
 
     A function that keeps state (as `lecam`) is a module with buffers, and is saved and resumed with the game.
 
-    >>> small_logits = Penalty(lambda critic, real, fake: critic(fake) ** 2, weight=0.001, name="small_logits")
-    >>> small_logits(lambda x: x.sum(-1), torch.ones(1, 2), torch.ones(1, 2))
+    >>> small = Penalty(lambda critic, real, fake: critic(fake) ** 2, weight=0.001, name="small")
+    >>> small(lambda x: x.sum(-1), torch.ones(1, 2), torch.ones(1, 2))
     tensor([4.])
     """
 
-    def __init__(
-        self, function: Callable[[Critic, Tensor, Tensor], Tensor], weight: Weight, every: int = 1, name: str = ""
-    ) -> None:
+    def __init__(self, function: Function, weight: Weight, every: int = 1, name: str = "") -> None:
         super().__init__()
         if (not callable(weight) and weight < 0) or every < 1:
-            raise ValueError(f"penalty {name}: weight = {weight} must be >= 0 and every = {every} must be >= 1")
+            raise ValueError(f"penalty {name}: weight = {weight} must be >= 0 and every = {every} >= 1")
         self.function = function
         self.weight = weight
         self.every = every
@@ -63,52 +63,55 @@ class Penalty(nn.Module):
 
 
 def r1(weight: Weight = 1.0, every: int = 1) -> Penalty:
-    """R_1 = |grad a(x)|^2 / 2 at real x (Mescheder et al. 2018, equation 9); weight is the paper's gamma.
+    """R_1 = |grad a(x)|^2 / 2 at real x (Mescheder et al. 2018, equation 9); weight: gamma.
 
     >>> r1()(lambda x: x @ torch.tensor([3.0, 4.0]), torch.zeros(2, 2), torch.zeros(2, 2))
-    tensor([12.5000, 12.5000], grad_fn=<DivBackward0>)
+    tensor([12.5000, 12.5000])
     """
     return Penalty(lambda critic, real, fake: _slope(critic, real).square().sum(1) / 2, weight, every, "r1")
 
 
 def r2(weight: Weight = 1.0, every: int = 1) -> Penalty:
-    """R_2 = |grad a(x)|^2 / 2 at generated x (Mescheder et al. 2018, equation 10); weight is the paper's gamma."""
+    """R_2 = |grad a(x)|^2 / 2 at generated x (Mescheder et al. 2018, equation 10); weight: gamma."""
     return Penalty(lambda critic, real, fake: _slope(critic, fake).square().sum(1) / 2, weight, every, "r2")
 
 
 def wgan_gp(weight: Weight = 10.0, every: int = 1) -> Penalty:
     """(|grad a(x)| - 1)^2 at x uniform between a real and a fake point (Gulrajani et al. 2017, equation 3)."""
-    return Penalty(
-        lambda critic, real, fake: (_slope(critic, _between(real, fake)).norm(dim=1) - 1).square(),
-        weight,
-        every,
-        "wgan_gp",
-    )
+
+    def unit_slope(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        return (_slope(critic, _between(real, fake)).norm(dim=1) - 1).square()
+
+    return Penalty(unit_slope, weight, every, "wgan_gp")
 
 
 def zero_centred_gp(weight: Weight = 10.0, every: int = 1) -> Penalty:
     """|grad a(x)|^2 at x uniform between a real and a fake point (Thanh-Tung et al. 2019, section 5)."""
-    return Penalty(
-        lambda critic, real, fake: _slope(critic, _between(real, fake)).square().sum(1),
-        weight,
-        every,
-        "zero_centred_gp",
-    )
+
+    def flat(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        return _slope(critic, _between(real, fake)).square().sum(1)
+
+    return Penalty(flat, weight, every, "zero_centred_gp")
 
 
 def dragan(weight: Weight = 10.0, every: int = 1, spread: float = 0.5) -> Penalty:
-    """(|grad a(x)| - 1)^2 at real x + spread x std(real) x u, u uniform on [0, 1] (Kodali et al. 2017, algorithm 1)."""
+    """(|grad a(x)| - 1)^2 at x + spread std(x) u, x real, u ~ U[0, 1] (Kodali et al. 2017, algorithm 1).
 
-    def near(real: Tensor) -> Tensor:
-        return real + spread * real.std(correction=0) * torch.rand_like(real)
+    std(x) is one number for the whole batch.
+    """
 
-    return Penalty(
-        lambda critic, real, fake: (_slope(critic, near(real)).norm(dim=1) - 1).square(), weight, every, "dragan"
-    )
+    def unit_slope(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        near = real + spread * real.std(correction=0) * torch.rand_like(real)
+        return (_slope(critic, near).norm(dim=1) - 1).square()
+
+    return Penalty(unit_slope, weight, every, "dragan")
 
 
 def lecam(weight: Weight = 0.3, every: int = 1, decay: float = 0.99) -> Penalty:
-    """(a(x) - f)^2 + (a(G(z)) - r)^2, r and f running means of the real and fake logits (Tseng et al. 2021, equation 5)."""
+    """(a(x) - f)^2 + (a(G(z)) - r)^2 (Tseng et al. 2021, equation 5).
+
+    r and f are running means of the real and the fake logits, with this decay a step; they start at 0.
+    """
     return Penalty(_LeCam(decay), weight, every, "lecam")
 
 

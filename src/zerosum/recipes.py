@@ -21,7 +21,20 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, Lt
 
-__all__ = ["PRESETS", "Recipe", "RecipeError", "build_game", "build_source", "differences", "dump", "data_part", "load", "resolved", "suggest", "value"]
+__all__ = [
+    "PRESETS",
+    "Recipe",
+    "RecipeError",
+    "build_game",
+    "build_source",
+    "differences",
+    "dump",
+    "data_part",
+    "load",
+    "resolved",
+    "suggest",
+    "value",
+]
 
 Part = str | dict[str, Any]
 
@@ -125,7 +138,9 @@ def _find(name: str, home: str, where: str) -> Callable[..., Any]:
         except (ImportError, AttributeError) as error:
             raise RecipeError(f"{where}: cannot import {name!r}: {error}") from error
     known = import_module(home)
-    public: Sequence[str] = getattr(known, "__all__", None) or [n for n in dir(known) if not n.startswith("_")]
+    public: Sequence[str] = getattr(known, "__all__", None) or [
+        n for n in dir(known) if not n.startswith("_")
+    ]
     if name.replace("-", "_") not in public:
         raise RecipeError(f"{where}: nothing is called {name!r} in {home}{suggest(name, public)}")
     return getattr(known, name.replace("-", "_"))
@@ -152,7 +167,9 @@ def _make(value: Part, where: str, home: str) -> partial[Any]:
     for key, argument in part.items():
         path = f"{where}.{key}"
         if key not in hints and not _takes_any(function):
-            raise RecipeError(f"{where}: {_name_of(function)} has no option {key!r}{suggest(key, list(hints))}")
+            raise RecipeError(
+                f"{where}: {_name_of(function)} has no option {key!r}{suggest(key, list(hints))}"
+            )
         bound[key] = _argument(argument, hints.get(key, Any), path, _HOMES.get(key, home), key in _HANDED)
     return partial(function, **bound)
 
@@ -239,7 +256,10 @@ def build_game(recipe: Recipe, shape: tuple[int, ...], mean: Any = None) -> Any:
         D = call(part("D"), "D", inputs=shape, outputs=())
     if recipe.centre and mean is not None:
         G.centre(mean)
-    penalties = [call(_make(p, f"penalties.{i}", _HOMES["penalties"]), "penalties") for i, p in enumerate(recipe.penalties)]
+    penalties = [
+        call(_make(p, f"penalties.{i}", _HOMES["penalties"]), "penalties")
+        for i, p in enumerate(recipe.penalties)
+    ]
     try:
         return Game(
             G.to(device),
@@ -264,7 +284,11 @@ def _device(name: str) -> Any:
     import torch
 
     if name == "auto":
-        return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+        return (
+            torch.accelerator.current_accelerator()
+            if torch.accelerator.is_available()
+            else torch.device("cpu")
+        )
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -376,14 +400,22 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
 def _complete(value: Part, where: str, home: str) -> Any:
     part = _as_part(value, where)
     function = _find(part["name"], home, where)
-    defaults = {p.name: p.default for p in inspect.signature(function).parameters.values() if p.default is not p.empty}
+    defaults = {
+        p.name: p.default for p in inspect.signature(function).parameters.values() if p.default is not p.empty
+    }
     full = {"name": part["name"]}
     for key, argument in {**defaults, **part}.items():
         if key in _GIVEN or key == "name":
             continue
         is_part = isinstance(argument, dict) or (key in _HANDED and isinstance(argument, str))
-        full[key] = _complete(argument, f"{where}.{key}", _HOMES.get(key, home)) if is_part else _plain(argument)
-    return part["name"] if len(full) == 1 or where.rsplit(".", 1)[-1] in _HANDED and isinstance(value, str) else full
+        full[key] = (
+            _complete(argument, f"{where}.{key}", _HOMES.get(key, home)) if is_part else _plain(argument)
+        )
+    return (
+        part["name"]
+        if len(full) == 1 or where.rsplit(".", 1)[-1] in _HANDED and isinstance(value, str)
+        else full
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -396,7 +428,9 @@ def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML; `load` of it gives an equal game."""
     import yaml
 
-    return yaml.safe_dump(resolved(recipe), sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
+    return yaml.safe_dump(
+        resolved(recipe), sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
+    )
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -407,7 +441,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    children = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    children = (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    )
     if children is None:
         yield path, value
         return
@@ -437,7 +473,9 @@ def data_part(text: str) -> Part:
         return {"name": text}
     if path.is_dir():
         return {"name": "idx_folder", "path": str(path)}
-    sources = [name for name in data.__all__ if name.islower() and name not in ("order", "idx_folder", "to_bytes")]
+    sources = [
+        name for name in data.__all__ if name.islower() and name not in ("order", "idx_folder", "to_bytes")
+    ]
     raise RecipeError(f"--data {text}: neither a folder nor a name of data{suggest(text, sources)}")
 
 
@@ -451,7 +489,9 @@ def _loader() -> Any:
         pass
 
     Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+        list("-+.0123456789"),
     )
     return Loader
 
@@ -461,7 +501,10 @@ def _loader() -> Any:
 
 def _annealed(name: str, start: float, end: float, steps: int) -> dict[str, Any]:
     """A penalty whose weight falls geometrically: first find every mode, then be exact (R3GAN anneals its gamma so)."""
-    return {"name": name, "weight": {"name": "ramp", "start": start, "end": end, "steps": steps, "shape": "geometric"}}
+    return {
+        "name": name,
+        "weight": {"name": "ramp", "start": start, "end": end, "steps": steps, "shape": "geometric"},
+    }
 
 
 def _cooled(lr: float, steps: int, betas: tuple[float, float] = (0.0, 0.99)) -> dict[str, Any]:
@@ -505,7 +548,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "data": "digits",
         "latent": 64,
         "G": {"name": "mlp", "width": 256, "depth": 3, "output": "Tanh"},
-        "D": {"name": "mlp", "width": 256, "depth": 3, "activation": {"name": "LeakyReLU", "negative_slope": 0.2}},
+        "D": {
+            "name": "mlp",
+            "width": 256,
+            "depth": 3,
+            "activation": {"name": "LeakyReLU", "negative_slope": 0.2},
+        },
         "penalties": [{"name": "r1", "weight": 1.0}],
         "g_optimizer": _cooled(1e-3, 8_000),
         "d_optimizer": _cooled(1e-3, 8_000),
@@ -516,20 +564,22 @@ PRESETS: dict[str, dict[str, Any]] = {
         "about": "8 narrow Gaussians on a ring, PacGAN's test of mode collapse",
         "data": "ring",
         "D": {"name": "mlp", "width": 128, "depth": 3, "gain": 10.0},
-        "penalties": [_annealed("r1", 0.03, 1e-4, 4_000), _annealed("r2", 0.03, 1e-4, 4_000)],
-        "g_optimizer": _cooled(1e-3, 6_000),
-        "d_optimizer": _cooled(1e-3, 6_000),
-        "steps": 6_000,
+        "penalties": [_annealed("r1", 0.1, 5e-5, 7_000), _annealed("r2", 0.1, 5e-5, 7_000)],
+        "g_optimizer": _cooled(1e-3, 10_000),
+        "d_optimizer": _cooled(1e-3, 10_000),
+        "steps": 10_000,
     },
     "grid": {
         **_TOY,
         "about": "25 narrow Gaussians on a grid, PacGAN's harder test of mode collapse",
         "data": "grid",
-        "D": {"name": "mlp", "width": 128, "depth": 3, "gain": 2.5},
-        "penalties": [_annealed("r1", 1.0, 3e-3, 7_000), _annealed("r2", 1.0, 3e-3, 7_000)],
-        "g_optimizer": _cooled(1e-3, 10_000),
-        "d_optimizer": _cooled(1e-3, 10_000),
-        "steps": 10_000,
+        "G": {"name": "mlp", "width": 192, "depth": 3},
+        "D": {"name": "mlp", "width": 192, "depth": 3, "gain": 2.5},
+        "penalties": [_annealed("r1", 5.0, 1e-3, 9_000), _annealed("r2", 5.0, 1e-3, 9_000)],
+        "g_optimizer": _cooled(1e-3, 12_000),
+        "d_optimizer": _cooled(1e-3, 12_000),
+        "batch": 384,
+        "steps": 12_000,
     },
     "vanilla-minimax": {
         **_VANILLA,
@@ -547,7 +597,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "latent": 100,
         "prior": "uniform",
         "G": {"name": "mlp", "width": 1200, "depth": 2, "output": "Sigmoid", "init": 0.05},
-        "D": {"name": "maxout", "units": 240, "pieces": 5, "depth": 2, "dropout": 0.5, "dropout_in": 0.2, "init": 0.005},
+        "D": {
+            "name": "maxout",
+            "units": 240,
+            "pieces": 5,
+            "depth": 2,
+            "dropout": 0.5,
+            "dropout_in": 0.2,
+            "init": 0.005,
+        },
         "objective": {"name": "nonsaturating", "d_weight": 0.5},
         "g_optimizer": _SGD_2014,
         "d_optimizer": _SGD_2014,

@@ -1,6 +1,7 @@
 """Schedules: numbers that change while the game is played, as functions of the step and of nothing else.
 
-A learning rate, a momentum or a penalty's weight may be given as a schedule. It keeps no state, so a resumed run finds it where it was.
+A learning rate, a momentum or a penalty's weight may be given as a schedule. It keeps no state, so a resumed
+run finds it where it was.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ _SHAPES: dict[str, Callable[[float, float, float], float]] = {
 def ramp(
     start: float, end: float, steps: int, begin: int = 0, every: int = 1, shape: str = "linear"
 ) -> Callable[[int], float]:
-    """A schedule: `start` until step `begin`, then to `end` within `steps` steps, held for `every` steps at a time.
+    """A schedule: `start` until step `begin`, then to `end` in `steps` steps, held for `every` at a time.
 
-    shape: linear, cosine, or geometric (the same factor at each step).
+    shape: linear, cosine, or geometric (the same factor at each step; both ends positive).
 
     >>> [ramp(1.0, 0.0, steps=4, begin=1)(step) for step in range(7)]
     [1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
@@ -31,6 +32,8 @@ def ramp(
         raise ValueError(f"ramp: no shape is called {shape!r}: choose one of {', '.join(_SHAPES)}")
     if steps < 1 or every < 1:
         raise ValueError(f"ramp: steps = {steps} and every = {every} must be >= 1")
+    if shape == "geometric" and min(start, end) <= 0:
+        raise ValueError(f"ramp: a geometric ramp needs positive ends: start = {start}, end = {end}")
 
     def at(step: int) -> float:
         held = step // every * every

@@ -24,12 +24,20 @@ from zerosum.data.download import fetch, show_progress
 
 __all__ = ["fashion_mnist", "idx_folder", "mnist", "read_idx"]
 
-SPLITS = {"train": "train", "test": "t10k"}
+SPLITS = {
+    "train": ("train", slice(None)),
+    "test": ("t10k", slice(None)),
+    "fit": ("train", slice(50_000)),
+    "valid": ("train", slice(50_000, None)),
+}
+"""The part that a split is read from, and its rows; protocols of 2014 divide "train" into "fit" and "valid"."""
 STEMS = "images-idx3-ubyte", "labels-idx1-ubyte"
 
 
 def mnist(split: str = "train", *, low: float = -1.0, high: float = 1.0, seed: int = 0) -> Images:
     """60,000 handwritten digits of 28 x 28 pixels ("train") and 10,000 more ("test").
+
+    "fit" is the first 50,000 of "train" and "valid" its last 10,000, as Goodfellow et al. (2014) divide it.
 
     Read from ``$ZEROSUM_DATA/mnist`` if the files are there, else downloaded once (11 MB) to
     ``$XDG_CACHE_HOME/zerosum/mnist`` (``~/.cache/zerosum/mnist``).
@@ -72,7 +80,8 @@ def idx_folder(
     pixels, y = read_idx(images, dimensions=3), read_idx(labels, dimensions=1)
     if len(pixels) != len(y):
         raise ValueError(f"{images} has {len(pixels):,} images but {labels} has {len(y):,} labels")
-    return Images(pixels[:, None], y.long(), low, high, seed, split)
+    rows = SPLITS[split][1]
+    return Images(pixels[rows, None], y[rows].long(), low, high, seed, split)
 
 
 def read_idx(path: str | Path, dimensions: int) -> Tensor:
@@ -117,7 +126,7 @@ def _names(split: str) -> list[list[str]]:
     """The possible names of the two files of a split: [[images, images.gz, ...], [labels, ...]]."""
     if split not in SPLITS:
         raise ValueError(f"IDX data sets have the splits {', '.join(SPLITS)}: got {split!r}")
-    stems = [f"{SPLITS[split]}-{stem}" for stem in STEMS]
+    stems = [f"{SPLITS[split][0]}-{stem}" for stem in STEMS]
     return [[stem + end for stem in (s, s.replace("-idx", ".idx")) for end in ("", ".gz")] for s in stems]
 
 

@@ -32,7 +32,9 @@ def ms_ssim(x: Any, y: Any) -> Tensor:
     >>> torch.allclose(ms_ssim(x, x), torch.ones(2, dtype=torch.float64))
     True
     """
-    x, y = as_images(x, "x"), as_images(y, "y")
+    x, y = (
+        (as_images(z, name) + 1) / 2 for z, name in ((x, "x"), (y, "y"))
+    )  # luminance is measured from black
     if x.shape != y.shape or min(x.shape[2:]) < WINDOW:
         sizes = f"{tuple(x.shape)} and {tuple(y.shape)}"
         raise ValueError(f"MS-SSIM needs pairs of one size of at least {WINDOW} pixels, not {sizes}")
@@ -107,8 +109,8 @@ def perceptual_path_length(
 
 
 def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of luminance * structure, and of structure alone, over all windows that fit: `[N]` each (range L =
-    2)."""
+    """Mean of luminance * structure, and of structure alone, over all windows that fit, for x and y in
+    [0, 1]: `[N]` each."""
     at = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
     line = torch.softmax(-at.square() / (2 * SIGMA**2), 0)
     window = torch.outer(line, line).expand(x.shape[1], 1, WINDOW, WINDOW)
@@ -116,7 +118,7 @@ def _ssim(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     def blur(z: Tensor) -> Tensor:
         return conv2d(z, window, groups=z.shape[1])
 
-    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    c1, c2 = 0.01**2, 0.03**2
     mx, my = blur(x), blur(y)
     vx, vy, vxy = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
     structure = (2 * vxy + c2) / (vx + vy + c2)

@@ -89,7 +89,8 @@ def train_classifier(
     if len(targets) != len(images):
         raise ValueError(f"{len(images):,} images but {len(targets):,} labels")
     weights, draw = stream(seed, "classifier", "weights"), stream(seed, "classifier", "batches")
-    trunk = fresh(lambda: _trunk(as_images(images[:1]).shape[1]), weights)
+    channels = as_images(images[:1]).shape[1]
+    trunk = fresh(lambda: _trunk(channels), weights)
     head = fresh(lambda: nn.Linear(WIDTH, classes), weights)
 
     def loss() -> Tensor:
@@ -111,7 +112,8 @@ def train_encoder(
     used for digits and letters.
     """
     weights, draw = stream(seed, "encoder", "weights"), stream(seed, "encoder", "batches")
-    trunk = fresh(lambda: _trunk(as_images(images[:1]).shape[1]), weights)
+    channels = as_images(images[:1]).shape[1]
+    trunk = fresh(lambda: _trunk(channels), weights)
     expander = fresh(lambda: nn.Sequential(nn.Linear(WIDTH, 256), nn.SiLU(), nn.Linear(256, 256)), weights)
 
     def loss() -> Tensor:

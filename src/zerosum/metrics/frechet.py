@@ -85,17 +85,18 @@ def frechet_distance(real: Any, fake: Any, *, space: str = "samples") -> Estimat
     >>> round(float(frechet_distance(x, x + 1)), 6)  # a pure shift: |(1, 1)|^2
     2.0
     """
-    (a, x), (b, y) = _summary(real, "real"), _summary(fake, "fake")
-    if x is not None and y is not None:
-        x, y = matched(real=x, fake=y)
-    elif a.mean.shape != b.mean.shape:
-        raise ValueError(f"real has {len(a.mean)} dimensions but fake has {len(b.mean)}")
+    sets = {"real": real, "fake": fake}
+    given: dict[str, Any] = {name: z for name, z in sets.items() if isinstance(z, (Tensor, np.ndarray))}
+    rows = dict(zip(given, matched(**given), strict=True)) if given else {}
+    a, b = (Moments().update(rows[name]) if name in rows else _gathered(z) for name, z in sets.items())
+    if a.mean.shape != b.mean.shape:
+        raise ValueError(f"real has {a.mean.numel()} dimensions but fake has {b.mean.numel()}")
     value, slopes = _distance(a, b)
-    error = (
-        sum(_variance(m, data, *s) / m.n for m, data, s in zip((a, b), (x, y), slopes, strict=True)) ** 0.5
-    )
+    parts = zip((a, b), (rows.get(name) for name in sets), slopes, strict=True)
+    error = sum(_variance(m, x, *slope) / m.n for m, x, slope in parts) ** 0.5
     low, high = normal(value, error)
-    return Estimate(value, max(low, 0.0), high, b.n, space, "frechet distance", "delta method over examples")
+    how = "delta method over examples" if len(rows) == 2 else "delta method, Gaussian examples"
+    return Estimate(value, max(low, 0.0), high, b.n, space, "frechet distance", how)
 
 
 def frechet_infinity(real: Any, fake: Any, *, seed: int = 0, space: str = "samples") -> Estimate:
@@ -116,10 +117,10 @@ def frechet_infinity(real: Any, fake: Any, *, seed: int = 0, space: str = "sampl
     folds = (1, 2, 4)
     parts = [[_plain(a, b) for a, b in zip(x.tensor_split(k), y.tensor_split(k), strict=True)] for k in folds]
     means = [float(np.mean(p)) for p in parts]
-    value = float(np.polynomial.Polynomial.fit(folds, means, 1, domain=[], window=[]).coef[0])
+    value = float(np.polyfit(folds, means, 1)[-1])
     whole = frechet_distance(x, y)
-    # The line at 0 is F1 + F2 / 2 - F4 / 2. Second-order noise has 1, 4 and 16 times the whole's variance in a
-    # part: together at most 1 + 4/8 + 16/16 = 5/2 times the whole's, which is a sixteenth of a quarter's.
+    # The line at 0 is F1 + F2 / 2 - F4 / 2. Second-order noise has 1, 4 and 16 times the whole's variance in
+    # a part: together at most 1 + 4/8 + 16/16 = 5/2 times the whole's, which is a sixteenth of a quarter's.
     second = float(np.var(parts[-1], ddof=1)) / 16 * 5 / 2
     error = (((whole.high - whole.value) / 1.96) ** 2 + second) ** 0.5
     return Estimate(
@@ -127,18 +128,14 @@ def frechet_infinity(real: Any, fake: Any, *, seed: int = 0, space: str = "sampl
     )
 
 
-def _summary(x: Any, name: str) -> tuple[Moments, Tensor | None]:
-    """Moments of anything accepted, and the examples themselves while they are at hand."""
+def _gathered(x: Moments | Iterable[Any]) -> Moments:
+    """Moments as given, or of a stream of batches."""
     if isinstance(x, Moments):
-        return x, None
-    if isinstance(x, Iterable) and not isinstance(x, (Tensor, np.ndarray)):
-        moments = Moments()
-        for batch in x:
-            moments.update(batch)
-        return moments, None
-    named: dict[str, Any] = {name: x}
-    (x,) = matched(**named)
-    return Moments().update(x), x
+        return x
+    moments = Moments()
+    for batch in x:
+        moments.update(batch)
+    return moments
 
 
 def _plain(x: Tensor, y: Tensor) -> float:

@@ -44,8 +44,8 @@ def matched(*, least: int = 2, **sets: Any) -> tuple[Tensor, ...]:
             raise ValueError(f"{name} has {len(x)} examples; at least {least} are needed")
         if x.shape[1:] != reference.shape[1:]:
             raise ValueError(
-                f"{name} has examples of shape {tuple(x.shape[1:])} but {first} has {tuple(reference.shape[1:])}; "
-                "bring both to one size first"
+                f"{name} has examples of shape {tuple(x.shape[1:])} but {first} has "
+                f"{tuple(reference.shape[1:])}; bring both to one size first"
             )
     if pixels and first == "real" and tensors[first].dtype != torch.uint8 and reference.min() >= 0:
         raise ValueError(f"{first} looks like images in [0, 1]; give uint8, or floats in [-1, 1]")

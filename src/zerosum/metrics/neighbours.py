@@ -113,7 +113,7 @@ def memorisation_test(
     known, asked = (_ratio(z - centre, seen - centre, k).sort().values for z in (held, made))
     n, m, j = len(asked), len(known), max(1, round(share * len(known)))
     suspect = int((asked < known[j - 1]).sum())
-    # c fakes precede the j-th held-out when the first c + j - 1 of the joint order hold at most j - 1 of those.
+    # c fakes precede the j-th held-out when the first c + j - 1 of the joint order hold at most j - 1.
     p = float(hypergeom.cdf(j - 1, n + m, m, suspect + j - 1)) if suspect else 1.0
     return Estimate(
         suspect / n,

@@ -1,4 +1,7 @@
-"""Players' networks: G(z) -> x and D(x) -> logits [N]; plain modules, with no sigmoid, optimizer or loss inside."""
+"""Players' networks: G(z) -> x and D(x) -> logits [N].
+
+They are plain modules, with no sigmoid, optimizer or loss inside.
+"""
 
 from zerosum.networks.layers import Gain, Maxout, spectral_norm
 from zerosum.networks.mlp import maxout, mlp

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, one_hot
 from torch.nn.utils import parametrize
 
 __all__ = ["Gain", "Maxout", "spectral_norm"]
 
 
 class Gain(nn.Module):
-    """g x: makes small differences of the input large, so that a network with torch's initial weights can tell them."""
+    """g x: makes small differences of the input large enough for torch's initial weights to see."""
 
     def __init__(self, gain: float) -> None:
         super().__init__()
@@ -47,12 +47,13 @@ class _SpectralNorm(nn.Module):
     def __init__(self, weight: Tensor, iterations: int) -> None:
         super().__init__()
         self.iterations = iterations
-        self.register_buffer("u", normalize(weight.new_ones(weight.shape[0]), dim=0))
-        with torch.no_grad():
-            self.u.copy_(self._iterate(weight.flatten(1), 20)[0])
+        matrix = weight.flatten(1)
+        largest = matrix.norm(dim=1).argmax()  # a start that the matrix cannot send to zero
+        self.register_buffer("u", one_hot(largest, len(matrix)).to(weight))
+        self.u.copy_(self._iterate(matrix, 20)[0])
 
     def _iterate(self, matrix: Tensor, times: int) -> tuple[Tensor, Tensor]:
-        u = self.u
+        u = normalize(self.u, dim=0)  # in an averaged network, u is a mean of unit vectors
         v = normalize(matrix.T @ u, dim=0)
         for _ in range(times):
             u = normalize(matrix @ v, dim=0)
@@ -68,9 +69,11 @@ class _SpectralNorm(nn.Module):
 
 
 def spectral_norm(layer: nn.Module, iterations: int = 1) -> nn.Module:
-    """Divide the layer's weight by its largest singular value (Miyato et al. 2018, equation 8 and algorithm 1).
+    """The layer with its weight divided by its largest singular value (Miyato et al. 2018, equation 8).
 
-    Returns the same layer. The weight ``[out, ...]`` is taken as a matrix ``[out, rest]``; `iterations` steps of the power
-    method a forward pass in training, none in evaluation. Works under `torch.func.vmap` with stacked buffers.
+    Returns the same layer. The weight ``[out, ...]`` is taken as a matrix ``[out, rest]``; `iterations`
+    steps of the power method a forward pass in training, none in evaluation. Works under `torch.func.vmap`
+    with stacked buffers.
     """
-    return parametrize.register_parametrization(layer, "weight", _SpectralNorm(layer.weight.data, iterations))
+    weight = layer.get_parameter("weight").detach()
+    return parametrize.register_parametrization(layer, "weight", _SpectralNorm(weight, iterations))

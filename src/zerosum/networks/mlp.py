@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import prod
 
 import torch
@@ -17,7 +18,7 @@ Layer = Callable[[], nn.Module]
 
 
 class Dense(nn.Module):
-    """``[N, *inputs] -> [N, *outputs]`` by a stack of layers on flat vectors; outputs = () gives logits ``[N]``."""
+    """``[N, *inputs] -> [N, *outputs]`` by layers on flat vectors; outputs = () gives logits ``[N]``."""
 
     def __init__(self, layers: list[nn.Module], outputs: Shape) -> None:
         super().__init__()
@@ -31,11 +32,13 @@ class Dense(nn.Module):
     def centre(self, mean: Tensor) -> None:
         """Set the bias of the last linear layer so that the output starts at the data's mean, ``[*outputs]``.
 
-        Pylearn2 calls it init_sigmoid_bias_from_marginals. The inverse of the output's activation is found by bisection,
-        so that any monotone activation does; a mean at the edge of its range is reached as nearly as a bias of 10 can.
+        Pylearn2 calls it init_sigmoid_bias_from_marginals. The inverse of the output's activation is found
+        by bisection, so that any monotone activation does; a mean at the edge of its range is reached as
+        nearly as a bias of 10 can.
         """
-        *_, last = (i for i, layer in enumerate(self.layers) if isinstance(layer, nn.Linear))
-        linear, squash = self.layers[last], self.layers[last + 1 :]
+        layers = list(self.layers)
+        *_, (last, linear) = ((i, layer) for i, layer in enumerate(layers) if isinstance(layer, nn.Linear))
+        squash = nn.Sequential(*layers[last + 1 :])
         target = mean.flatten().to(linear.bias)
         low, high = torch.full_like(target, -10.0), torch.full_like(target, 10.0)
         for _ in range(60):
@@ -59,24 +62,30 @@ def mlp(
     init: float | None = None,
     gain: float = 1.0,
 ) -> Dense:
-    """`depth` hidden layers of `width` units: linear, norm, activation, dropout; then linear and the output activation.
+    """`depth` hidden layers of `width` units, then a linear layer and the output activation.
+
+    A hidden layer is linear, norm, activation, dropout.
 
     inputs, outputs: shapes of one example; outputs = () for a discriminator's logit.
-    activation, output: constructors of a layer, such as `nn.SiLU`; norm: such as `nn.BatchNorm1d`, given the width.
+    activation, output: constructors of a layer, such as `nn.SiLU`.
+    norm: a constructor given the width, such as `nn.BatchNorm1d`.
     dropout, dropout_in: shares of the hidden units and of the inputs that are dropped in training.
     spectral: spectral normalisation of every linear layer.
     init: weights uniform on [-init, init] and biases 0, as in 2014; None keeps torch's initialisation.
-    gain: factor on the inputs; a discriminator sees structure of size s in its data once gain x s is about 0.1.
+    gain: factor on the inputs; D sees structure of size s in its data once gain x s is about 0.1.
     """
-    wrap = spectral_norm if spectral else lambda layer: layer
     widths = [prod(inputs)] + [width] * depth
     layers: list[nn.Module] = [Gain(gain)] if gain != 1 else []
     layers += [nn.Dropout(dropout_in)] if dropout_in else []
-    for before, after in zip(widths, widths[1:], strict=False):
-        layers += [wrap(nn.Linear(before, after)), *([norm(after)] if norm else []), activation()]
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), *([norm(after)] if norm else []), activation()]
         layers += [nn.Dropout(dropout)] if dropout else []
-    layers += [wrap(nn.Linear(widths[-1], prod(outputs))), output()]
-    return _initialised(Dense(layers, outputs), init)
+    layers += [nn.Linear(widths[-1], prod(outputs)), output()]
+    network = _initialised(Dense(layers, outputs), init)
+    for layer in layers if spectral else ():
+        if isinstance(layer, nn.Linear):
+            spectral_norm(layer)
+    return network
 
 
 def maxout(
@@ -89,22 +98,24 @@ def maxout(
     dropout_in: float = 0.2,
     init: float | None = 0.005,
 ) -> Dense:
-    """The discriminator of Goodfellow et al. (2014) for MNIST: maxout layers with dropout, then a linear logit.
+    """The discriminator of Goodfellow et al. (2014) for MNIST: maxout layers with dropout, then a logit.
 
-    Dropout is inverted (the units kept are scaled up in training) and stands before every linear map, of `dropout_in` on
-    the inputs and `dropout` elsewhere. Weights start uniform on [-init, init], biases at 0.
+    Dropout is inverted (the units kept are scaled up in training) and stands before every linear map, of
+    `dropout_in` on the inputs and `dropout` elsewhere. Weights start uniform on [-init, init], biases at 0.
     """
     widths = [prod(inputs)] + [units] * depth
     layers: list[nn.Module] = []
-    for share, before, after in zip([dropout_in] + [dropout] * depth, widths, widths[1:], strict=False):
-        layers += [nn.Dropout(share), Maxout(before, after, pieces)]
+    for i, (before, after) in enumerate(pairwise(widths)):
+        layers += [nn.Dropout(dropout if i else dropout_in), Maxout(before, after, pieces)]
     layers += [nn.Dropout(dropout), nn.Linear(widths[-1], prod(outputs)), nn.Identity()]
     return _initialised(Dense(layers, outputs), init)
 
 
 @torch.no_grad()
 def _initialised(network: Dense, init: float | None) -> Dense:
-    for layer in network.modules() if init is not None else ():
+    if init is None:
+        return network
+    for layer in network.modules():
         if isinstance(layer, nn.Linear):
             layer.weight.uniform_(-init, init)
             layer.bias.zero_()

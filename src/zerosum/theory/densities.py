@@ -73,9 +73,9 @@ class Quantity:
         return self.value
 
     def agrees(self, other: float | Quantity) -> bool:
-        """Whether the two numbers differ by no more than their errors together."""
+        """Whether the two numbers differ by no more than their errors together, and 1e-12 for rounding."""
         error = self.error + (other.error if isinstance(other, Quantity) else 0.0)
-        return abs(self.value - float(other)) <= error
+        return math.isclose(self.value, float(other), rel_tol=1e-12, abs_tol=error + 1e-12)
 
 
 Term = Callable[[Tensor, Tensor], Tensor]
@@ -162,14 +162,15 @@ def wasserstein1(p: Density, q: Density, n: int = 512, seed: int = 0) -> Quantit
 
 
 def quadrature(
-    f: Term, g: Term, p: Density, q: Density, tolerance: float = 1e-5, budget: int = 2**19
+    f: Term, g: Term, p: Density, q: Density, tolerance: float = 1e-5, budget: int = 2**20
 ) -> Quantity:
     r"""\int p f + q g dx for d <= 2, by 5-point Gauss-Lobatto cells that are halved where it matters.
 
     A cell's error is the change when it is halved along every axis, in the integral or in either density's
-    mass, and no less than a sixteenth of its share of its parent's (at a kink one change may vanish by chance).
-    Halving stops when the errors sum to `tolerance`, or after about `budget` points. What the cells miss of the densities' unit mass (heavy tails, a mode that no sample found, a density that does not
-    integrate to one) is added to the error, so a wrong answer does not pass for an exact one.
+    mass; or a small part (32^-d) of its parent's change, because at a kink one change may vanish by chance.
+    Halving stops when the errors sum to `tolerance`, or after about `budget` points. What the cells miss of
+    the densities' unit mass (heavy tails, a mode that no sample found, a density that does not integrate to
+    one) is added to the error, so a wrong answer does not pass for an exact one.
     """
 
     def integrands(x: Tensor) -> Tensor:
@@ -273,7 +274,7 @@ def _refine(function: Function, cells: Tensor, tolerance: float, budget: int) ->
         fine = _lobatto(function, children.flatten(0, 1)).unflatten(0, children.shape[:2])
         change = (fine.sum(1) - coarse).abs().amax(1)
         gap, order = torch.maximum(change, inherited).sort()
-        points += 5 ** cells.shape[1] * fine.shape[0] * fine.shape[1]
+        points += len(_NODES) ** cells.shape[1] * len(fine.flatten(0, 1))
         # an infinite or undefined gap will not close: its cell is taken with the rest
         done = (points > budget) | ~fine.isfinite().all()
         enough = done | (gap.cumsum(0) <= (tolerance - error) / 2)

@@ -14,13 +14,14 @@ spectral radius of one update's Jacobian at the equilibrium: below 1 it converge
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 from zerosum.theory.densities import Quantity
 
@@ -262,19 +263,22 @@ def predicted_rate(field: Field, equilibrium: Tensor, lr: float, play: Play = si
 def measured_rate(path: Tensor, equilibrium: Tensor | float = 0.0) -> Quantity:
     """The mean factor per update of a path [steps + 1, m + n], fitted to the logarithm of its distances.
 
-    The value comes from the path's second half; the error is its difference from the first half, which is
-    large when the path is not (yet) linear.
+    The value comes from the path's second half. The error is its difference from the first half, large when
+    the path is not (yet) linear, and 2A/n, the tilt that an oscillation of amplitude A can give to n points.
     """
     distance = (path - equilibrium).norm(dim=1)
     if not (distance > 0).all():
         raise ValueError("the path has reached the equilibrium exactly and has no rate: take fewer steps")
-    first, second = (_growth(half) for half in distance.log().tensor_split(2))
-    return Quantity(second, abs(second - first), "slope of the log distance")
+    (first, _), (second, tilt) = (_growth(half.numpy()) for half in distance.log().tensor_split(2))
+    return Quantity(second, abs(second - first) + second * tilt, "slope of the log distance")
 
 
-def _growth(log_distance: Tensor) -> float:
-    slope = np.polyfit(np.arange(len(log_distance)), log_distance.numpy(), 1)[0]
-    return float(np.exp(slope))
+def _growth(log_distance: np.ndarray) -> tuple[float, float]:
+    """The exponential of a line's slope, and how much its residuals may tilt it."""
+    step = np.arange(len(log_distance))
+    slope, height = np.polyfit(step, log_distance, 1)
+    amplitude = math.sqrt(2) * np.std(log_distance - slope * step - height)
+    return math.exp(slope), float(2 * amplitude / len(step))
 
 
 # The generator's two losses -------------------------------------------------------------------------------
@@ -293,7 +297,7 @@ def generator_gradients(logits: Tensor) -> tuple[Tensor, Tensor]:
         assert isinstance(gradient, Tensor)
         return gradient
 
-    return of(lambda a: -softplus(a)), of(lambda a: softplus(-a))
+    return of(lambda a: logsigmoid(-a)), of(lambda a: -logsigmoid(a))
 
 
 def gradient_ratio(logits: Tensor) -> Tensor:

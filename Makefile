@@ -1,0 +1,27 @@
+# Everything happens in .venv; nothing is installed elsewhere. PYTHON may name any Python from 3.11 on.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+demo: .venv/ready  ## train on the digits that come with scikit-learn, about a minute: a picture and a report
+	$(BIN)/zerosum train digits --out runs/demo
+	$(BIN)/python benchmarks/digits_quality.py runs/demo
+
+test: .venv/ready  ## the whole suite
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zerosum needs Python 3.11 or newer: make PYTHON=python3.12, say")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv runs

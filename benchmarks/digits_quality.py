@@ -1,0 +1,67 @@
+"""Does a run on the digits draw digits? A classifier trained on the real ones reads 1,000 samples.
+
+    python benchmarks/digits_quality.py runs/demo [--out result.json]
+
+Multinomial logistic regression on the pixels (0 to 16, as scikit-learn ships them) learns the real training digits; its accuracy and
+confidence on the real test digits stand beside the samples' figures as what can be had at best. Exits with 1 unless all ten classes
+occur, the KL divergence of the class histogram to uniform is below 0.15 nats and the mean confidence above 0.8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from zerosum import data
+from zerosum.runs import Run
+
+
+def quality(path: Path, n: int = 1000, seed: int = 1) -> dict[str, object]:
+    train, test = data.digits("train"), data.digits("test")
+    reader = LogisticRegression(max_iter=5000).fit(_pixels(train.pixels.numpy()), train.labels)
+    run = Run.open(path)
+    samples = np.concatenate(list(run.samples(n, seed=seed)))
+    belief = reader.predict_proba(_pixels(samples))
+    real = reader.predict_proba(_pixels(test.pixels.numpy()))
+    counts = np.bincount(belief.argmax(1), minlength=10)
+    share = counts / n
+    kl = float(sum(p * np.log(p * 10) for p in share if p))
+    return {
+        "samples": n,
+        "step": run.game.step,
+        "classes": int((counts > 0).sum()),
+        "counts": counts.tolist(),
+        "class_kl": round(kl, 4),
+        "confidence": round(float(belief.max(1).mean()), 4),
+        "confidence_on_real_test": round(float(real.max(1).mean()), 4),
+        "accuracy_on_real_test": round(float((real.argmax(1) == test.labels.numpy()).mean()), 4),
+    }
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1) * (16 / 255)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, help="where the result goes (default: quality.json in the run)")
+    known = parser.parse_args()
+    result = quality(known.run)
+    result["passed"] = result["classes"] == 10 and result["class_kl"] < 0.15 and result["confidence"] > 0.8  # type: ignore[operator]
+    out = known.out or known.run / "quality.json"
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"read as digits by logistic regression ({out}):")
+    print("  class    " + "".join(f"{c:6d}" for c in range(10)))
+    print("  samples  " + "".join(f"{c:6d}" for c in result["counts"]))  # type: ignore[union-attr]
+    print(f"  KL to uniform {result['class_kl']} nats (below 0.15 is asked)")
+    print(f"  mean confidence {result['confidence']} (above 0.8 is asked; {result['confidence_on_real_test']} on real ones)")
+    return 0 if result["passed"] else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,157 @@
+"""Bad input gives a clear error or a stated correction, never a silent number; all metrics share one gate."""
+
+import numpy as np
+import pytest
+import torch
+
+from zerosum import metrics
+from zerosum.randomness import stream
+
+POINTS = torch.rand(200, 3, generator=stream(0))
+IMAGES = torch.rand(200, 1, 12, 12, generator=stream(1)) * 2 - 1
+RING = torch.zeros(1, 3)
+PAIRED = {
+    "frechet_distance": metrics.frechet_distance,
+    "frechet_infinity": metrics.frechet_infinity,
+    "kernel_distance": metrics.kernel_distance,
+    "wasserstein": metrics.wasserstein,
+    "sliced_wasserstein": metrics.sliced_wasserstein,
+    "prdc": metrics.prdc,
+    "two_sample_test": metrics.two_sample_test,
+    "referee": metrics.referee,
+    "memorisation_test": lambda real, fake: metrics.memorisation_test(real, fake, real),
+    "parzen_log_likelihood": lambda real, fake: metrics.parzen_log_likelihood(real, fake, real),
+}
+SINGLE = {
+    "mode_coverage": lambda fake: metrics.mode_coverage(fake, RING, 1.0),
+    "high_quality_share": lambda fake: metrics.high_quality_share(fake, RING, 1.0),
+    "reverse_kl": lambda fake: metrics.reverse_kl(fake, RING, 1.0),
+    "classifier_score": metrics.classifier_score,
+    "kmeans_centres": lambda x: metrics.kmeans_centres(x, 3),
+    "perceptual_path_length": lambda z: metrics.perceptual_path_length(lambda z: z, z, lambda x: x),
+    "Moments": lambda x: metrics.Moments().update(x),
+}
+
+
+def spoilt(x: torch.Tensor, value: float) -> torch.Tensor:
+    x = x.clone()
+    x[3, 1] = value
+    return x
+
+
+BAD = {
+    "NaN": (spoilt(POINTS, float("nan")), "1 values that are NaN"),
+    "infinity": (spoilt(POINTS, float("inf")), "NaN or infinite"),
+    "no axis of examples": (POINTS[:, 0], r"expected \[N, d\]"),
+    "nothing": (POINTS[:0], r"shape \(0, 3\)"),
+    "mixed sizes": ([np.zeros((4, 4)), np.zeros((5, 5))], "stack examples of one size"),
+    "text": ("samples.npy", "not one array of numbers"),
+    "whole numbers": ((POINTS * 255).long(), "uint8 images or floats"),
+    "five axes": (IMAGES[:, None], "images are"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("name", PAIRED)
+def test_every_two_sample_metric_refuses(name, what):
+    bad, message = BAD[what]
+    if name == "frechet_distance" and what == "mixed sizes":
+        message = "cannot merge moments of 4 and of 5"  # a list is a stream of batches to it
+    with pytest.raises(ValueError, match=message):
+        PAIRED[name](POINTS, bad)
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("name", SINGLE)
+def test_every_one_sample_metric_refuses(name, what):
+    bad, message = BAD[what]
+    with pytest.raises(ValueError, match=message):
+        SINGLE[name](bad)
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_dimensions_must_match(name):
+    with pytest.raises(ValueError, match=r"shape \(4,\).*\(3,\)|one size"):
+        PAIRED[name](POINTS, torch.rand(200, 4))
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_image_sizes_must_match(name):
+    with pytest.raises(ValueError, match="bring both to one size"):
+        PAIRED[name](IMAGES, IMAGES[..., :11])
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_float_images_in_0_255_or_0_1_are_refused(name):
+    with pytest.raises(ValueError, match=r"images are uint8 or floats in \[-1, 1\]"):
+        PAIRED[name](IMAGES, (IMAGES + 1) * 127.5)
+    with pytest.raises(ValueError, match=r"looks like images in \[0, 1\]"):
+        PAIRED[name]((IMAGES + 1) / 2, (IMAGES + 1) / 2)
+    with pytest.raises(ValueError, match="images are uint8"):  # flat, but the other set shows what it is
+        PAIRED[name](torch.zeros(200, 3, dtype=torch.uint8), POINTS * 255)
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_one_or_two_examples_are_too_few(name):
+    with pytest.raises(ValueError, match=r"few|needed|neighbours|equally"):
+        PAIRED[name](POINTS, POINTS[:1])
+
+
+@pytest.mark.parametrize("metric", [metrics.frechet_distance, metrics.frechet_infinity])
+def test_a_covariance_needs_more_examples_than_dimensions(metric):
+    with pytest.raises(ValueError, match="too few for a covariance in 144 dimensions"):
+        metric(IMAGES[:144], IMAGES[:144])
+
+
+def test_uint8_and_float_images_are_the_same_images():
+    raw = torch.randint(256, (200, 4, 4, 3), dtype=torch.uint8, generator=stream(2))
+    floats = raw.movedim(-1, 1).float() / 127.5 - 1
+    assert metrics.sliced_wasserstein(raw, floats).value == 0
+    assert metrics.sliced_wasserstein(raw.numpy(), floats.double().numpy()).value == pytest.approx(
+        0, abs=1e-6
+    )
+    assert metrics.sliced_wasserstein(raw[..., 0], floats[:, :1]).value == 0
+
+
+def test_a_small_overshoot_is_clamped_as_in_a_file():
+    over = IMAGES * 1.5
+    assert metrics.sliced_wasserstein(IMAGES, over) == metrics.sliced_wasserstein(IMAGES, over.clamp(-1, 1))
+
+
+def test_numpy_and_torch_and_half_precision_are_taken_alike():
+    x, y = POINTS, POINTS.flip(0) ** 2
+    e = metrics.prdc(x, y)
+    assert metrics.prdc(x.numpy(), y.numpy()) == e
+    half = metrics.frechet_distance(x.bfloat16(), y.bfloat16()).value
+    assert half == pytest.approx(metrics.frechet_distance(x.bfloat16().float(), y.bfloat16().float()).value)
+
+
+def test_single_arguments_are_checked():
+    with pytest.raises(ValueError, match="std must be positive"):
+        metrics.mode_coverage(POINTS, RING, 0.0)
+    with pytest.raises(ValueError, match="no sample lies within reach"):
+        metrics.reverse_kl(POINTS + 100, RING, 1.0)
+    with pytest.raises(ValueError, match="no 5 neighbours"):
+        metrics.prdc(POINTS[:5], POINTS[:5])
+    with pytest.raises(ValueError, match="equally many"):
+        metrics.wasserstein(POINTS, POINTS[:100])
+    with pytest.raises(ValueError, match="sum to 1"):
+        metrics.classifier_score(POINTS)
+    with pytest.raises(ValueError, match="expected 0 to 4"):
+        metrics.class_coverage(torch.tensor([0, 5]), classes=5)
+    with pytest.raises(ValueError, match="whole numbers"):
+        metrics.class_kl(POINTS, torch.ones(3))
+    with pytest.raises(ValueError, match="expected never"):
+        metrics.class_kl(torch.tensor([0, 1]), torch.tensor([1.0, 0.0]))
+    with pytest.raises(ValueError, match="200 labels wanted but 100"):
+        metrics.agreement(torch.zeros(200).long(), torch.zeros(100).long(), classes=2)
+    with pytest.raises(ValueError, match="at least 11 pixels"):
+        metrics.ms_ssim(IMAGES[..., :8], IMAGES[..., :8])
+    with pytest.raises(ValueError, match="3 channels"):
+        metrics.stacked_labels(lambda x: x, IMAGES)
+    with pytest.raises(ValueError, match="cannot merge"):
+        metrics.Moments().update(POINTS).merge(metrics.Moments().update(POINTS[:, :2]))
+    with pytest.raises(ValueError, match="3 dimensions but fake has 2"):
+        metrics.frechet_distance(metrics.Moments().update(POINTS), metrics.Moments().update(POINTS[:, :2]))
+    with pytest.raises(ValueError, match="take a subset"):
+        metrics.kernel_distance(torch.rand(20, 2), torch.rand(20_000, 2))
