@@ -89,13 +89,13 @@ def test_order_of_examples_matters_no_more_than_chance(name):
     assert one.low < other.high and other.low < one.high
 
 
-@pytest.mark.parametrize("name", TWO_SAMPLE)
+# Recall asks only whether the fakes' balls reach the data, and noise makes the balls larger.
+@pytest.mark.parametrize("name", sorted(set(TWO_SAMPLE) - {"recall"}))
 def test_added_noise_makes_it_worse(name):
-    real, good = gauss(0, 600), gauss(1, 600)
-    levels = [TWO_SAMPLE[name](real, good + s * gauss(2, 600)).value for s in (0.0, 1.0, 4.0)]
-    # Recall asks only whether the fakes' balls reach the data; noise makes the balls larger.
-    worse = [-v for v in levels] if name in GOOD_IS_HIGH - {"recall"} else levels
-    assert (worse[2] > worse[1] > worse[0]) or name == "recall"
+    real, good, noise = gauss(0), gauss(1), gauss(2)
+    levels = [TWO_SAMPLE[name](real, good + s * noise).value for s in (0.0, 1.0, 4.0)]
+    worse = [-v for v in levels] if name in GOOD_IS_HIGH else levels
+    assert worse[2] > worse[1] > worse[0]
 
 
 @pytest.mark.parametrize("name", sorted(set(TWO_SAMPLE) - {"precision", "density"}))
@@ -249,8 +249,8 @@ def test_memorisation_is_found_at_five_per_cent_and_not_in_held_out_data():
 
 
 def test_two_sample_test_is_calibrated():
-    p = [metrics.two_sample_test(gauss(100 + t, 100), gauss(200 + t, 100)).p_value for t in range(20)]
-    assert sum(x < 0.05 for x in p) <= 4  # P(Binomial(20, 0.05) > 4) is about 0.3 %
+    p = [metrics.two_sample_test(gauss(100 + t, 100), gauss(200 + t, 100)).p_value for t in range(12)]
+    assert sum(x < 0.05 for x in p) <= 3  # P(Binomial(12, 0.05) > 3) is about 0.2 %
 
 
 def test_diversity_falls_when_samples_repeat():
@@ -320,7 +320,7 @@ def test_default_tables_run_as_declared(table):
         },
         "features": {s: torch.rand(200, 4, generator=draw) for s in names},
         "probabilities": dict.fromkeys(names, probabilities),
-        "labels": {s: probabilities.argmax(1) for s in names},
+        "labels": dict.fromkeys((*names, "wanted"), probabilities.argmax(1)),
     }
     known = {"modes": modes, "std": 0.5, "classes": 5, "expected": torch.ones(5)}
     for name, metric in table.items():

@@ -155,6 +155,8 @@ def test_ms_ssim_agrees_with_torchmetrics(size, weights):
 
 # torchmetrics warns that it keeps all features in memory: it does, and that is wanted here.
 @pytest.mark.filterwarnings("ignore:Metric `InceptionScore`:UserWarning")
+# It also takes the deviation over splits, of which there is one here.
+@pytest.mark.filterwarnings(r"ignore:std\(\). degrees of freedom:UserWarning")
 def test_classifier_score_agrees_with_torchmetrics():
     from torchmetrics.image.inception import InceptionScore
 

@@ -211,6 +211,24 @@ def test_dropped_mode_of_a_narrow_ring() -> None:
     assert found.error < 2e-3
 
 
+def test_squares_on_the_plane() -> None:
+    class Square(Known):  # of side 1 from a corner; in float32, as a user may have it
+        def __init__(self, *corner: float) -> None:
+            self.corner = torch.tensor(corner)
+
+        def log_prob(self, x: Tensor) -> Tensor:
+            inside = ((x >= self.corner) & (x <= self.corner + 1)).all(1)
+            return torch.zeros(len(x)).masked_fill(~inside, -math.inf)
+
+        def sample(self, n: int, generator: torch.Generator) -> Tensor:
+            return self.corner + torch.rand(n, 2, generator=generator)
+
+    for a, b in [(0.5, 0.5), (0.13, 0.71)]:
+        found = jsd(Square(0, 0), Square(a, b), partial(quadrature, tolerance=1e-3))
+        assert found.agrees(LOG2 * (1 - (1 - a) * (1 - b)))
+        assert found.error < 1e-2
+
+
 def test_a_density_that_does_not_integrate_to_one_is_noticed() -> None:
     class Halved(Known):
         def log_prob(self, x: Tensor) -> Tensor:
@@ -312,16 +330,15 @@ GENERATORS = {
     "leaky network": (network(1, 16, 1, activation=nn.LeakyReLU), UniformPrior(1)),
     "waves": (lambda z: z + torch.sin(5 * z), UniformPrior(1)),
     "coupled": (Coupled(), NormalPrior(2)),
-    "coupled, uniform": (Coupled(), UniformPrior(2)),
 }
 
 
 @pytest.mark.parametrize(("G", "prior"), GENERATORS.values(), ids=GENERATORS.keys())
 def test_pushforward_is_the_law_of_its_samples(G: Function, prior: theory.Prior) -> None:
     p_g, wide = pushforward(G, prior), gaussian([0.0] * prior.dim, 3.0)
-    by_density = value(lambda x: x[:, 0], wide, p_g, partial(quadrature, tolerance=3e-3))
+    by_density = value(lambda x: x[:, 0], wide, p_g, partial(quadrature, tolerance=1e-3))
     by_samples = value(lambda x: x[:, 0], wide, p_g, monte_carlo)
-    assert by_density.error < 1e-2  # hence the density integrates to one
+    assert by_density.error < 5e-3  # hence the density integrates to one
     assert abs(by_density.value - by_samples.value) < 2 * by_samples.error + by_density.error
 
 

@@ -13,6 +13,7 @@ from zerosum.metrics.estimate import Estimate
 from zerosum.metrics.frechet import frechet_distance, frechet_infinity
 from zerosum.metrics.kernels import kernel_distance, parzen_log_likelihood
 from zerosum.metrics.modes import (
+    agreement,
     class_coverage,
     class_kl,
     classifier_score,
@@ -31,10 +32,11 @@ __all__ = ["IMAGES", "POINTS", "Metric"]
 class Metric:
     """A metric function and what it needs.
 
-    `sets` are its positional arguments: `real` (held out from training), `fake`, `train`, `validation`.
-    `view` is how it wants to see them: `samples`, `features`, or a classifier's `probabilities` or `labels`.
-    `known` are keyword arguments that come from the source: `modes`, `std`, `classes`, `expected` (counts of
-    the real labels). `higher_is_better` is None where being near the real data's value is best.
+    `sets` are its positional arguments: `real` (held out from training), `fake`, `train`, `validation`, and
+    `wanted` (the labels asked of a conditional generator). `view` is how it wants to see them: `samples`,
+    `features`, or a classifier's `probabilities` or `labels`. `known` are keyword arguments that come from
+    the source: `modes`, `std`, `classes`, `expected` (counts of the real labels). `higher_is_better` is None
+    where being near the real data's value is best.
     """
 
     compute: Callable[..., Estimate | PRDC]
@@ -75,6 +77,7 @@ IMAGES: dict[str, Metric] = {
     "ms_ssim_diversity": Metric(ms_ssim_diversity, ("fake",), "samples", higher_is_better=None),
     "classifier_score": Metric(classifier_score, ("fake",), "probabilities", higher_is_better=True),
     "class_coverage": Metric(class_coverage, ("fake",), "labels", higher_is_better=True, known=("classes",)),
+    "agreement": Metric(agreement, ("wanted", "fake"), "labels", higher_is_better=True, known=("classes",)),
     "class_kl": Metric(class_kl, ("fake",), "labels", higher_is_better=False, known=("expected",)),
 }
 

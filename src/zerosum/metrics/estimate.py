@@ -59,10 +59,11 @@ class Estimate:
 
     def __str__(self) -> str:
         width = self.high - self.low
-        digits = max(0, -math.floor(math.log10(width / 2))) if 0 < width < math.inf else None
+        plain = self.of is not None or not 0 < width < math.inf
+        digits = 0 if plain else max(0, math.ceil(-math.log10(width / 10)))
 
         def show(x: float) -> str:
-            return f"{x:.4g}" if digits is None else f"{x:,.{digits}f}"
+            return f"{x:.4g}" if plain else f"{x:,.{digits}f}"
 
         whole = "" if self.of is None else f" of {self.of:,}"
         notes = [self.metric, f"n = {self.n:,}", f"space: {self.space}"]

@@ -167,7 +167,7 @@ def quadrature(
     r"""\int p f + q g dx for d <= 2, by 5-point Gauss-Lobatto cells that are halved where it matters.
 
     A cell's error is the change when it is halved along every axis, in the integral or in either density's
-    mass; or a small part (32^-d) of its parent's change, because at a kink one change may vanish by chance.
+    mass; or a part of its parent's change, because at a kink or a jump one change may vanish by chance.
     Halving stops when the errors sum to `tolerance`, or after about `budget` points. What the cells miss of
     the densities' unit mass (heavy tails, a mode that no sample found, a density that does not integrate to
     one) is added to the error, so a wrong answer does not pass for an exact one.
@@ -254,6 +254,11 @@ _NODES = torch.tensor(
 _WEIGHTS = torch.tensor([1 / 20, 49 / 180, 16 / 45, 49 / 180, 1 / 20], dtype=torch.float64)
 
 
+# What part of a cell's change counts as an error of each child, by dimension. At a kink or a jump the
+# child's own change may vanish by chance; in the plane many cells meet it, and not all vanish together.
+_INHERITED = {1: 1 / 4, 2: 1 / 1024}
+
+
 def _lobatto(function: Function, cells: Tensor) -> Tensor:
     """The integral of a function [n, d] -> [n, c] over each box, by the 5^d point rule: [m, c]."""
     lower, upper = cells.unbind(2)
@@ -261,7 +266,7 @@ def _lobatto(function: Function, cells: Tensor) -> Tensor:
     node = torch.cartesian_prod(*[_NODES] * d).view(-1, d)
     weight = torch.cartesian_prod(*[_WEIGHTS] * d).view(-1, d).prod(1)
     x = lower[:, None] + (upper - lower)[:, None] * node
-    values = torch.cat([function(part) for part in x.flatten(0, 1).split(2**16)])
+    values = torch.cat([function(part).double() for part in x.flatten(0, 1).split(2**16)])
     return torch.einsum("mkc,k,m->mc", values.unflatten(0, x.shape[:2]), weight, (upper - lower).prod(1))
 
 
@@ -282,7 +287,7 @@ def _refine(function: Function, cells: Tensor, tolerance: float, budget: int) ->
         total, error = total + fine[order[enough]].sum((0, 1)), error + float(gap[enough].sum())
         again = order[~enough]
         cells, coarse = children[again].flatten(0, 1), fine[again].flatten(0, 1)
-        inherited = (change[again] / 32 ** cells.shape[1]).repeat_interleave(children.shape[1])
+        inherited = (_INHERITED[cells.shape[1]] * change[again]).repeat_interleave(children.shape[1])
     return total, error, torch.cat(taken)
 
 

@@ -64,8 +64,8 @@ class UniformPrior:
     bound: float = math.sqrt(3)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        inside = (x.abs() <= self.bound).all(1)
-        return torch.where(inside, -self.dim * math.log(2 * self.bound), -math.inf)
+        inside = x.new_full((len(x),), -self.dim * math.log(2 * self.bound))
+        return inside.masked_fill((x.abs() > self.bound).any(1), -math.inf)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         u = torch.rand(n, self.dim, generator=generator, dtype=torch.float64)
