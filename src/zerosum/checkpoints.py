@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 
-__all__ = ["CheckpointError", "load", "prune", "save", "steps", "write"]
+__all__ = ["CheckpointError", "append", "load", "prune", "save", "steps", "write"]
 
 _WEIGHTS = {"G": ("G", "network"), "D": ("D", "network"), "ema": ("G", "average")}
 
@@ -95,6 +95,14 @@ def write(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """Add a line to a JSON-lines file, after ending a last line that a killed process left unfinished."""
+    with path.open("ab+") as file:
+        if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
+            file.write(b"\n")
+        file.write(json.dumps(record).encode() + b"\n")
 
 
 def _rest(state: Mapping[str, Any]) -> dict[str, Any]:

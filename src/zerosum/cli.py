@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from zerosum.evaluation import Judge
     from zerosum.runs import Run
 
 __all__ = ["main"]
@@ -102,9 +103,13 @@ Any field of the recipe can be set by its dotted name, `zerosum recipes NAME` sh
 
 def train(args: list[str]) -> int:
     """play the game of a recipe; the same command again resumes it"""
-    parser = _parser("train", usage="zerosum train RECIPE [options] [--any.recipe.field VALUE ...]", description=_TRAIN)
+    parser = _parser(
+        "train", usage="zerosum train RECIPE [options] [--any.recipe.field VALUE ...]", description=_TRAIN
+    )
     parser.add_argument("recipe", help="a preset or a .yaml file")
-    parser.add_argument("--data", help="ring, grid, digits, mnist, ..., package.module:function, or a folder of IDX files")
+    parser.add_argument(
+        "--data", help="ring, grid, digits, mnist, ..., package.module:function, or a folder of IDX files"
+    )
     parser.add_argument("--out", type=Path, help="directory of the run (default: runs/RECIPE-seedN)")
     parser.add_argument("--steps", help="turns to play; a finished run given more steps goes on")
     parser.add_argument("--seed", help="where all randomness starts (default: 0)")
@@ -116,7 +121,9 @@ def train(args: list[str]) -> int:
     from zerosum.display import display
     from zerosum.runs import Run
 
-    overrides = _pairs(fields) | {k: recipes.value(v) for k in ("steps", "seed") if (v := getattr(known, k)) is not None}
+    overrides = _pairs(fields) | {
+        k: recipes.value(v) for k in ("steps", "seed") if (v := getattr(known, k)) is not None
+    }
     if known.data is not None:
         overrides = {"data": recipes.data_part(known.data), **overrides}
     recipe = recipes.load(known.recipe, overrides)
@@ -132,10 +139,17 @@ def _pairs(tokens: list[str]) -> dict[str, Any]:
     """``--G.width 64``, ``G.width 64`` and ``--G.width=64`` as {"G.width": 64}."""
     from zerosum import recipes
 
-    split = [part for token in tokens for part in (token.split("=", 1) if token.startswith("--") else [token])]
+    split = [
+        part for token in tokens for part in (token.split("=", 1) if token.startswith("--") else [token])
+    ]
     if len(split) % 2:
-        raise UsageError(f"{split[-1]!r} has no value: set recipe fields as --field VALUE (see zerosum train --help)")
-    return {name.removeprefix("--"): recipes.value(value) for name, value in zip(split[::2], split[1::2], strict=True)}
+        raise UsageError(
+            f"{split[-1]!r} has no value: set recipe fields as --field VALUE (see zerosum train --help)"
+        )
+    return {
+        name.removeprefix("--"): recipes.value(value)
+        for name, value in zip(split[::2], split[1::2], strict=True)
+    }
 
 
 class _stopping:  # noqa: N801 (used as a verb)
@@ -186,10 +200,14 @@ def sample(args: list[str]) -> int:
     parser = _parser("sample", description=_SAMPLE)
     parser.add_argument("run", type=Path, help="the run's directory")
     parser.add_argument("--n", type=int, default=64, help="how many (default: 64)")
-    parser.add_argument("--out", type=Path, default=Path("samples.png"), help="a .png or .npy file (default: samples.png)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("samples.png"), help="a .png or .npy file (default: samples.png)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     parser.add_argument("--step", type=int, help="the checkpoint's step (default: the newest)")
-    parser.add_argument("--live", action="store_true", help="the last weights in place of their running average")
+    parser.add_argument(
+        "--live", action="store_true", help="the last weights in place of their running average"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     known = parser.parse_args(args)
     if known.n < 1:
@@ -232,12 +250,134 @@ def _write_npy(run: Run, known: argparse.Namespace) -> None:
         temporary.unlink(missing_ok=True)
 
 
+# evaluate -----------------------------------------------------------------------------------------------------------------
+
+_FEATURES = ["pixels", "classifier", "encoder", "efficientnet", "inception"]
+_EVALUATE = """\
+Judge samples against real data that training never saw. Every figure comes with its 95 % interval and with its floor: what
+the same metric says of two halves of the real data.
+
+  zerosum evaluate runs/digits-seed0                          the newest checkpoint; rows go to its evaluation.jsonl
+  zerosum evaluate runs/digits-seed0 --all                    every checkpoint, and which was the best
+  zerosum evaluate samples.npy --data mnist                   samples of any software: .npy, .npz or a folder of images
+  zerosum evaluate runs/a --compare runs/b runs/c             paired differences, and which are significant
+"""
+
+
+def evaluate(args: list[str]) -> int:
+    """judge a run, a checkpoint, or anybody's samples against held-out real data"""
+    parser = _parser("evaluate", description=_EVALUATE)
+    parser.add_argument("target", type=Path, help="a run, a .npy or .npz file, or a folder of images")
+    parser.add_argument("--data", help="the real data (default: what the run was trained on)")
+    parser.add_argument("--metrics", help="names, separated by commas (default: all that suit the data)")
+    parser.add_argument(
+        "--features", choices=_FEATURES, help="default: classifier where there are labels, else encoder"
+    )
+    parser.add_argument(
+        "--n", type=int, default=5000, help="samples, and real examples at most (default: 5000)"
+    )
+    parser.add_argument("--step", type=int, help="the checkpoint's step (default: the newest)")
+    parser.add_argument("--all", action="store_true", help="every checkpoint of the run")
+    parser.add_argument(
+        "--compare", type=Path, nargs="+", metavar="OTHER", help="runs or samples to compare with"
+    )
+    parser.add_argument(
+        "--live", action="store_true", help="the last weights in place of their running average"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the noise, of the split and of the judges (default: 0)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    known = parser.parse_args(args)
+    if known.n < 2:
+        raise UsageError(f"--n {known.n}: ask for at least two samples")
+
+    from zerosum.recipes import RecipeError
+    from zerosum.runs import RunError
+
+    try:
+        _evaluate(known, lambda text: None if known.quiet else print(text, flush=True))
+    except RecipeError:
+        raise
+    except (ValueError, ImportError) as error:
+        raise RunError(error) from error
+    return 0
+
+
+def _evaluate(known: argparse.Namespace, say: Callable[[str], None]) -> None:
+    from zerosum import evaluation
+    from zerosum.checkpoints import append
+
+    judge = evaluation.judge_for(known.target, known.data, known.features, known.n, known.seed)
+    names = known.metrics.split(",") if known.metrics else ()
+    say(f"real data: {judge.real.name}, {judge.real.split}, {len(judge.real.held_out):,} examples")
+    for other in known.compare or ():
+        _compare(judge, known, other, names, say)
+    if known.compare:
+        return
+    rows: list[dict[str, Any]] = []
+    for subject in evaluation.subjects(known.target, known.n, known.seed, known.step, known.all, known.live):
+        say(f"{subject.name}: {len(subject.samples):,} samples\n{evaluation.HEADER}")
+        for row in evaluation.evaluate(judge, subject.samples, names, **subject.about):
+            say(evaluation.line(row))
+            if "skipped" not in row:
+                append(subject.results, row)
+                rows.append(row)
+    if known.all:
+        say("best:\n" + "\n".join(evaluation.best(rows)))
+
+
+def _compare(
+    judge: Judge, known: argparse.Namespace, other: Path, names: Sequence[str], say: Callable[[str], None]
+) -> None:
+    from zerosum import evaluation
+
+    first, second = (
+        next(evaluation.subjects(path, known.n, known.seed, known.step, live=known.live))
+        for path in (known.target, other)
+    )
+    say(f"{second.name} minus {first.name}, paired:")
+    for row in evaluation.compare(judge, first.samples, second.samples, names):
+        verdict = "significant" if row["significant"] else "not significant"
+        say(
+            f"  {row['metric']:22s} {row['difference']:>+10.4g} [{row['low']:+.4g}, {row['high']:+.4g}]  {verdict}"
+        )
+
+
+# report -------------------------------------------------------------------------------------------------------------------
+
+
+_REPORT = """\
+Write the report of a run: one HTML file with its samples, curves, metrics and recipe. It needs no network.
+
+  zerosum report runs/digits-seed0                            writes runs/digits-seed0/report.html
+"""
+
+
+def report(args: list[str]) -> int:
+    """write the report of a run: one HTML file to look at and to hand on"""
+    parser = _parser("report", description=_REPORT)
+    parser.add_argument("run", type=Path, help="the run's directory")
+    parser.add_argument("--out", type=Path, help="the file to write (default: report.html in the run)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    known = parser.parse_args(args)
+
+    from zerosum.report import write
+
+    target = write(known.run, known.out)
+    if not known.quiet:
+        print(f"report: {target}")
+    return 0
+
+
 # recipes ------------------------------------------------------------------------------------------------------------------
 
 
 def recipes(args: list[str]) -> int:
     """list the presets, or print one in full as YAML"""
-    parser = _parser("recipes", description="List the presets, or print one with every field resolved, as YAML.")
+    parser = _parser(
+        "recipes", description="List the presets, or print one with every field resolved, as YAML."
+    )
     parser.add_argument("name", nargs="?", help="a preset or a .yaml file")
     known = parser.parse_args(args)
 
@@ -251,4 +391,10 @@ def recipes(args: list[str]) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {"train": train, "sample": sample, "recipes": recipes}
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "train": train,
+    "sample": sample,
+    "evaluate": evaluate,
+    "report": report,
+    "recipes": recipes,
+}

@@ -77,7 +77,7 @@ def r2(weight: Weight = 1.0, every: int = 1) -> Penalty:
 
 
 def wgan_gp(weight: Weight = 10.0, every: int = 1) -> Penalty:
-    """(|grad a(x)| - 1)^2 at x uniform between a real and a fake point (Gulrajani et al. 2017, equation 3)."""
+    """(|grad a(x)| - 1)^2 at x uniform between a real and a fake point (Gulrajani et al. 2017, eq. 3)."""
 
     def unit_slope(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
         return (_slope(critic, _between(real, fake)).norm(dim=1) - 1).square()

@@ -25,6 +25,7 @@ __all__ = [
     "PRESETS",
     "Recipe",
     "RecipeError",
+    "build_data",
     "build_game",
     "build_source",
     "differences",
@@ -233,7 +234,12 @@ def _name_of(function: Callable[..., Any]) -> str:
 
 def build_source(recipe: Recipe) -> Any:
     """The source that the recipe's `data` names."""
-    return call(_make(recipe.data, "data", _HOMES["data"]), "data", seed=recipe.seed)
+    return build_data(recipe.data, recipe.seed)
+
+
+def build_data(part: Part, seed: int = 0) -> Any:
+    """The source that a part names."""
+    return call(_make(part, "data", _HOMES["data"]), "data", seed=seed)
 
 
 def build_game(recipe: Recipe, shape: tuple[int, ...], mean: Any = None) -> Any:

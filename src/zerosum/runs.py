@@ -236,14 +236,7 @@ class Run:
         self._append("events.jsonl", {"event": event, "time": round(time.time(), 3), **facts})
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        """Add a line, after mending a last line that a killed process left unfinished."""
-        path = self.path / name
-        if not self.path.is_dir():
-            raise FileNotFoundError(2, "the run's directory has vanished", str(self.path))
-        with path.open("ab+") as file:
-            if file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n":
-                file.write(b"\n")
-            file.write(json.dumps(record).encode() + b"\n")
+        checkpoints.append(self.path / name, record)
 
     def _truncate_metrics(self) -> None:
         """Forget what was logged after the checkpoint: those steps are played again."""

@@ -13,7 +13,7 @@ __all__ = ["ramp"]
 
 _SHAPES: dict[str, Callable[[float, float, float], float]] = {
     "linear": lambda start, end, t: start + (end - start) * t,
-    "cosine": lambda start, end, t: end + (start - end) * (1 + cos(pi * t)) / 2,
+    "cosine": lambda start, end, t: start + (end - start) * (1 - cos(pi * t)) / 2,
     "geometric": lambda start, end, t: start * (end / start) ** t,
 }
 

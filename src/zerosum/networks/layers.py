@@ -64,7 +64,8 @@ class _SpectralNorm(nn.Module):
         matrix = weight.flatten(1)
         with torch.no_grad():
             u, v = self._iterate(matrix, self.iterations if self.training else 0)
-            self.u.copy_(u)
+            if self.training:
+                self.u.copy_(u)
         return weight / torch.dot(u, matrix @ v)
 
 
