@@ -57,7 +57,7 @@ def summary(rows: list[dict[str, object]], recipe: str) -> dict[str, object]:
     means = {}
     for name in ("modes", "high_quality", "reverse_kl", "seconds"):
         values = np.array([row[name] for row in mine], dtype=float)
-        means[name] = [round(values.mean(), 5), round(values.std(ddof=1) / len(values) ** 0.5, 5)]
+        means[name] = [round(float(values.mean()), 5), round(float(values.std(ddof=1)) / len(values) ** 0.5, 5)]
     modes, share = ASKED[recipe]
     return {
         "recipe": recipe,
