@@ -103,7 +103,11 @@ def real_data(part: recipes.Part, n: int, seed: int = 0) -> Real:
     splits = {split: _split(part, split, seed) for split in ("test", "valid")}
     held_out = splits["test"] or source
     rows = order(len(held_out), seed, 0, min(n, len(held_out)))
-    facts = {"classes": source.classes, "expected": torch.bincount(held_out.labels, minlength=source.classes)} if source.classes else {}
+    facts = (
+        {"classes": source.classes, "expected": torch.bincount(held_out.labels, minlength=source.classes)}
+        if source.classes
+        else {}
+    )
     return Real(
         name,
         "test" if splits["test"] else "train (the source has no held-out split)",
@@ -144,7 +148,7 @@ def read_samples(path: Path) -> Tensor:
             f"{path}: not an array in .npy or .npz form, nor a folder of images: {error}"
         ) from error
     x = torch.from_numpy(np.ascontiguousarray(array))
-    return as_images(x, str(path)) if x.ndim > 2 else metrics.matched(least=1, samples=x)[0]
+    return as_images(x, str(path)) if x.ndim > 2 else metrics.matched(least=1, **{str(path): x})[0]
 
 
 def _read_folder(path: Path) -> Tensor:
@@ -279,6 +283,11 @@ def evaluate(judge: Judge, fake: Tensor, names: Sequence[str] = (), **about: Any
     about: facts for every row, such as the step. Raises ValueError for a metric that is unknown, or that was
     asked for by name and is impossible.
     """
+    wanted, found = tuple(judge.real.held_out.shape[1:]), tuple(fake.shape[1:])
+    if wanted != found:
+        raise ValueError(
+            f"the samples have shape {found} each, {judge.real.name} {wanted}: give data of one shape"
+        )
     known = table(judge.real)
     for name in names or known:
         if name not in known:

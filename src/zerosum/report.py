@@ -690,13 +690,15 @@ def _metrics(facts: _Facts) -> _Html:
         )
     kinds: dict[tuple[str, ...], dict[int, Record]] = {}
     for record in sorted(known, key=lambda r: (r["step"], _number(r.get("time")) or 0)):
-        kind = tuple(_brief(record.get(k) or "", 60) for k in ("metric", "space", "split", "data"))
+        kind = _metric_name(record), *list(_circumstances(record).values())[2:]
         kinds.setdefault(kind, {})[record["step"]] = record
     newest = [list(by_step.values())[-1] for by_step in kinds.values()]
     charts = [_metric_chart(list(by_step.values())) for by_step in kinds.values() if len(by_step) > 1]
     where = [_circumstances(record) for record in newest]
     differing = [key for key in where[0] if len({w[key] for w in where}) > 1]
-    shared = ", ".join(f"{key} {text}" for key, text in where[0].items() if key not in differing)
+    shared = ", ".join(
+        f"{key} {text}" for key, text in where[0].items() if text != "–" and key not in differing
+    )
     head = ["metric", "value", "95 % interval", "floor", "beside the floor", "p", *differing]
     rows = [[*_metric_row(r), *(w[key] for key in differing)] for r, w in zip(newest, where, strict=True)]
     return _html(
@@ -712,10 +714,14 @@ def _metrics(facts: _Facts) -> _Html:
 
 
 def _circumstances(record: Record) -> dict[str, str]:
-    """What was judged: the same for all rows, more often than not."""
-    n = _number(record.get("n"))
-    named = {key: _brief(record.get(key) or "–", 60) for key in ("space", "data", "split")}
-    return {"step": f"{record['step']:,}", "n": "–" if n is None else f"{n:,.0f}", **named}
+    """What was judged, the same for all rows more often than not; but for step and n, it makes another metric."""
+    n, average = _number(record.get("n")), record.get("average")
+    return {
+        "step": f"{record['step']:,}",
+        "n": "–" if n is None else f"{n:,.0f}",
+        "weights": {True: "averaged", False: "live"}[average] if isinstance(average, bool) else "–",
+        **{key: _brief(record.get(key) or "–", 60) for key in ("space", "data", "split")},
+    }
 
 
 def _metric_row(record: Record) -> list[str]:
