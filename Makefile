@@ -7,6 +7,7 @@ BIN := .venv/bin
 demo: .venv/ready  ## train on the digits that come with scikit-learn, about a minute: a picture and a report
 	$(BIN)/zerosum train digits --out runs/demo
 	$(BIN)/python benchmarks/digits_quality.py runs/demo
+	$(BIN)/zerosum report runs/demo
 
 test: .venv/ready  ## the whole suite
 	$(BIN)/python -m pytest

@@ -471,10 +471,12 @@ def test_metrics_in_different_spaces_are_different_metrics(run: Path) -> None:
         run / "evaluation.jsonl",
         judged(6, "kernel_distance", 1.0),
         judged(6, "kernel_distance", 2.0, space="inception"),
+        judged(6, "kernel_distance", 3.0, space="inception", average=False),
     )
     page = report.page(run)
     assert "<td>pixels</td>" in page
-    assert "<td>inception</td>" in page
+    assert page.count("<td>inception</td>") == 2
+    assert page.count("<td>live</td>") == 1
 
 
 # the generator ----------------------------------------------------------------------------------------------

@@ -714,7 +714,7 @@ def _metrics(facts: _Facts) -> _Html:
 
 
 def _circumstances(record: Record) -> dict[str, str]:
-    """What was judged, the same for all rows more often than not; but for step and n, it makes another metric."""
+    """What was judged. All but step and n make two rows two different metrics."""
     n, average = _number(record.get("n")), record.get("average")
     return {
         "step": f"{record['step']:,}",
