@@ -2,9 +2,10 @@
 
     python benchmarks/digits_quality.py runs/demo [--out result.json]
 
-Multinomial logistic regression on the pixels (0 to 16, as scikit-learn ships them) learns the real training digits; its accuracy and
-confidence on the real test digits stand beside the samples' figures as what can be had at best. Exits with 1 unless all ten classes
-occur, the KL divergence of the class histogram to uniform is below 0.15 nats and the mean confidence above 0.8.
+Multinomial logistic regression on the pixels (0 to 16, as scikit-learn ships them) learns the real training
+digits; its accuracy and confidence on the real test digits stand beside the samples' figures as what can be
+had at best. Exits with 1 unless all ten classes occur, the KL divergence of the class histogram to uniform is
+below 0.15 nats and the mean confidence above 0.8.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -20,7 +22,7 @@ from zerosum import data
 from zerosum.runs import Run
 
 
-def quality(path: Path, n: int = 1000, seed: int = 1) -> dict[str, object]:
+def quality(path: Path, n: int = 1000, seed: int = 1) -> dict[str, Any]:
     train, test = data.digits("train"), data.digits("test")
     reader = LogisticRegression(max_iter=5000).fit(_pixels(train.pixels.numpy()), train.labels)
     run = Run.open(path)
@@ -47,19 +49,22 @@ def _pixels(images: np.ndarray) -> np.ndarray:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, help="where the result goes (default: quality.json in the run)")
     known = parser.parse_args()
     result = quality(known.run)
-    result["passed"] = result["classes"] == 10 and result["class_kl"] < 0.15 and result["confidence"] > 0.8  # type: ignore[operator]
+    result["passed"] = result["classes"] == 10 and result["class_kl"] < 0.15 and result["confidence"] > 0.8
     out = known.out or known.run / "quality.json"
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(f"read as digits by logistic regression ({out}):")
     print("  class    " + "".join(f"{c:6d}" for c in range(10)))
-    print("  samples  " + "".join(f"{c:6d}" for c in result["counts"]))  # type: ignore[union-attr]
+    print("  samples  " + "".join(f"{c:6d}" for c in result["counts"]))
     print(f"  KL to uniform {result['class_kl']} nats (below 0.15 is asked)")
-    print(f"  mean confidence {result['confidence']} (above 0.8 is asked; {result['confidence_on_real_test']} on real ones)")
+    real = result["confidence_on_real_test"]
+    print(f"  mean confidence {result['confidence']} (above 0.8 is asked; {real} on real ones)")
     return 0 if result["passed"] else 1
 
 

@@ -1,7 +1,7 @@
-"""Writes the numbers of the docs from the committed results: whatever stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+"""Writes the docs' numbers from the committed results, between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 
-    python benchmarks/tables.py            rewrite README.md and docs/*.md
-    python benchmarks/tables.py --check    exit with 1 if that would change anything (a test runs this)
+python benchmarks/tables.py            rewrite README.md and docs/*.md
+python benchmarks/tables.py --check    exit with 1 if that would change anything (a test runs this)
 """
 
 from __future__ import annotations
@@ -28,36 +28,83 @@ def pm(pair: list[float], digits: int = 3) -> str:
 def modes() -> str:
     """Ring and grid: mean and standard error over seeds."""
     result = read("modes")
-    rows = ["| recipe | seeds | updates | modes | high quality | worst seed | reverse KL | seconds a seed |", "|---|" + "---|" * 7]
+    rows = [
+        "| recipe | seeds | updates | modes | high quality | worst seed | reverse KL | seconds a seed |",
+        "|---|" + "---|" * 7,
+    ]
     for summary in result["summary"]:
         mean = summary["mean_and_standard_error"]
         steps = next(row["steps"] for row in result["rows"] if row["recipe"] == summary["recipe"])
         full = {"ring": 8, "grid": 25}[summary["recipe"]]
-        rows.append(
-            f"| `{summary['recipe']}` | {summary['seeds']} | {steps:,} | {mean['modes'][0]:.1f} of {full} | {pm(mean['high_quality'])} "
-            f"| {summary['worst_high_quality']:.3f} | {pm(mean['reverse_kl'])} | {mean['seconds'][0]:.0f} |"
-        )
+        cells = [
+            f"`{summary['recipe']}`",
+            str(summary["seeds"]),
+            f"{steps:,}",
+            f"{mean['modes'][0]:.1f} of {full}",
+            pm(mean["high_quality"]),
+            f"{summary['worst_high_quality']:.3f}",
+            pm(mean["reverse_kl"]),
+            f"{mean['seconds'][0]:.0f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def digits() -> str:
     """What a classifier of the real digits reads in a thousand samples."""
     result = read("digits")
+    right, sure = result["accuracy_on_real_test"], result["confidence_on_real_test"]
     return (
-        f"A logistic regression that reads {result['accuracy_on_real_test']:.1%} of the real test digits right (mean confidence "
-        f"{result['confidence_on_real_test']:.3f}) finds all {result['classes']} classes among {result['samples']:,} samples; the KL divergence of "
-        f"their histogram to uniform is {result['class_kl']:.3f} nats and the mean confidence {result['confidence']:.3f}."
+        f"A logistic regression that reads {right:.1%} of the real test digits right (mean confidence\n"
+        f"{sure:.3f}) finds all {result['classes']} classes among {result['samples']:,} samples; the KL "
+        f"divergence of their\nhistogram to uniform is {result['class_kl']:.3f} nats and the mean "
+        f"confidence {result['confidence']:.3f}."
     )
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"modes": modes, "digits": digits}
+def sensitivity() -> str:
+    """Which metrics catch which planted defect."""
+    result = read("metrics_sensitivity")
+    rows = ["| planted defect | caught (p < 0.01) by |", "|---|---|"]
+    for defect, metrics in result["caught_by"].items():
+        rows.append(f"| {defect} | {', '.join(f'`{m}`' for m in metrics) or 'nothing, as it should be'} |")
+    return "\n".join(rows)
+
+
+def referee() -> str:
+    """The referee's interval against the exact divergence."""
+    rows = ["| densities | exact JSD | mean bound | mean low end | interval holds |", "|---|---|---|---|---|"]
+    for row in read("metrics_referee"):
+        rows.append(
+            f"| {row['pair']} | {row['exact']:.4f} | {row['mean_value']:.4f} | {row['mean_low']:.4f} "
+            f"| {row['held']} of {row['trials']} |"
+        )
+    return "\n".join(rows)
+
+
+def scale() -> str:
+    """Time and memory of the costly metrics."""
+    result = read("metrics_scale")
+    rows = ["| metric | seconds | peak GiB |", "|---|---|---|"]
+    for name, seconds in result["seconds"].items():
+        rows.append(f"| `{name}` | {seconds} | {result['peak_gib'][f'after {name}']} |")
+    return "\n".join(rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "modes": modes,
+    "digits": digits,
+    "sensitivity": sensitivity,
+    "referee": referee,
+    "scale": scale,
+}
 
 
 def rewritten(text: str) -> str:
     for name, block in BLOCKS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if pattern.search(text):
-            text = pattern.sub(lambda m, block=block: m[1] + block() + m[2], text)
+            text = pattern.sub(lambda m, block=block: m[1] + block() + "\n" + m[2], text)
     return text
 
 

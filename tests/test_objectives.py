@@ -45,7 +45,7 @@ def family() -> dict[str, tuple[str, dict[str, Any], Objective]]:
             for name in ("wasserstein", "hinge", "relativistic_pairing", "relativistic_average")
         ]
         arguments += [
-            ("f_divergence", {"name": name, "saturating": saturating, "d_weight": weight})
+            ("f_divergence", {"f": name, "saturating": saturating, "d_weight": weight})
             for name in DIVERGENCES
             for saturating in (False, True)
         ]

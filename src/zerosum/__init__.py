@@ -1,7 +1,8 @@
 """zerosum: generative adversarial networks as a measured two-player game.
 
-The nouns: an `Objective` is a pair of losses, a `Penalty` regularises the critic, a `Player` is a network with its optimizer
-and its average, a `Game` is two players and an objective, and a `Turn` is what one iteration did.
+The nouns: an `Objective` is a pair of losses, a `Penalty` regularises the critic, a `Player` is a network
+with its optimizer and its average, a `Game` is two players and an objective, and a `Turn` is what one
+iteration did.
 """
 
 from importlib import import_module

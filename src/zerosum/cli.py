@@ -1,13 +1,17 @@
-"""The command line: verbs as a table, one function each. Errors are one line; 2 means wrong usage, 1 a failure."""
+"""The command line: verbs as a table, a function each. An error is one line; 2 means usage, 1 failure."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
     from zerosum.evaluation import Judge
@@ -18,6 +22,8 @@ __all__ = ["main"]
 
 class UsageError(Exception):
     """A command that cannot be understood."""
+
+    exit_code = 2
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,7 +41,37 @@ def _parser(verb: str, **kw: Any) -> _Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    if "" not in sys.path:
+        sys.path.append("")  # my_module:network stands where the command is given
+    try:
+        code = _verb(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("zerosum: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except OSError as error:
+        _let_go_of_output()
+        if not isinstance(error, BrokenPipeError):  # the reader of our output has had enough
+            print(f"zerosum: {error.filename or 'the output'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:  # a defect
+            raise
+        print(f"zerosum: {error}", file=sys.stderr)
+        return code
+
+
+def _let_go_of_output() -> None:
+    """Where the output cannot be written, Python shall not try again as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _verb(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(_help())
         return 0
@@ -44,34 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"zerosum {__version__}")
         return 0
-    try:
-        if args[0] not in VERBS:
-            from zerosum.recipes import suggest
+    if args[0] not in VERBS:
+        from zerosum.recipes import suggest
 
-            raise UsageError(f"there is no verb {args[0]!r}{suggest(args[0], list(VERBS))}")
-        return VERBS[args[0]](args[1:])
-    except BrokenPipeError:  # the reader of our output has gone
-        sys.stderr.close()
-        return 1
-    except Exception as error:
-        code = _expected(error)
-        if code is None:
-            raise
-        print(f"zerosum: {error}", file=sys.stderr)
-        return code
-
-
-def _expected(error: Exception) -> int | None:
-    """The exit code of an error that is the user's to mend; None for a defect."""
-    if isinstance(error, UsageError):
-        return 2
-    from zerosum.recipes import RecipeError
-
-    if isinstance(error, RecipeError):
-        return 2
-    from zerosum.runs import RunError
-
-    return 1 if isinstance(error, RunError) else None
+        raise UsageError(f"there is no verb {args[0]!r}{suggest(args[0], list(VERBS))}")
+    return VERBS[args[0]](args[1:])
 
 
 def _help() -> str:
@@ -88,10 +101,11 @@ def _help() -> str:
     )
 
 
-# train --------------------------------------------------------------------------------------------------------------------
+# train ---------------------------------------------------------------------------------------------------
 
 _TRAIN = """\
-Train a recipe: a preset (`zerosum recipes` lists them) or a .yaml file. The same command again resumes the run, exactly.
+Train a recipe: a preset (`zerosum recipes` lists them) or a .yaml file. The same command again resumes the
+run, exactly.
 
 Any field of the recipe can be set by its dotted name, `zerosum recipes NAME` shows them all:
 
@@ -103,95 +117,96 @@ Any field of the recipe can be set by its dotted name, `zerosum recipes NAME` sh
 
 def train(args: list[str]) -> int:
     """play the game of a recipe; the same command again resumes it"""
-    parser = _parser(
-        "train", usage="zerosum train RECIPE [options] [--any.recipe.field VALUE ...]", description=_TRAIN
-    )
+    usage = "zerosum train RECIPE [options] [--any.recipe.field VALUE ...]"
+    parser = _parser("train", usage=usage, description=_TRAIN)
     parser.add_argument("recipe", help="a preset or a .yaml file")
     parser.add_argument(
-        "--data", help="ring, grid, digits, mnist, ..., package.module:function, or a folder of IDX files"
+        "--data", help="ring, digits, mnist, ..., package.module:function, a folder of IDX files"
     )
     parser.add_argument("--out", type=Path, help="directory of the run (default: runs/RECIPE-seedN)")
     parser.add_argument("--steps", help="turns to play; a finished run given more steps goes on")
     parser.add_argument("--seed", help="where all randomness starts (default: 0)")
     parser.add_argument("--override", action="store_true", help="resume although the recipe has changed")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    known, fields = parser.parse_known_args(args)
+    known, texts = _with_fields(parser, args)
 
     from zerosum import recipes
     from zerosum.display import display
     from zerosum.runs import Run
 
-    overrides = _pairs(fields) | {
-        k: recipes.value(v) for k in ("steps", "seed") if (v := getattr(known, k)) is not None
-    }
-    if known.data is not None:
-        overrides = {"data": recipes.data_part(known.data), **overrides}
-    recipe = recipes.load(known.recipe, overrides)
+    texts |= {name: text for name in ("steps", "seed") if (text := getattr(known, name)) is not None}
+    data = {"data": recipes.data_part(known.data)} if known.data is not None else {}
+    recipe = recipes.load(known.recipe, data | {name: recipes.value(text) for name, text in texts.items()})
     out = known.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}"
-    run = Run.start(out, recipe, known.override)
-    with display(run, known.quiet) as show, _stopping(run):
-        for record in run.play():
-            show(record)
-    return _say_how_it_ended(run, known.quiet, args)
+    with Run.start(out, recipe, known.override) as run:
+        before = run.game.step
+        with display(run, known.quiet) as show, _stopping(run):
+            for record in run.play():
+                show(record)
+    return _say_how_it_ended(run, before, known.quiet, args)
 
 
-def _pairs(tokens: list[str]) -> dict[str, Any]:
-    """``--G.width 64``, ``G.width 64`` and ``--G.width=64`` as {"G.width": 64}."""
-    from zerosum import recipes
-
-    split = [
-        part for token in tokens for part in (token.split("=", 1) if token.startswith("--") else [token])
-    ]
-    if len(split) % 2:
+def _with_fields(parser: _Parser, args: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The verb's own options, and fields of a recipe: ``--G.width 64``, ``--G.width=64``, ``G.width 64``."""
+    own: list[str] = []
+    pairs: list[str] = []
+    rest = iter(args)
+    for token in rest:
+        name, equals, text = token.partition("=")
+        if not name.startswith("--") or name in parser._option_string_actions:
+            own.append(token)
+        else:
+            pairs += [name.removeprefix("--"), *([text] if equals else islice(rest, 1))]
+    known, bare = parser.parse_known_args(own)
+    pairs = bare + pairs
+    if len(pairs) % 2:
         raise UsageError(
-            f"{split[-1]!r} has no value: set recipe fields as --field VALUE (see zerosum train --help)"
+            f"{pairs[-1]!r} has no value: set recipe fields as --field VALUE (see {parser.prog} --help)"
         )
-    return {
-        name.removeprefix("--"): recipes.value(value)
-        for name, value in zip(split[::2], split[1::2], strict=True)
-    }
+    return known, dict(zip(pairs[::2], pairs[1::2], strict=True))
 
 
-class _stopping:  # noqa: N801 (used as a verb)
+@contextmanager
+def _stopping(run: Run) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run after the present turn; a second one at once."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    def __enter__(self) -> None:
-        self.before = {s: signal.signal(s, self.stop) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(self, number: int, frame: object) -> None:
-        self.run.stop(signal.Signals(number).name)
+    def stop(number: int, frame: object) -> None:
+        run.stop(signal.Signals(number).name)
         signal.signal(number, signal.SIG_DFL)
 
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self.before.items():
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _say_how_it_ended(run: Run, quiet: bool, args: list[str]) -> int:
-    step, steps = run.game.step, run.recipe.steps
+def _say_how_it_ended(run: Run, before: int, quiet: bool, args: list[str]) -> int:
+    step = run.game.step
     if run.stop_reason:
         print(f"stopped by {run.stop_reason} after step {step:,}, saved in {run.path}", file=sys.stderr)
-        print(f"to go on: zerosum train {' '.join(args)}", file=sys.stderr)
+        print(f"to go on: zerosum train {shlex.join(args)}", file=sys.stderr)
         return 128 + signal.Signals[run.stop_reason]
     if not quiet:
         pictures = sorted((run.path / "samples").glob("[0-9]*.png"))
-        print(f"finished: {step:,} of {steps:,} steps, in {run.path}")
+        again = " (it was before; give more --steps to go on)" if step == before else ""
+        print(f"finished: {step:,} steps, in {run.path}{again}")
         if pictures:
             print(f"samples:  {pictures[-1]}")
-        print(f"next:     zerosum sample {run.path} --n 64 --out samples.png")
+        print(f"next:     zerosum sample {shlex.quote(str(run.path))} --n 64 --out samples.png")
     return 0
 
 
-# sample -------------------------------------------------------------------------------------------------------------------
+# sample --------------------------------------------------------------------------------------------------
 
 _SAMPLE = """\
 Draw samples from the generator of a run.
 
-  zerosum sample runs/digits-seed0 --out grid.png             a picture
-  zerosum sample runs/digits-seed0 --n 10000 --out x.npy      an array: uint8 [N, H, W] or [N, H, W, C], or float32 [N, d]
+  zerosum sample runs/digits-seed0 --out grid.png           a picture
+  zerosum sample runs/digits-seed0 --n 10000 --out x.npy    an array
+
+Arrays are uint8 [N, H, W] (grey) or [N, H, W, C] (colour) for images, float32 [N, d] for vectors.
 """
 
 
@@ -205,9 +220,7 @@ def sample(args: list[str]) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     parser.add_argument("--step", type=int, help="the checkpoint's step (default: the newest)")
-    parser.add_argument(
-        "--live", action="store_true", help="the last weights in place of their running average"
-    )
+    parser.add_argument("--live", action="store_true", help="the last weights, not their running average")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     known = parser.parse_args(args)
     if known.n < 1:
@@ -216,11 +229,15 @@ def sample(args: list[str]) -> int:
     if known.out.suffix not in writers:
         raise UsageError(f"--out {known.out}: the name should end in .png (a picture) or .npy (an array)")
 
+    from zerosum.checkpoints import replacing
     from zerosum.runs import Run, RunError
 
     run = Run.open(known.run, known.step)
+    for note in run.notes:
+        print(f"zerosum: warning: {note}", file=sys.stderr)
     try:
-        writers[known.out.suffix](run, known)
+        with replacing(known.out) as file:
+            writers[known.out.suffix](run, known, file)
     except OSError as error:
         raise RunError(f"cannot write {known.out}: {error.strerror or error}") from error
     if not known.quiet:
@@ -228,39 +245,37 @@ def sample(args: list[str]) -> int:
     return 0
 
 
-def _write_png(run: Run, known: argparse.Namespace) -> None:
-    run.draw(known.n, known.seed, known.live).save(known.out, format="PNG")
+def _write_png(run: Run, known: argparse.Namespace, file: BinaryIO) -> None:
+    run.draw(known.n, known.seed, known.live).save(file, format="PNG")
 
 
-def _write_npy(run: Run, known: argparse.Namespace) -> None:
-    """Part by part into a file on disk, so that any number of samples fits."""
-    import numpy as np
+def _write_npy(run: Run, known: argparse.Namespace, file: BinaryIO) -> None:
+    """Part by part, so that any number of samples fits."""
+    from numpy.lib import format as npy
 
-    temporary = known.out.with_name(f".{known.out.name}.part")
-    array, filled = None, 0
-    try:
-        for part in run.samples(known.n, known.seed, known.live):
-            if array is None:
-                shape = (known.n, *part.shape[1:])
-                array = np.lib.format.open_memmap(temporary, mode="w+", dtype=part.dtype, shape=shape)
-            array[filled : filled + len(part)] = part
-            filled += len(part)
-        temporary.replace(known.out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    parts = run.samples(known.n, known.seed, known.live)
+    first = next(parts)
+    form = {
+        "descr": npy.dtype_to_descr(first.dtype),
+        "fortran_order": False,
+        "shape": (known.n, *first.shape[1:]),
+    }
+    npy.write_array_header_1_0(file, form)
+    for part in chain([first], parts):
+        file.write(part.tobytes())
 
 
-# evaluate -----------------------------------------------------------------------------------------------------------------
+# evaluate ------------------------------------------------------------------------------------------------
 
 _FEATURES = ["pixels", "classifier", "encoder", "efficientnet", "inception"]
 _EVALUATE = """\
-Judge samples against real data that training never saw. Every figure comes with its 95 % interval and with its floor: what
-the same metric says of two halves of the real data.
+Judge samples against real data that training never saw. Every figure comes with its 95 % interval and with
+its floor: what the same metric says of two halves of the real data.
 
-  zerosum evaluate runs/digits-seed0                          the newest checkpoint; rows go to its evaluation.jsonl
-  zerosum evaluate runs/digits-seed0 --all                    every checkpoint, and which was the best
-  zerosum evaluate samples.npy --data mnist                   samples of any software: .npy, .npz or a folder of images
-  zerosum evaluate runs/a --compare runs/b runs/c             paired differences, and which are significant
+  zerosum evaluate runs/digits-seed0               the newest checkpoint; rows go to its evaluation.jsonl
+  zerosum evaluate runs/digits-seed0 --all         every checkpoint, and which was the best
+  zerosum evaluate samples.npy --data mnist        samples of any software: .npy, .npz or a folder of images
+  zerosum evaluate runs/a --compare runs/b runs/c  paired differences, and which are significant
 """
 
 
@@ -338,14 +353,10 @@ def _compare(
     )
     say(f"{second.name} minus {first.name}, paired:")
     for row in evaluation.compare(judge, first.samples, second.samples, names):
-        verdict = "significant" if row["significant"] else "not significant"
-        say(
-            f"  {row['metric']:22s} {row['difference']:>+10.4g} [{row['low']:+.4g}, {row['high']:+.4g}]  {verdict}"
-        )
+        say(evaluation.difference_line(row))
 
 
-# report -------------------------------------------------------------------------------------------------------------------
-
+# report --------------------------------------------------------------------------------------------------
 
 _REPORT = """\
 Write the report of a run: one HTML file with its samples, curves, metrics and recipe. It needs no network.
@@ -370,7 +381,54 @@ def report(args: list[str]) -> int:
     return 0
 
 
-# recipes ------------------------------------------------------------------------------------------------------------------
+# theory --------------------------------------------------------------------------------------------------
+
+_THEORY = """\
+Show the theory of the game on the engine that plays it: each claim predicted, measured and compared.
+
+The table is printed, and written with figures to theory.html (and as numbers to theory.json) in --out.
+The exit code is 1 if a row disagrees. Half a minute.
+"""
+
+
+def theory(args: list[str]) -> int:
+    """show the theory on the engine: every claim predicted beside measured"""
+    parser = _parser("theory", description=_THEORY)
+    parser.add_argument("--seed", type=int, default=0, help="where all randomness starts (default: 0)")
+    parser.add_argument("--out", type=Path, help="directory of the page (default: runs/theory-seedN)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    known = parser.parse_args(args)
+
+    import json
+
+    import torch
+
+    from zerosum import checkpoints, demonstration
+    from zerosum.runs import RunError
+
+    torch.set_num_threads(1)  # small networks gain nothing by more, and one order of sums gives one table
+    rows, say = [], (lambda line: None) if known.quiet else print
+    for row in demonstration.rows(known.seed):
+        if not rows or rows[-1].topic != row.topic:
+            say(f"\n{row.topic}")
+        rows.append(row)
+        say(row.as_line())
+    out = known.out or Path("runs") / f"theory-seed{known.seed}"
+    result = {"seed": known.seed, "rows": [row.as_dict() for row in rows]}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoints.write(out / "theory.json", (json.dumps(result, indent=1) + "\n").encode())
+        checkpoints.write(out / "theory.html", demonstration.page(rows, known.seed).encode())
+    except OSError as error:
+        raise RunError(f"cannot write to {out}: {error.strerror or error}; give --out a directory") from error
+    refused = [row for row in rows if not row.agrees]
+    say(f"\n{len(rows) - len(refused)} of {len(rows)} rows agree; with figures: {out / 'theory.html'}")
+    for row in refused:
+        print(f"zerosum: disagrees: {row.topic}: {row.claim}", file=sys.stderr)
+    return 1 if refused else 0
+
+
+# recipes -------------------------------------------------------------------------------------------------
 
 
 def recipes(args: list[str]) -> int:
@@ -396,5 +454,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "sample": sample,
     "evaluate": evaluate,
     "report": report,
+    "theory": theory,
     "recipes": recipes,
 }

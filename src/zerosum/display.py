@@ -9,19 +9,22 @@ from contextlib import contextmanager
 from math import log
 from typing import TYPE_CHECKING, Any
 
+from zerosum.recipes import name_of
+
 if TYPE_CHECKING:
     from zerosum.runs import Run
 
 __all__ = ["display"]
 
-Show = Callable[[dict[str, Any]], None]
+Record = dict[str, Any]
+Show = Callable[[Record], None]
 
 _LINE_EVERY = 5.0  # seconds between two plain lines
 
 
 @contextmanager
 def display(run: Run, quiet: bool) -> Iterator[Show]:
-    """A function that shows a record of `Run.play`; notes of the run (a broken checkpoint, ...) come first."""
+    """A function that shows a record of `Run.play`; notes (a broken checkpoint, ...) come first."""
     for note in run.notes:
         print(f"zerosum: warning: {note}", file=sys.stderr)
     if quiet:
@@ -33,11 +36,17 @@ def display(run: Run, quiet: bool) -> Iterator[Show]:
         yield _plain(run)
 
 
-def _figures(run: Run, record: dict[str, Any]) -> list[tuple[str, str]]:
-    """What is told of a record, as (name, value): everything that is known, with its equilibrium beside it."""
+def _title(run: Run) -> str:
+    recipe = run.recipe
+    return f"{recipe.name}: {name_of(recipe.objective)} on {name_of(recipe.data)}, in {run.path}"
+
+
+def _figures(run: Run, record: Record) -> list[tuple[str, str]]:
+    """What is told of a record, as (name, value): all that is known, with its equilibrium beside it."""
     game = run.game
     rate = record["steps_per_second"]
-    shown = [("speed", f"{rate:,.0f} steps/s, {rate * game.batch * game.k:,.0f} real examples/s")]
+    what = "images" if len(run.facts["shape"]) == 3 else "examples"
+    shown = [("speed", f"{rate:,.0f} steps/s, {rate * game.batch * game.k:,.0f} {what}/s")]
     if "value" in record:
         shown += [
             ("D(x), D(G(z))", f"{record['d_real']:.3f}, {record['d_fake']:.3f}  (equilibrium 0.5)"),
@@ -49,11 +58,11 @@ def _figures(run: Run, record: dict[str, Any]) -> list[tuple[str, str]]:
         ("D loss", f"{record['d_loss']:.4f}  (equilibrium {game.objective.equilibrium:.4f})"),
         ("G loss", f"{record['g_loss']:.4f}"),
     ]
-    shown += [(p.name, f"{record[p.name]:.5f}") for p in game.penalties if p.name in record]
-    return [*shown, ("checkpoint", f"step {run.saved:,} in {run.path}")]
+    names = [str(penalty.name) for penalty in game.penalties]
+    return shown + [(name, f"{record[name]:.5f}") for name in names if name in record]
 
 
-def _eta(run: Run, record: dict[str, Any]) -> str:
+def _eta(run: Run, record: Record) -> str:
     left = (run.recipe.steps - record["step"]) / max(record["steps_per_second"], 1e-9)
     minutes, seconds = divmod(round(left), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
@@ -61,15 +70,15 @@ def _eta(run: Run, record: dict[str, Any]) -> str:
 
 def _plain(run: Run) -> Show:
     last = -_LINE_EVERY
-    print(f"{run.recipe.name}: {run.recipe.about} -> {run.path}", flush=True)
+    print(_title(run), flush=True)
 
-    def show(record: dict[str, Any]) -> None:
+    def show(record: Record) -> None:
         nonlocal last
         step, steps = record["step"], run.recipe.steps
         if time.monotonic() - last < _LINE_EVERY and step < steps and not run.stop_reason:
             return
         last = time.monotonic()
-        figures = "  ".join(f"{name} {value}" for name, value in _figures(run, record)[:-1])
+        figures = "  ".join(f"{name} {value}" for name, value in _figures(run, record))
         print(f"step {step:,}/{steps:,}  ETA {_eta(run, record)}  {figures}", flush=True)
 
     return show
@@ -77,21 +86,24 @@ def _plain(run: Run) -> Show:
 
 @contextmanager
 def _live(run: Run) -> Iterator[Show]:
-    from rich.console import Group
     from rich.live import Live
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
-    def panel(record: dict[str, Any] | None) -> Panel:
+    def panel(record: Record | None) -> Panel:
         table = Table.grid(padding=(0, 2))
         step = record["step"] if record else run.game.step
         table.add_row("step", f"{step:,} of {run.recipe.steps:,}")
-        table.add_row("time left", _eta(run, record) if record else "...")
+        table.add_row("ETA", _eta(run, record) if record else "...")
         for row in _figures(run, record) if record else []:
             table.add_row(*row)
-        bar = ProgressBar(total=run.recipe.steps, completed=step)
-        return Panel(Group(bar, table), title=f"{run.recipe.name}: {run.recipe.about}", title_align="left")
+        table.add_row("checkpoint", f"step {run.saved:,}")
+        sheet = Table.grid(expand=True)
+        sheet.add_row(ProgressBar(total=run.recipe.steps, completed=step))
+        sheet.add_row(table)
+        return Panel(sheet, title=Text(_title(run)), title_align="left")
 
     with Live(panel(None), refresh_per_second=4) as live:
         yield lambda record: live.update(panel(record))

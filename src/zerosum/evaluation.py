@@ -35,6 +35,7 @@ __all__ = [
     "Subject",
     "best",
     "compare",
+    "difference_line",
     "evaluate",
     "judge_for",
     "line",
@@ -58,8 +59,7 @@ _PAIRED = {  # smooth in the samples, so that a jackknife of a difference means 
 }
 
 
-# real data
-# ----------------------------------------------------------------------------------------------------------------
+# real data ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,6 @@ def real_data(part: recipes.Part, n: int, seed: int = 0) -> Real:
     splits = {split: _split(part, split, seed) for split in ("test", "valid")}
     held_out = splits["test"] or source
     rows = order(len(held_out), seed, 0, min(n, len(held_out)))
-    facts = (
-        {"classes": source.classes, "expected": torch.bincount(held_out.labels, minlength=source.classes)}
-        if source.classes
-        else {}
-    )
     return Real(
         name,
         "test" if splits["test"] else "train (the source has no held-out split)",
@@ -115,8 +110,14 @@ def real_data(part: recipes.Part, n: int, seed: int = 0) -> Real:
         _array(source),
         source.labels,
         _array(splits["valid"])[:1000] if splits["valid"] else None,
-        facts,
+        _classes(held_out),
     )
+
+
+def _classes(source: Images | Vectors) -> dict[str, Any]:
+    if source.labels is None:
+        return {}
+    return {"classes": source.classes, "expected": torch.bincount(source.labels, minlength=source.classes)}
 
 
 def _split(part: recipes.Part, split: str, seed: int) -> Any:
@@ -168,8 +169,7 @@ def _read_folder(path: Path) -> Tensor:
     return torch.from_numpy(np.stack(images))
 
 
-# judging
-# ------------------------------------------------------------------------------------------------------------------
+# judging ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -371,8 +371,7 @@ def _difference(
     return {"difference": value, "low": low, "high": high, "significant": not low <= 0 <= high}
 
 
-# what is to be judged
-# -----------------------------------------------------------------------------------------------------
+# what is to be judged -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -430,6 +429,15 @@ def line(row: Row) -> str:
     interval = f"[{row['low']:.4g}, {row['high']:.4g}]"
     figures = f"{row['value']:>10.4g}{of:7s} {interval:24s} {below:>10s}"
     return f"  {row['metric']:22s} {figures}  {row['space']:24s} {p}"
+
+
+def difference_line(row: Row) -> str:
+    """A row of `compare`, with its verdict."""
+    if "skipped" in row:
+        return f"  {row['metric']:22s} not computed: {row['skipped']}"
+    verdict = "significant" if row["significant"] else "not significant"
+    interval = f"[{row['low']:+.4g}, {row['high']:+.4g}]"
+    return f"  {row['metric']:22s} {row['difference']:>+10.4g} {interval:24s} {verdict}"
 
 
 def best(rows: Sequence[Row]) -> Iterator[str]:

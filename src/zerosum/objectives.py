@@ -211,7 +211,7 @@ def _seen(real: Tensor | None) -> Tensor:
     return real
 
 
-def f_divergence(name: str, saturating: bool = False, d_weight: float = 1.0) -> Objective:
+def f_divergence(f: str, saturating: bool = False, d_weight: float = 1.0) -> Objective:
     """f-GAN (Nowozin et al. 2016): D_f(P||Q) = max_T E_P[T] - E_Q[f*(T)], T = h(a), h an output activation.
 
         L_D = -E[h(a(x))] + E[f*(h(a(G(z))))],        L_G = -E[h(a(G(z)))]  (section 3.2), or
@@ -222,12 +222,12 @@ def f_divergence(name: str, saturating: bool = False, d_weight: float = 1.0) -> 
     p/q, which gives `probability`. jeffrey uses h(a) = f'(e^a) in place of the identity, which spares the
     Lambert W function of its f*.
 
-    name: kl, reverse_kl, pearson, neyman, squared_hellinger, total_variation, jensen_shannon (the
+    f: kl, reverse_kl, pearson, neyman, squared_hellinger, total_variation, jensen_shannon (the
     unnormalised form of the paper, 2 JSD) or jeffrey.
     """
-    if name not in _F:
-        raise ValueError(f"no f-divergence is called {name!r}: choose one of {', '.join(_F)}")
-    h, conjugate, probability = _F[name]
+    if f not in _F:
+        raise ValueError(f"no f-divergence is called {f!r}: choose one of {', '.join(_F)}")
+    h, conjugate, probability = _F[f]
     return Objective(
         d=lambda real, fake: d_weight * (conjugate(fake) - h(real)),
         g=(lambda real, fake: -conjugate(fake)) if saturating else (lambda real, fake: -h(fake)),

@@ -15,13 +15,16 @@ _REAL, _FAKE = (190, 190, 190), (0, 90, 181)  # grey and a blue that the colour-
 
 
 def tiles(pixels: np.ndarray, columns: int | None = None, least: int = 32) -> Image:
-    """Images uint8 ``[N, C, H, W]`` side by side, small ones enlarged by whole factors to at least `least` pixels.
+    """Images uint8 ``[N, C, H, W]`` side by side, enlarged by a whole factor to `least` pixels or more.
 
-    C is 1 (grey), 3 (RGB), 4 (RGBA) or 2 (grey with alpha); columns: about the square root of N unless given.
+    C is 1 (grey), 3 (RGB), 4 (RGBA) or 2 (grey with alpha); of more channels each is a grey image of its own.
+    columns: about the square root of N unless given.
     """
     from PIL import Image
 
     n, channels, height, width = pixels.shape
+    if channels > 4:
+        return tiles(pixels.reshape(-1, 1, height, width), channels, least)
     columns = columns or int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)
     zoom = max(1, -(-least // min(height, width)))
@@ -36,20 +39,27 @@ def tiles(pixels: np.ndarray, columns: int | None = None, least: int = 32) -> Im
 
 
 def cloud(fake: np.ndarray, real: np.ndarray | None = None, side: int = 512) -> Image:
-    """Points ``[N, d]`` by their first two coordinates (d = 1: as a histogram), real in grey below, fake in blue above.
+    """Points ``[N, d]`` by their first two coordinates, real in grey below, fake in blue above.
 
-    The frame is that of the real points where there are any, so that pictures of one run can be flipped through.
+    On the line (d = 1) they are stacked like a histogram. The frame is that of the real points where there
+    are any, so that pictures of one run can be flipped through; points outside of it, or not finite, are left
+    out.
     """
     from PIL import Image
 
     sheet = np.full((side, side, 3), 255, dtype=np.uint8)
-    frame = real if real is not None and len(real) else fake
+    fake, real = _finite(fake), _finite(fake[:0] if real is None else real)
+    frame = real if len(real) else fake
     for points, colour in ((real, _REAL), (fake, _FAKE)):
-        if points is None or not len(points):
+        if not len(points):
             continue
         for x, y in _pixels(_plane(points, frame), _plane(frame, frame), side):
-            sheet[max(side - 2 - y, 0) : side - y, x : x + 2] = colour
+            sheet[side - 2 - y : side - y, x : x + 2] = colour
     return Image.fromarray(sheet)
+
+
+def _finite(points: np.ndarray) -> np.ndarray:
+    return points[np.isfinite(points).all(axis=1)]
 
 
 def _plane(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
@@ -68,4 +78,4 @@ def _pixels(points: np.ndarray, frame: np.ndarray, side: int) -> np.ndarray:
     low, high = frame.min(axis=0), frame.max(axis=0)
     margin = 0.1 * np.maximum(high - low, 1e-9)
     at = (points - low + margin) / (high - low + 2 * margin) * (side - 2)
-    return at[np.isfinite(at).all(axis=1) & (at >= 0).all(axis=1) & (at <= side - 2).all(axis=1)].astype(int)
+    return at[(at >= 0).all(axis=1) & (at <= side - 2).all(axis=1)].astype(int)

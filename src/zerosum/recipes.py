@@ -1,8 +1,16 @@
 """Recipes: all the choices of a run, as data. This is the only place where strings become objects.
 
-A recipe is a frozen dataclass of numbers and *parts*. A part is a mapping with a ``name`` and the arguments of the function it names,
-such as ``{name: r1, weight: 0.1}``; a name alone stands for the part with no arguments. A short name is looked up in its home module's
-``__all__``; ``package.module:attribute`` imports your own. Parts nest: whatever a function takes as an argument may be a part.
+A recipe is a frozen dataclass of numbers and *parts*. A part is a mapping with a ``name`` and the arguments
+of the function it names, such as ``{name: r1, weight: 0.1}``; a name alone stands for the part with no
+arguments. A short name is looked up in its home module's ``__all__``; ``package.module:attribute`` imports
+your own. Parts nest: whatever a function takes as an argument may be a part.
+
+The run hands over what only it knows: ``seed`` to sources, ``inputs`` and ``outputs`` (shapes) to networks.
+So your own functions are ``source(seed=...)``, ``network(inputs=..., outputs=...)``, and for an objective, a
+penalty or an optimizer one that returns an `Objective`, a `Penalty`, or a function from parameters to a torch
+optimizer.
+
+So a recipe is a program: start, or open, only what you would run.
 
 The preset table at the end holds differences from the defaults only; `resolved` writes every default out.
 """
@@ -10,12 +18,15 @@ The preset table at the end holds differences from the defaults only; `resolved`
 from __future__ import annotations
 
 import inspect
+import traceback
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,10 +39,12 @@ __all__ = [
     "build_data",
     "build_game",
     "build_source",
+    "data_part",
     "differences",
     "dump",
-    "data_part",
+    "leaves",
     "load",
+    "name_of",
     "resolved",
     "suggest",
     "value",
@@ -43,6 +56,8 @@ Part = str | dict[str, Any]
 class RecipeError(ValueError):
     """A recipe that cannot be: one line that names the field, the cause and what to do."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -53,7 +68,7 @@ class Recipe:
     name: str = "unnamed"
     """what the run is called"""
     about: str = ""
-    """what this recipe is for, in a line"""
+    """what the recipe is for, in a line; it goes when the recipe is changed"""
     data: Part = "ring"
     """real examples: a name (ring, digits, mnist, ...) with its options, or a folder"""
     G: Part = "mlp"
@@ -114,6 +129,7 @@ _HOMES = {
     "penalties": "zerosum.penalties",
     "g_optimizer": "zerosum.optimizers",
     "d_optimizer": "zerosum.optimizers",
+    "base": "zerosum.optimizers",
     "lr": "zerosum.schedules",
     "momentum": "zerosum.schedules",
     "weight": "zerosum.schedules",
@@ -123,11 +139,13 @@ _HOMES = {
 }
 _HANDED = {"activation", "output", "norm", "prior"}
 """Arguments that are handed over as functions, where other parts are called."""
+_NAMED = _HANDED | {"base"}
+"""Arguments for which a name alone is a part, and not a text."""
 _GIVEN = {"inputs", "outputs", "seed"}
 """Arguments that the run supplies: a part does not set them."""
 
 
-# names -> objects ---------------------------------------------------------------------------------------------------------
+# names -> objects ---------------------------------------------------------------------------------------
 
 
 def _find(name: str, home: str, where: str) -> Callable[..., Any]:
@@ -135,21 +153,30 @@ def _find(name: str, home: str, where: str) -> Callable[..., Any]:
     module, _, attribute = name.rpartition(":")
     if module:
         try:
-            return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
-            raise RecipeError(f"{where}: cannot import {name!r}: {error}") from error
-    known = import_module(home)
-    public: Sequence[str] = getattr(known, "__all__", None) or [
-        n for n in dir(known) if not n.startswith("_")
-    ]
-    if name.replace("-", "_") not in public:
-        raise RecipeError(f"{where}: nothing is called {name!r} in {home}{suggest(name, public)}")
-    return getattr(known, name.replace("-", "_"))
+            found = attrgetter(attribute)(import_module(module))
+        except (Exception, SystemExit) as error:  # whatever a module of the user's does on being imported
+            raise RecipeError(f"{where}: cannot import {name!r}: {_cause(error)}") from error
+    else:
+        known = import_module(home)
+        public: Sequence[str] = getattr(known, "__all__", None) or [n for n in dir(known) if n[0] != "_"]
+        if name.replace("-", "_") not in public:
+            raise RecipeError(f"{where}: nothing is called {name!r} in {home}{suggest(name, public)}")
+        found = getattr(known, name.replace("-", "_"))
+    if not callable(found):
+        raise RecipeError(
+            f"{where}: {name!r} is {type(found).__name__}, where a function or a class is needed"
+        )
+    return found
 
 
 def suggest(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(sorted(known)[:20])}"
+    spelt = {word.lower(): word for word in known}
+    near = get_close_matches(name.lower(), spelt, n=1, cutoff=0.5)
+    return f"; did you mean {spelt[near[0]]!r}?" if near else f"; there is {', '.join(sorted(known)[:20])}"
+
+
+def name_of(part: Part) -> str:
+    return part if isinstance(part, str) else part["name"]
 
 
 def _as_part(value: Part, where: str) -> dict[str, Any]:
@@ -159,42 +186,59 @@ def _as_part(value: Part, where: str) -> dict[str, Any]:
     return part
 
 
+def _is_part(key: str, value: Any) -> bool:
+    return isinstance(value, dict) or (key in _NAMED and isinstance(value, str))
+
+
 def _make(value: Part, where: str, home: str) -> partial[Any]:
     """The function that a part names, with the part's arguments checked and bound."""
     part = _as_part(value, where)
-    function = _find(part.pop("name"), home, where)
-    hints = _hints(function)
-    bound = {}
-    for key, argument in part.items():
-        path = f"{where}.{key}"
-        if key not in hints and not _takes_any(function):
-            raise RecipeError(
-                f"{where}: {_name_of(function)} has no option {key!r}{suggest(key, list(hints))}"
-            )
-        bound[key] = _argument(argument, hints.get(key, Any), path, _HOMES.get(key, home), key in _HANDED)
+    name = part.pop("name")
+    function = _find(name, home, where)
+    parameters, hints = _parameters(function), _hints(function)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    options = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    settable = [option for option in options if option not in _GIVEN]
+    for key in part:
+        if key not in settable and not takes_any:
+            raise RecipeError(f"{where}: {name} has no option {key!r}{suggest(key, settable)}")
+    bound = {
+        key: _argument(key, argument, hints.get(key, Any), f"{where}.{key}", _HOMES.get(key, home))
+        for key, argument in part.items()
+    }
     return partial(function, **bound)
 
 
-def _argument(value: Any, hint: Any, where: str, home: str, handed: bool) -> Any:
-    """An argument as its function wants it: a part made (and called, unless it is handed over), a plain value checked."""
-    if isinstance(value, dict) or (handed and isinstance(value, str)):
-        made = _make(value, where, home)
-        if handed:
-            return made if made.keywords else made.func
+def _argument(key: str, value: Any, hint: Any, where: str, home: str) -> Any:
+    """An argument as a function wants it: a value checked, a part made (and called, unless handed over)."""
+    if not _is_part(key, value):
+        return _checked(value, hint, where)
+    made = _make(value, where, home)
+    if key not in _HANDED:
         return call(made, where)
-    return _checked(value, hint, where)
+    return made if made.keywords else made.func
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
-    from pydantic import ConfigDict, TypeAdapter, ValidationError
-    from pydantic.errors import PydanticUserError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
-    except PydanticUserError:  # a type that takes no configuration
-        return TypeAdapter(hint).validate_python(value)
+        return _adapter(hint).validate_python(value)
     except ValidationError as error:
         raise RecipeError(f"{where}: {_sentence(error)}") from error
+
+
+def _adapter(hint: Any) -> Any:
+    """A check against a type; foreign code may be annotated with what nothing can be checked against."""
+    from pydantic import ConfigDict, TypeAdapter
+    from pydantic.errors import PydanticUserError
+
+    for config in (ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False), None):
+        try:
+            return TypeAdapter(hint, config=config)
+        except PydanticUserError:  # a type that takes no configuration, or that pydantic does not know
+            continue
+    return TypeAdapter(Any)
 
 
 def _sentence(error: Any) -> str:
@@ -202,34 +246,45 @@ def _sentence(error: Any) -> str:
     return f"{first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
 
 
-def call(made: partial[Any], where: str, **given: Any) -> Any:
+def call(made: Callable[..., Any], where: str, **given: Any) -> Any:
     """Call a made part; what its function finds wrong is said in one line that names the field."""
     try:
         return made(**given)
-    except (ValueError, TypeError, RuntimeError, OSError) as error:
-        raise RecipeError(f"{where}: {str(error).splitlines()[0]}") from error
+    except RecipeError:
+        raise
+    except Exception as error:  # whatever a function of the user's raises
+        raise RecipeError(f"{where}: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """One line: what a function says is wrong, or the type and place of an error it did not foresee."""
+    text = " ".join(str(error).split())
+    if isinstance(error, ValueError | TypeError | OSError):
+        return text
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    foreign = [f for f in frames if "importlib" not in f.filename]
+    place = f" ({Path(foreign[-1].filename).name}, line {foreign[-1].lineno})" if foreign else ""
+    return f"{type(error).__name__}: {text}{place}"
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # written in C, without a signature
+        return [inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)]
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The arguments of a function that a part may set, with their types where they are annotated."""
-    parameters = inspect.signature(function).parameters.values()
+    """The types of a function's arguments, where they are annotated with what can be found."""
     try:
-        types = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    except (NameError, TypeError):  # annotations of foreign code that name what is not imported
-        types = {}
-    named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    return {p.name: types.get(p.name, Any) for p in named if p.name not in _GIVEN}
+        return typing.get_type_hints(
+            function.__init__ if inspect.isclass(function) else function, include_extras=True
+        )
+    except Exception:  # annotations of foreign code may name what is not imported
+        return {}
 
 
-def _takes_any(function: Callable[..., Any]) -> bool:
-    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
-
-
-def _name_of(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", str(function))
-
-
-# recipe -> game -----------------------------------------------------------------------------------------------------------
+# recipe -> game -----------------------------------------------------------------------------------------
 
 
 def build_source(recipe: Recipe) -> Any:
@@ -238,105 +293,162 @@ def build_source(recipe: Recipe) -> Any:
 
 
 def build_data(part: Part, seed: int = 0) -> Any:
-    """The source that a part names."""
-    return call(_make(part, "data", _HOMES["data"]), "data", seed=seed)
+    """The source that a part names, looked at once: two examples are taken from it."""
+    from zerosum.data import Source
+
+    source = _expected(call(_make(part, "data", _HOMES["data"]), "data", seed=seed), Source, "data")
+    x = call(lambda: source.batch(0, 2)[0], "data")
+    if tuple(x.shape) != (2, *source.shape) or not x.is_floating_point():
+        wanted = [2, *source.shape]
+        raise RecipeError(f"data: batch(step, 2) should give floats {wanted}: got {x.dtype} {list(x.shape)}")
+    return source
 
 
-def build_game(recipe: Recipe, shape: tuple[int, ...], mean: Any = None) -> Any:
-    """The game of a recipe for examples of this shape, on the recipe's device; its weights follow from the seed.
+def build_game(recipe: Recipe, shape: tuple[int, ...], mean: Any = None, device: str | None = None) -> Any:
+    """The game of a recipe for examples of this shape; its weights follow from the seed.
 
-    mean: the mean of the data, ``[*shape]``, which `centre` starts G's output at.
+    mean: the mean of the data, ``[*shape]``, which `centre` starts G's output at. device: in place of the
+    recipe's.
     """
     import torch
+    from torch import nn
 
     from zerosum.game import Game
+    from zerosum.objectives import Objective
+    from zerosum.penalties import Penalty
     from zerosum.randomness import key
 
-    def part(name: str) -> partial[Any]:
-        return _make(getattr(recipe, name), name, _HOMES[name])
+    def built(name: str, value: Part, kind: Any, **given: Any) -> Any:
+        return _expected(call(_make(value, name, _HOMES[name.split(".")[0]]), name, **given), kind, name)
 
-    device = _device(recipe.device)
-    with torch.random.fork_rng(devices=[]):
+    def factory(name: str) -> Callable[..., Any]:
+        made = built(name, getattr(recipe, name), Callable)
+        return lambda parameters: call(partial(made, parameters), name)
+
+    place = _device(device or recipe.device)
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Initializing zero-element tensors"
+        )  # _check_network says it better
         torch.manual_seed(key(recipe.seed, "init"))
-        G = call(part("G"), "G", inputs=(recipe.latent,), outputs=shape)
-        D = call(part("D"), "D", inputs=shape, outputs=())
-    if recipe.centre and mean is not None:
-        G.centre(mean)
-    penalties = [
-        call(_make(p, f"penalties.{i}", _HOMES["penalties"]), "penalties")
-        for i, p in enumerate(recipe.penalties)
-    ]
-    try:
-        return Game(
-            G.to(device),
-            D.to(device),
-            call(part("objective"), "objective"),
-            penalties,
+        G = built("G", recipe.G, nn.Module, inputs=(recipe.latent,), outputs=shape).to(place)
+        D = built("D", recipe.D, nn.Module, inputs=shape, outputs=()).to(place)
+        _check_network("G", G, (recipe.latent,), shape)
+        _check_network("D", D, shape, ())
+    if mean is not None:
+        call(lambda: G.centre(mean), "centre")
+    return call(
+        lambda: Game(
+            G,
+            D,
+            built("objective", recipe.objective, Objective),
+            [built(f"penalties.{i}", penalty, Penalty) for i, penalty in enumerate(recipe.penalties)],
             latent=recipe.latent,
-            prior=_argument(recipe.prior, Any, "prior", _HOMES["prior"], handed=True),
-            optimizers=(call(part("g_optimizer"), "g_optimizer"), call(part("d_optimizer"), "d_optimizer")),
+            prior=_argument("prior", recipe.prior, Any, "prior", _HOMES["prior"]),
+            optimizers=(factory("g_optimizer"), factory("d_optimizer")),
             batch=recipe.batch,
             k=recipe.k,
             simultaneous=recipe.simultaneous,
             ema=recipe.ema,
             accumulate=recipe.accumulate,
             seed=recipe.seed,
-        )
-    except ValueError as error:
-        raise RecipeError(str(error)) from error
+        ),
+        "game",
+    )
+
+
+def _expected(made: Any, kind: Any, where: str) -> Any:
+    if not isinstance(made, kind):
+        raise RecipeError(f"{where}: it should give a {kind.__name__}, but gave a {type(made).__name__}")
+    return made
+
+
+def _check_network(where: str, network: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+    """Refuse a network that does not fit the data before anything is written: two zeros pass through it."""
+    import torch
+
+    first = next(network.parameters(), torch.zeros(()))
+    zeros = torch.zeros(2, *inputs, device=first.device, dtype=first.dtype)
+    with torch.no_grad():
+        result = call(lambda: network.eval()(zeros), f"{where}: given {list(zeros.shape)}")
+    network.train()
+    if tuple(result.shape) != (2, *outputs):
+        given, wanted = list(zeros.shape), [2, *outputs]
+        raise RecipeError(f"{where}: given {given}, it should make {wanted} but makes {list(result.shape)}")
+    for name, weights in network.named_parameters():
+        if weights.numel() == 0:
+            raise RecipeError(f"{where}: {name} has the shape {list(weights.shape)}: no width may be 0")
 
 
 def _device(name: str) -> Any:
     import torch
 
     if name == "auto":
-        return (
-            torch.accelerator.current_accelerator()
-            if torch.accelerator.is_available()
-            else torch.device("cpu")
-        )
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise RecipeError(f"device: {name!r} is not on this machine: use auto or cpu") from error
     return device
 
 
-# reading and writing ------------------------------------------------------------------------------------------------------
+# reading and writing ------------------------------------------------------------------------------------
 
 
 def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """A preset by its name, or a YAML file with differences from a preset (its `recipe`) or from the defaults.
+    """A preset by its name, or a YAML file: differences from another recipe (its `recipe`) or the defaults.
+
+    In a file, a mapping with a name is a whole part; one without changes the part that is there.
 
     overrides: dotted paths to values, such as ``{"G.width": 128, "penalties.0.weight": 1.0}``.
     Raises RecipeError naming the field, with the nearest known name where it is misspelt.
     """
     tree = _tree(name)
-    for path, value in (overrides or {}).items():
+    overrides = overrides or {}
+    if any(path.split(".")[0] not in FREE | {"seed"} for path in overrides):
+        tree.pop("about", None)  # it tells of the recipe as it stands
+    for path, value in overrides.items():
         _set(tree, path, value)
     return _validated(tree)
 
 
-def _tree(name: str) -> dict[str, Any]:
+def _tree(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe's differences from the defaults, with those of the recipes below it."""
     if name in PRESETS:
         return {**_copied(PRESETS[name]), "name": name}
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise RecipeError(f"no recipe is called {name!r}{suggest(name, list(PRESETS))}; or give a .yaml file")
+    if path.resolve() in above:
+        raise RecipeError(f"{path}: the recipe is made of itself")
     changes = _read(path)
-    below = _tree(changes.pop("recipe")) if "recipe" in changes else {}
-    return {**below, "name": path.stem, **changes}
+    below = str(changes.pop("recipe", ""))
+    if below.endswith((".yaml", ".yml")):
+        below = str(path.parent / below)
+    tree = _tree(below, (*above, path.resolve())) if below else {}
+    for place, value in {"name": path.stem, "about": "", **dict(_changes(changes))}.items():
+        _set(tree, place, value)
+    return tree
+
+
+def _changes(tree: Mapping[Any, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths to what a file sets: a mapping with a name is set whole, one without item by item."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and "name" not in value:
+            yield from _changes(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
 
 
 def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_loader())
+        tree = _copied(yaml.load(path.read_text(encoding="utf-8"), Loader=_with_floats(yaml.SafeLoader)))
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise RecipeError(f"{path} is not a recipe: it should hold `field: value` lines")
@@ -352,11 +464,10 @@ def _copied(value: Any) -> Any:
 def _set(tree: dict[str, Any], path: str, value: Any) -> None:
     """Set a dotted path: a field, an option of a part (a name alone becomes a part), or an item of a list."""
     head, *rest = path.split(".")
-    known = [f.name for f in fields(Recipe)]
-    if head not in known:
-        raise RecipeError(f"a recipe has no field {head!r}{suggest(head, known)}")
-    if head not in tree:
-        tree[head] = _copied(next(f.default for f in fields(Recipe) if f.name == head))
+    defaults = {f.name: f.default for f in fields(Recipe)}
+    if head not in defaults:
+        raise RecipeError(f"a recipe has no field {head!r}{suggest(head, list(defaults))}")
+    tree.setdefault(head, _copied(defaults[head]))
     node: Any = tree
     for step, following in zip([head, *rest], rest, strict=False):
         key = _index(node, step, path)
@@ -373,7 +484,7 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
 def _index(node: Any, step: str, path: str) -> Any:
     if isinstance(node, dict):
         return step
-    if not step.isdigit() or int(step) >= len(node):
+    if not step.isdecimal() or int(step) >= len(node):
         raise RecipeError(f"{path}: {step!r} is not one of the {len(node)} items (count from 0)")
     return int(step)
 
@@ -381,10 +492,6 @@ def _index(node: Any, step: str, path: str) -> Any:
 def _validated(tree: dict[str, Any]) -> Recipe:
     from pydantic import TypeAdapter, ValidationError
 
-    known = [f.name for f in fields(Recipe)]
-    for name in tree:
-        if name not in known:
-            raise RecipeError(f"a recipe has no field {name!r}{suggest(name, known)}")
     try:
         return TypeAdapter(Recipe).validate_python(tree)
     except ValidationError as error:
@@ -395,79 +502,89 @@ def _validated(tree: dict[str, Any]) -> Recipe:
 def resolved(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain data with every default written out, also those of its parts."""
     tree = asdict(recipe)
-    for name in [name for name in _HOMES if name in tree]:
-        if name == "penalties":
-            tree[name] = [_complete(p, f"{name}.{i}", _HOMES[name]) for i, p in enumerate(tree[name])]
-        else:
-            tree[name] = _complete(tree[name], name, _HOMES[name])
+    for name in _HOMES.keys() & tree.keys() - {"penalties"}:
+        tree[name] = _complete(name, tree[name], name, _HOMES[name])
+    tree["penalties"] = [
+        _complete("penalties", penalty, f"penalties.{i}", _HOMES["penalties"])
+        for i, penalty in enumerate(recipe.penalties)
+    ]
     return tree
 
 
-def _complete(value: Part, where: str, home: str) -> Any:
+def _complete(key: str, value: Part, where: str, home: str) -> Any:
+    """A part with the defaults of its function; one that is handed over stays as it is."""
     part = _as_part(value, where)
     function = _find(part["name"], home, where)
-    defaults = {
-        p.name: p.default for p in inspect.signature(function).parameters.values() if p.default is not p.empty
+    defaults = {p.name: _plain(p.default) for p in _parameters(function) if _is_plain(p.default)}
+    full = part if key in _HANDED else {"name": part["name"], **defaults, **part}
+    full = {
+        k: _complete(k, v, f"{where}.{k}", _HOMES.get(k, home)) if _is_part(k, v) else _plain(v)
+        for k, v in full.items()
+        if k not in _GIVEN
     }
-    full = {"name": part["name"]}
-    for key, argument in {**defaults, **part}.items():
-        if key in _GIVEN or key == "name":
-            continue
-        is_part = isinstance(argument, dict) or (key in _HANDED and isinstance(argument, str))
-        full[key] = (
-            _complete(argument, f"{where}.{key}", _HOMES.get(key, home)) if is_part else _plain(argument)
-        )
+    return full if len(full) > 1 else part["name"]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether YAML can say a default: a number, a text, a list of them, or a layer of torch by its name."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, bool | int | float | str) or _is_layer(value)
+
+
+def _is_layer(value: Any) -> bool:
     return (
-        part["name"]
-        if len(full) == 1 or where.rsplit(".", 1)[-1] in _HANDED and isinstance(value, str)
-        else full
+        inspect.isclass(value)
+        and value is not inspect.Parameter.empty
+        and value.__module__.startswith("torch.nn.")
     )
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple | list):
+    if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
-    return getattr(value, "__name__", str(value)) if callable(value) else value
+    return value.__name__ if _is_layer(value) else value
 
 
 def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML; `load` of it gives an equal game."""
     import yaml
 
-    return yaml.safe_dump(
-        resolved(recipe), sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
-    )
+    form = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
+    return yaml.dump(resolved(recipe), Dumper=_with_floats(yaml.SafeDumper), **form)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What changed between two resolved recipes, a line each, but for the fields that do not change the game."""
-    a, b = dict(_flat(old)), dict(_flat(new))
+    """What changed between two resolved recipes, a line each, but for what does not change the game."""
+    a, b = dict(leaves(old)), dict(leaves(new))
     changed = [path for path in {**a, **b} if a.get(path) != b.get(path) and path.split(".")[0] not in FREE]
     return [f"{path}: {a.get(path)!r} -> {b.get(path)!r}" for path in changed]
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    children = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
-    )
-    if children is None:
-        yield path, value
+def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths to what a tree of mappings and lists holds.
+
+    >>> dict(leaves({"G": {"name": "mlp", "width": 64}, "betas": [0.0, 0.9]}))
+    {'G.name': 'mlp', 'G.width': 64, 'betas.0': 0.0, 'betas.1': 0.9}
+    """
+    if not isinstance(tree, Mapping | list | tuple):
+        yield path, tree
         return
-    for key, child in children:
-        yield from _flat(child, f"{path}.{key}" if path else str(key))
+    for key, child in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+        yield from leaves(child, f"{path}.{key}" if path else str(key))
 
 
-# from the command line ----------------------------------------------------------------------------------------------------
+# from the command line ----------------------------------------------------------------------------------
 
 
 def value(text: str) -> Any:
-    """A value typed on the command line, read as YAML: 3, 1e-3, true, null, [0.0, 0.99], {name: r1, weight: 0.1}."""
+    """A value typed on the command line, read as YAML: 3, 1e-3, true, null, [0.0, 0.99], {name: r1}."""
     import yaml
 
     try:
-        return yaml.load(text, Loader=_loader())
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{text!r} is not a value: {' '.join(str(error).split())}") from error
+        return yaml.load(text, Loader=_with_floats(yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RecipeError(f"{text[:40]!r} is not a value: {' '.join(str(error).split())}") from error
 
 
 def data_part(text: str) -> Part:
@@ -479,34 +596,25 @@ def data_part(text: str) -> Part:
         return {"name": text}
     if path.is_dir():
         return {"name": "idx_folder", "path": str(path)}
-    sources = [
-        name for name in data.__all__ if name.islower() and name not in ("order", "idx_folder", "to_bytes")
-    ]
+    sources = [name for name in data.__all__ if name.islower() and name not in ("order", "idx_folder")]
     raise RecipeError(f"--data {text}: neither a folder nor a name of data{suggest(text, sources)}")
 
 
-def _loader() -> Any:
-    """YAML 1.1's safe loader, with the floats of YAML 1.2: 1e-3 is a number."""
+def _with_floats(kind: Any) -> Any:
+    """YAML 1.1's safe loader or dumper, with the floats of YAML 1.2: 1e-3 is a number, and "1e-3" a text."""
     import re
 
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-        list("-+.0123456789"),
-    )
-    return Loader
+    kind = type(kind.__name__, (kind,), {})
+    number = re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$")
+    kind.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    return kind
 
 
-# the presets: differences from the defaults -------------------------------------------------------------------------------
+# the presets: differences from the defaults --------------------------------------------------------------
 
 
 def _annealed(name: str, start: float, end: float, steps: int) -> dict[str, Any]:
-    """A penalty whose weight falls geometrically: first find every mode, then be exact (R3GAN anneals its gamma so)."""
+    """A penalty whose weight falls geometrically: first find every mode, then be exact (as R3GAN's gamma)."""
     return {
         "name": name,
         "weight": {"name": "ramp", "start": start, "end": end, "steps": steps, "shape": "geometric"},
@@ -562,7 +670,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "penalties": [{"name": "r1", "weight": 1.0}],
         "g_optimizer": _cooled(1e-3, 6_000),
         "d_optimizer": _cooled(1e-3, 6_000),
+        "batch": 64,
         "steps": 6_000,
+        "threads": 1,
     },
     "ring": {
         **_TOY,
@@ -595,7 +705,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "objective": "nonsaturating",
     },
     "goodfellow2014": {
-        "about": "Goodfellow et al. (2014) on MNIST as published: maxout, dropout, SGD with momentum, both at once",
+        "about": "Goodfellow et al. (2014) on MNIST as published: maxout, dropout, SGD with momentum",
         "data": {"name": "mnist", "split": "fit", "low": 0.0},
         "latent": 100,
         "prior": "uniform",

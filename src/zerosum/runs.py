@@ -6,8 +6,8 @@
     samples/NNNNNN.png     what one fixed grid of noise has become
     checkpoints/NNNNNN/    see `zerosum.checkpoints`
 
-To resume is to start again: a run that was killed at any instant goes on from its newest whole checkpoint, and ends with the
-same bytes in its weights as one that never stopped.
+To resume is to start again: a run that was killed at any instant goes on from its newest whole checkpoint,
+and ends with the same bytes in its weights as one that never stopped.
 """
 
 from __future__ import annotations
@@ -17,35 +17,51 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from zerosum import __version__, checkpoints, recipes
 from zerosum.checkpoints import CheckpointError
+from zerosum.data.arrays import to_bytes
 from zerosum.game import Game, Turn
 from zerosum.pictures import cloud, tiles
-from zerosum.recipes import Recipe, RecipeError
+from zerosum.recipes import Recipe
 
 __all__ = ["Run", "RunError"]
 
 Record = dict[str, Any]
+State = dict[str, Any]
 
 
 class RunError(Exception):
     """A run that cannot go on: what is wrong, where, and what to do, in one line."""
 
+    exit_code = 1
+
 
 class Run:
-    """A directory, its recipe, its game and, for training, its source. Made by `start` or `open`."""
+    """A directory, its recipe, its game and, for training, its source. Made by `start` or `open`.
 
-    def __init__(self, path: Path, recipe: Recipe, game: Game, facts: Mapping[str, Any], source: Any = None) -> None:
+        with Run.start(Path("runs/mine"), recipes.load("ring", {"steps": 500})) as run:
+            for record in run.play():
+                print(record["step"], record["d_loss"])
+
+    facts: the shape of an example, and for images the values of black and white. notes: what a person should
+    hear of before the run goes on. saved: the step of the last checkpoint.
+    """
+
+    def __init__(
+        self, path: Path, recipe: Recipe, game: Game, facts: Mapping[str, Any], source: Any = None
+    ) -> None:
         self.path = path
         self.recipe = recipe
         self.game = game
@@ -54,107 +70,153 @@ class Run:
         self.notes: list[str] = []
         self.stop_reason = ""
         self.saved = -1
+        self._unlock: Callable[[], object] = lambda: None
 
-    # begin ------------------------------------------------------------------------------------------------------------
+    # begin ----------------------------------------------------------------------------------------------
 
     @classmethod
     def start(cls, path: Path, recipe: Recipe, override: bool = False) -> Run:
         """Begin a run in `path`, or take up the one that is there.
 
-        Raises RunError if the recipe there differs (unless `override`), if another process trains there, if no checkpoint can be
-        read or if the disk refuses; RecipeError if the recipe cannot be built.
+        The directory belongs to this run until `close`, or until the process ends.
+
+        Raises RunError if the recipe there differs (unless `override`), if another process trains there, if
+        no checkpoint can be used or if the disk refuses; RecipeError if the recipe cannot be built.
         """
-        with _disk(path, "before the first step"):
-            path.mkdir(parents=True, exist_ok=True)
-            lock = _locked(path)
-            _refuse_changes(path, recipe, override)
-            if recipe.threads:
-                torch.set_num_threads(recipe.threads)
-            source = recipes.build_source(recipe)
-            mean = source.batch(0, 4096)[0].double().mean(0) if recipe.centre else None
-            game = recipes.build_game(recipe, source.shape, mean)
-            facts = {"shape": list(source.shape), "range": _range(source)}
-            run = cls(path, recipe, game, facts, source)
-            run._lock = lock
-            checkpoints.write(path / "recipe.yaml", recipes.dump(recipe).encode())
-            run._restore()
+        if recipe.threads:
+            torch.set_num_threads(recipe.threads)
+        source = recipes.build_source(recipe)
+        mean = source.batch(0, 4096)[0].double().mean(0) if recipe.centre else None
+        game = recipes.build_game(recipe, source.shape, mean)
+        run = cls(path, recipe, game, {"shape": list(source.shape), "range": _range(source)}, source)
+        try:
+            with _disk(path, "before the first step"):
+                run._begin(override)
+        except BaseException:
+            run.close()
+            raise
         return run
+
+    def _begin(self, override: bool) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._unlock = finalize(self, os.close, _locked(self.path))
+        if not override:
+            _refuse_changes(self.path, self.recipe)
+        for folder in (self.path, self.path / "samples", self.path / "checkpoints"):
+            checkpoints.sweep(folder)
+        broken: list[str] = []
+        found = _newest(self.path / "checkpoints", broken, self.game.device)
+        if found is not None:
+            self._adopt(found[0], override)
+            self.saved = self.game.step
+        checkpoints.write(self.path / "recipe.yaml", recipes.dump(self.recipe).encode())
+        self._keep("events.jsonl", lambda event: "event" in event)
+        self._keep("metrics.jsonl", lambda record: record.get("step") in range(self.game.step + 1))
+        for cause in broken:
+            self._event("fell_back", step=self.game.step, cause=cause)
+        self.notes = _fallen(broken, self.game.step)
+        self._event("started" if found is None else "resumed", step=self.game.step, **_environment(self.game))
+        self.save()
 
     @classmethod
     def open(cls, path: Path, step: int | None = None) -> Run:
-        """A run to look at: its game as it stood at a checkpoint (the newest that can be read, unless `step` is given)."""
+        """A run to look at: its game as a checkpoint has it, the newest good one unless `step` is given.
+
+        Neither the data nor the device of the training is needed. Raises RunError if there is no such
+        checkpoint.
+        """
         recipe = _recipe_of(path)
-        known = checkpoints.steps(path / "checkpoints")
-        if step is not None and step not in known:
-            raise RunError(f"{path} has no checkpoint of step {step}: it has {', '.join(map(str, known)) or 'none'}")
-        run = None
-        for candidate in [step] if step is not None else reversed(known):
-            try:
-                state, manifest = checkpoints.load(path / "checkpoints" / f"{candidate:06d}")
-            except CheckpointError as error:
-                if step is not None:
-                    raise RunError(str(error)) from error
-                continue
-            game = recipes.build_game(recipe, tuple(manifest["shape"]))
-            game.load_state_dict(state)
-            run = cls(path, recipe, game, {k: manifest[k] for k in ("shape", "range")})
-            break
-        if run is None:
-            raise RunError(f"{path} has no checkpoint that can be read: train it first")
+        folder, broken = path / "checkpoints", list[str]()
+        found = _newest(folder, broken) if step is None else _exactly(folder, step)
+        if found is None:
+            raise RunError(f"{path} has no checkpoint yet: train it first")
+        state, facts = found
+        run = cls(path, recipe, recipes.build_game(recipe, tuple(facts["shape"]), device="auto"), facts)
+        run._adopt(state)
+        run.notes, run.saved = _fallen(broken, run.game.step), run.game.step
         return run
 
-    def _restore(self) -> None:
-        """Take up the newest checkpoint that can be read; without any, write the first."""
-        folder = self.path / "checkpoints"
-        found = checkpoints.steps(folder)
-        for step in reversed(found):
-            try:
-                state, _ = checkpoints.load(folder / f"{step:06d}", self.game.device)
-                self.game.load_state_dict(state)
-            except (CheckpointError, RuntimeError, ValueError, KeyError) as error:
-                self.notes.append(f"checkpoint {step} cannot be read, going back to the one before ({_line(error)})")
-                self._event("fell_back", step=step, cause=_line(error))
-                continue
-            self.saved = step
-            self._truncate_metrics()
-            self._event("resumed", step=step, **_environment(self.game))
-            return
-        if found:
-            raise RunError(f"none of the checkpoints in {folder} can be read: move {self.path} away to begin anew")
-        self._truncate_metrics()
-        self._event("started", step=0, **_environment(self.game))
-        self.save()
+    def _adopt(self, state: State, override: bool = False) -> None:
+        """Put the game where a checkpoint left it; `override`: with the recipe's settings of optimizers."""
+        players = (self.game.G, self.game.D)
+        wanted = [dict(group) for player in players for group in player.optimizer.param_groups]
+        try:
+            self.game.load_state_dict(state)
+            groups = [group for player in players for group in player.optimizer.param_groups]
+            if not all(new.keys() <= old.keys() for new, old in zip(wanted, groups, strict=True)):
+                raise ValueError("its optimizers are of another kind")
+        except Exception as error:  # whatever a state of another game makes the loaders raise
+            raise RunError(
+                f"the checkpoint of step {state['step']} in {self.path} is not of this recipe's game "
+                f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): "
+                "go back to its recipe, or give --out another directory"
+            ) from error
+        for new, old in zip(wanted, groups, strict=True) if override else ():
+            old.update({name: setting for name, setting in new.items() if name != "params"})
 
-    # train ------------------------------------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Leave the directory to others."""
+        self._unlock()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # train ----------------------------------------------------------------------------------------------
 
     def play(self) -> Iterator[Record]:
-        """Train to the recipe's last step, giving a record every `log_every` turns; everything else goes to the disk.
+        """Train to the recipe's last step, giving a record every `log_every` turns.
 
-        `stop` ends it after the present turn, with a checkpoint. Raises RunError at a loss or weight that is not finite, and where the disk
-        refuses: the checkpoints before that stay good.
+        `stop` ends it after the present turn, with a checkpoint. Raises RunError at a loss or weight that is
+        not finite, at whatever goes wrong inside a turn, and where the disk refuses: the checkpoints before
+        that stay good.
         """
-        recipe, pending, last, begun = self.recipe, [], time.monotonic(), time.monotonic()
-        for turn in self.game.play(self.source, recipe.steps - self.game.step):
-            done = turn.step + 1
-            pending.append(turn)
-            end = done == recipe.steps or bool(self.stop_reason)
-            with _disk(self.path, f"at step {done}, the last good checkpoint is of step {self.saved}"):
-                if done % recipe.log_every == 0 or end:
-                    self._check_finite(pending)
+        window: dict[int, dict[str, Tensor]] = {}  # the terms of the turns since the last record
+        begun = last = time.monotonic()
+        for turn in self._turns():
+            window[self.game.step] = _terms(turn)
+            end = self.game.step >= self.recipe.steps or bool(self.stop_reason)
+            log, picture, save = (
+                end or self.game.step % every == 0
+                for every in (self.recipe.log_every, self.recipe.sample_every, self.recipe.checkpoint_every)
+            )
+            record: Record | None = None
+            with self._on_disk():
+                if log or picture or save:
+                    self._check_losses(window)
+                if log:
                     now = time.monotonic()
-                    record = _record(turn, self.game, len(pending) / max(now - last, 1e-9), now - begun)
+                    rate = {"steps_per_second": round(len(window) / max(now - last, 1e-9), 2)}
+                    record = _record(turn, self.game, window) | rate | {"seconds": round(now - begun, 3)}
                     self._append("metrics.jsonl", record)
-                    pending, last = [], now
-                    yield record
-                if done % recipe.sample_every == 0 or end:
+                    window, last = {}, now
+                if picture:
                     self.picture()
-                if done % recipe.checkpoint_every == 0 or end:
-                    self._check_finite(pending)
+                if save:
                     self.save()
-                if end:
-                    self._event("stopped" if done < recipe.steps else "finished", step=done, reason=self.stop_reason)
+            if record is not None:
+                yield record
             if end:
-                return
+                break
+        with self._on_disk():
+            finished = self.game.step >= self.recipe.steps
+            self._event("finished" if finished else "stopped", step=self.game.step, reason=self.stop_reason)
+
+    def _turns(self) -> Iterator[Turn]:
+        """The game's turns; an error inside one becomes a line, and its traceback an event."""
+        try:
+            yield from self.game.play(self.source, self.recipe.steps - self.game.step)
+        except Exception as error:
+            name, line = type(error).__name__, " ".join(str(error).split())
+            with self._on_disk():
+                self._event("fault", name=name, step=self.game.step + 1, traceback=traceback.format_exc())
+            raise RunError(
+                f"step {self.game.step + 1}: {name}: {line} "
+                f"(traceback: the last line of {self.path / 'events.jsonl'}). "
+                f"The last good checkpoint is of step {self.saved}"
+            ) from error
 
     def stop(self, reason: str) -> None:
         """Finish the present turn, save, and end `play`."""
@@ -162,75 +224,78 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint of this instant, unless there is one already, and remove the oldest."""
-        if self.saved == self.game.step:
-            return
-        state = self.game.state_dict()
-        self._check_weights(state)
         folder = self.path / "checkpoints"
-        checkpoints.save(folder, state, self.facts)
-        self.saved = self.game.step
-        checkpoints.prune(folder, self.recipe.keep)
+        if self.saved != self.game.step:
+            state = self.game.state_dict()
+            self._check_state(state)
+            checkpoints.save(folder, state, self.facts)
+            self.saved = self.game.step
+        checkpoints.prune(folder, self.recipe.keep, self.saved)
 
     def picture(self) -> None:
         """What the fixed grid of noise has become, as samples/NNNNNN.png."""
         folder = self.path / "samples"
         folder.mkdir(exist_ok=True)
-        image = self.draw(64 if len(self.facts["shape"]) == 3 else 2500)
-        target = folder / f"{self.game.step:06d}.png"
-        temporary = target.with_name(f".{target.name}")
-        image.save(temporary, format="PNG")
-        temporary.replace(target)
+        content = BytesIO()
+        self.draw(64 if len(self.facts["shape"]) == 3 else 2500).save(content, format="PNG")
+        checkpoints.write(folder / f"{self.game.step:06d}.png", content.getvalue())
 
-    # look -------------------------------------------------------------------------------------------------------------
+    # look -----------------------------------------------------------------------------------------------
 
     def samples(self, n: int, seed: int = 0, live: bool = False, chunk: int = 1024) -> Iterator[np.ndarray]:
-        """`n` samples in parts, in the form that users keep: uint8 ``[m, H, W]`` or ``[m, H, W, C]``, or float32 ``[m, d]``."""
+        """`n` samples in parts, in the form that users keep.
+
+        uint8 ``[m, H, W]`` or ``[m, H, W, C]`` for images, float32 ``[m, *shape]`` for anything else.
+        """
         for first in range(0, n, chunk):
             x = self.game.generate(self.game.noise(min(chunk, n - first), seed, first), live)
             if len(self.facts["shape"]) != 3:
                 yield x.float().cpu().numpy()
                 continue
-            pixels = self._bytes(x).numpy()
+            pixels = self._bytes(x)
             yield pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
 
     def draw(self, n: int, seed: int = 0, live: bool = False) -> Any:
         """A picture of `n` samples: a grid of images, or a cloud of points over real ones."""
         x = self.game.sample(n, seed, live)
         if len(self.facts["shape"]) == 3:
-            return tiles(self._bytes(x).numpy())
-        real = self.source.batch(0, 2500)[0].numpy() if self.source is not None else None
-        return cloud(x.cpu().numpy(), real)
+            return tiles(self._bytes(x))
+        real = self.source.batch(0, 2500)[0].flatten(1).numpy() if self.source is not None else None
+        return cloud(x.flatten(1).float().cpu().numpy(), real)
 
-    def _bytes(self, x: Tensor) -> Tensor:
-        low, high = self.facts["range"] or (-1.0, 1.0)
-        return to_bytes(x.float().cpu(), low, high)
+    def _bytes(self, x: Tensor) -> np.ndarray:
+        return to_bytes(x.float().cpu(), *self.facts["range"]).numpy()
 
-    # what may go wrong ------------------------------------------------------------------------------------------------
+    # what may go wrong ----------------------------------------------------------------------------------
 
-    def _check_finite(self, turns: list[Turn]) -> None:
-        """Raise at the first turn with a loss or penalty that is not finite; one look at the device for all turns."""
-        named = [(t.step + 1, name, value) for t in turns for name, value in _terms(t).items()]
-        if not named:
-            return
-        finite = torch.stack([value.float() for _, _, value in named]).isfinite().tolist()
-        for (step, name, value), ok in zip(named, finite, strict=True):
-            if not ok:
+    def _check_losses(self, window: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """Raise at the first loss or penalty that is not finite; one look at the device for all turns."""
+        named = [(step, name, value) for step, terms in window.items() for name, value in terms.items()]
+        finite = torch.stack([value.isfinite() for _, _, value in named]).tolist()
+        for (step, name, value), good in zip(named, finite, strict=True):
+            if not good:
                 self._fault(step, name, f"{name} is {float(value)}")
 
-    def _check_weights(self, state: Mapping[str, Any]) -> None:
-        for player in ("G", "D"):
-            for name, tensor in state[player]["network"].items():
-                if not tensor.isfinite().all():
-                    self._fault(self.game.step, f"{player}.{name}", f"the weights {player}.{name} are not finite")
+    def _check_state(self, state: State) -> None:
+        """Raise at the first weight, average or moment of an optimizer that is not finite."""
+        named = [(name, value) for name, value in recipes.leaves(state) if isinstance(value, Tensor)]
+        finite = torch.stack([value.isfinite().all().cpu() for _, value in named]).tolist()
+        for (name, _), good in zip(named, finite, strict=True):
+            if not good:
+                self._fault(self.game.step, name, f"{name} is not finite")
 
     def _fault(self, step: int, term: str, what: str) -> None:
         self._event("fault", name="non-finite", step=step, term=term)
         raise RunError(
-            f"step {step}: {what}. The last good checkpoint is of step {self.saved}, in {self.path / 'checkpoints'}. "
+            f"step {step}: {what}. "
+            f"The last good checkpoint is of step {self.saved}, in {self.path / 'checkpoints'}. "
             "Try half of g_optimizer.lr and d_optimizer.lr, or a penalty such as r1 (add --override)"
         )
 
-    # files ------------------------------------------------------------------------------------------------------------
+    # files ----------------------------------------------------------------------------------------------
+
+    def _on_disk(self) -> Any:
+        return _disk(self.path, f"at step {self.game.step}, the last good checkpoint is of step {self.saved}")
 
     def _event(self, event: str, **facts: Any) -> None:
         self._append("events.jsonl", {"event": event, "time": round(time.time(), 3), **facts})
@@ -238,29 +303,36 @@ class Run:
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         checkpoints.append(self.path / name, record)
 
-    def _truncate_metrics(self) -> None:
-        """Forget what was logged after the checkpoint: those steps are played again."""
-        path = self.path / "metrics.jsonl"
-        kept = [line for line in _lines(path) if line["step"] <= self.game.step]
-        checkpoints.write(path, b"".join(json.dumps(line).encode() + b"\n" for line in kept))
+    def _keep(self, name: str, wanted: Callable[[Record], bool]) -> None:
+        """Rewrite a file of records without the unwanted, and without a line that a kill cut short."""
+        path = self.path / name
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        checkpoints.write(path, b"".join(line for line in lines if wanted(_parsed(line))))
 
 
-def _record(turn: Turn, game: Game, rate: float, seconds: float) -> Record:
-    """What is logged of a turn. V(D, G) is 2014's value, in nats, where logits are probabilities; -log 4 at equilibrium."""
-    record: Record = {"step": turn.step + 1, **{name: float(value) for name, value in _terms(turn).items()}}
+def _record(turn: Turn, game: Game, window: Mapping[int, Mapping[str, Tensor]]) -> Record:
+    """What is logged of a turn, and of a lazy penalty its last value in the window.
+
+    V(D, G) is 2014's value, in nats, where logits are probabilities; -log 4 at equilibrium.
+    """
+    latest = {name: float(value) for terms in window.values() for name, value in terms.items()}
     real, fake = turn.real_logits.double(), turn.fake_logits.double()
-    record |= {"real_logit": float(real.mean()), "fake_logit": float(fake.mean())}
+    record: Record = {
+        "step": game.step,
+        **latest,
+        "real_logit": float(real.mean()),
+        "fake_logit": float(fake.mean()),
+    }
     if game.objective.probability is not None:
         p, q = game.objective.probability(real), game.objective.probability(fake)
         value = p.log().clamp(min=-100).mean() + (1 - q).log().clamp(min=-100).mean()  # as nn.BCELoss clamps
         record |= {"d_real": float(p.mean()), "d_fake": float(q.mean()), "value": float(value)}
-    return record | {"steps_per_second": round(rate, 2), "seconds": round(seconds, 3)}
+    return record
 
-
-def to_bytes(x,low,high): return x.sub(low).mul(255 / (high - low)).round_().clamp_(0, 255).to(torch.uint8)
 
 def _terms(turn: Turn) -> dict[str, Tensor]:
-    return {"d_loss": turn.d_loss, "g_loss": turn.g_loss, **turn.penalties}
+    """In the order of the turn, so that the first that is not finite is the cause."""
+    return {"d_loss": turn.d_loss, **turn.penalties, "g_loss": turn.g_loss}
 
 
 def _environment(game: Game) -> dict[str, Any]:
@@ -274,9 +346,9 @@ def _environment(game: Game) -> dict[str, Any]:
     }
 
 
-def _range(source: Any) -> list[float] | None:
+def _range(source: Any) -> list[float]:
     """The values that black and white have in an image source."""
-    return [source.low, source.high] if len(source.shape) == 3 else None
+    return [getattr(source, "low", -1.0), getattr(source, "high", 1.0)]
 
 
 def _recipe_of(path: Path) -> Recipe:
@@ -285,8 +357,8 @@ def _recipe_of(path: Path) -> Recipe:
     return recipes.load(str(path / "recipe.yaml"))
 
 
-def _refuse_changes(path: Path, recipe: Recipe, override: bool) -> None:
-    if override or not (path / "recipe.yaml").exists():
+def _refuse_changes(path: Path, recipe: Recipe) -> None:
+    if not (path / "recipe.yaml").exists():
         return
     changed = recipes.differences(recipes.resolved(_recipe_of(path)), recipes.resolved(recipe))
     if changed:
@@ -296,25 +368,57 @@ def _refuse_changes(path: Path, recipe: Recipe, override: bool) -> None:
         )
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a JSON-lines file."""
-    lines = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
+def _newest(folder: Path, broken: list[str], device: Any = "cpu") -> tuple[State, Record] | None:
+    """The newest checkpoint that can be read, None if there is none; adds to `broken` what it passed over."""
+    for step in reversed(checkpoints.steps(folder)):
         try:
-            lines.append(json.loads(line))
-        except ValueError:  # cut short by a kill
-            continue
-    return [line for line in lines if isinstance(line, dict) and "step" in line]
+            return checkpoints.load(folder / f"{step:06d}", device)
+        except CheckpointError as error:
+            broken.append(str(error))
+    if broken:
+        raise RunError(
+            f"none of the {len(broken)} checkpoints in {folder} can be read: "
+            f"move {folder.parent} away to begin anew (the newest: {broken[0]})"
+        )
+    return None
+
+
+def _fallen(broken: list[str], step: int) -> list[str]:
+    return [f"falling back to the checkpoint of step {step}: {cause}" for cause in broken]
+
+
+def _exactly(folder: Path, step: int) -> tuple[State, Record]:
+    known = checkpoints.steps(folder)
+    if step not in known:
+        held = ", ".join(map(str, known)) or "none"
+        raise RunError(f"{folder.parent} has no checkpoint of step {step}: it has {held}")
+    try:
+        return checkpoints.load(folder / f"{step:06d}")
+    except CheckpointError as error:
+        raise RunError(str(error)) from error
+
+
+def _parsed(line: bytes) -> Record:
+    """A line of a file of records; an empty record in place of one that was cut short."""
+    try:
+        record = json.loads(line) if line.endswith(b"\n") else {}
+    except ValueError:
+        record = {}
+    return record if isinstance(record, dict) else {}
 
 
 def _locked(path: Path) -> int:
     """Hold the run for this process; the lock ends with the process, however it ends."""
-    descriptor = os.open(path / ".lock", os.O_CREAT | os.O_RDWR)
+    descriptor = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(descriptor)
-        raise RunError(f"another process is training in {path}: wait for it, or give --out another directory") from None
+        if not isinstance(error, BlockingIOError):
+            raise
+        raise RunError(
+            f"another process is training in {path}: wait for it, or give --out another directory"
+        ) from None
     return descriptor
 
 
@@ -328,7 +432,3 @@ def _disk(path: Path, when: str) -> Iterator[None]:
             f"cannot write to {path}: {error.strerror or error} ({when}); "
             "free the disk or mend the directory, then give the same command again"
         ) from error
-
-
-def _line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -14,7 +14,7 @@ from torch import Tensor
 from zerosum.data.source import order
 from zerosum.randomness import stream
 
-__all__ = ["Images", "Vectors", "digits"]
+__all__ = ["Images", "Vectors", "digits", "to_bytes", "to_floats"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +68,12 @@ class Images:
         return self.encode(self.pixels.index_select(0, rows)), _take(self.labels, rows)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Bytes to floats: low + (high - low) u / 255, float32; 0 and 255 become low and high exactly."""
-        return pixels.to(torch.float32).div_(255).mul_(self.high - self.low).add_(self.low)
+        """`to_floats` with this source's low and high."""
+        return to_floats(pixels, self.low, self.high)
 
     def decode(self, x: Tensor) -> Tensor:
-        """Floats to bytes: the nearest of the 256 levels, uint8; outside of [low, high] is clipped."""
-        return x.sub(self.low).mul(255 / (self.high - self.low)).round_().clamp_(0, 255).to(torch.uint8)
+        """`to_bytes` with this source's low and high."""
+        return to_bytes(x, self.low, self.high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +151,20 @@ def _digits_split(labels: Tensor, test: int = 297) -> dict[str, Tensor]:
     in_test[by_class[torch.arange(test) * len(labels) // test]] = True
     masks = {"train": ~in_test, "test": in_test, "all": torch.ones_like(in_test)}
     return {split: mask.nonzero()[:, 0] for split, mask in masks.items()}
+
+
+def to_floats(pixels: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
+    """Bytes to floats: low + (high - low) u / 255, float32; 0 and 255 become low and high exactly."""
+    return pixels.to(torch.float32).div_(255).mul_(high - low).add_(low)
+
+
+def to_bytes(x: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
+    """Floats to bytes: the nearest of the 256 levels, uint8; outside of [low, high] is clipped.
+
+    >>> to_bytes(torch.tensor([-1.0, 0.0, 1.0, 7.0])).tolist()
+    [0, 128, 255, 255]
+    """
+    return x.sub(low).mul(255 / (high - low)).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def _take(labels: Tensor | None, rows: Tensor) -> Tensor | None:

@@ -30,7 +30,7 @@ SPLITS = {
     "fit": ("train", slice(50_000)),
     "valid": ("train", slice(50_000, None)),
 }
-"""The part that a split is read from, and its rows; protocols of 2014 divide "train" into "fit" and "valid"."""
+"""The part that a split is read from, and its rows; 2014 divides "train" into "fit" and "valid"."""
 STEMS = "images-idx3-ubyte", "labels-idx1-ubyte"
 
 

@@ -1,0 +1,74 @@
+"""What the docs say is true: their numbers come from committed results, and their commands exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from zerosum import recipes
+from zerosum.cli import VERBS, main
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHECKED = ["modes", "metrics_referee", "metrics_scale", "metrics_sensitivity", "tables"]
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", ROOT / "benchmarks" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_committed_results_meet_what_is_asked_and_the_docs_show_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", [name, "--check"])
+    assert script(name).main() == 0
+
+
+def commands() -> list[str]:
+    text = "".join(page.read_text() for page in PAGES)
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line.split("#")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line.removeprefix(".venv/bin/") for line in lines if "zerosum " in line]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_of_the_docs_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    program, verb, *rest = shlex.split(command)
+    assert program == "zerosum" and verb in VERBS
+    with pytest.raises(SystemExit) as end:
+        main([verb, "--help"])
+    assert end.value.code == 0
+    known = capsys.readouterr().out
+    fields = {}
+    for i, token in enumerate(rest):
+        if token.startswith("--") and token not in known:
+            fields[token.removeprefix("--")] = recipes.value(rest[i + 1])
+    if verb == "train":
+        recipes.load(rest[0], fields)
+    else:
+        assert not fields, f"{command}: unknown options {fields}"
+
+
+def test_every_page_of_the_docs_is_reached_from_the_readme() -> None:
+    readme = PAGES[0].read_text()
+    for page in PAGES[1:]:
+        assert f"docs/{page.name}" in readme, page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_and_pictures_are_there(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
