@@ -10,7 +10,7 @@ demo: .venv/ready  ## train on the digits that come with scikit-learn, about a m
 	$(BIN)/zerosum report runs/demo
 
 test: .venv/ready  ## the whole suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -262,6 +262,9 @@ class Bomb:
 class Harmless:
     """Any class of ours is as foreign to a reader of plain data as os.system."""
 
+    def __repr__(self) -> str:
+        return "Harmless()"
+
 
 def torch_file(tree: Any) -> bytes:
     buffer = io.BytesIO()

@@ -125,7 +125,7 @@ def defined(maker: str, settings: dict[str, Any]) -> tuple[Callable[..., Vector]
         return -w * ((1 - s) * log_d(r) + s * log_d(-r) + log_d(-f))
 
     if maker == "f_divergence":
-        t, conjugate = parts(settings["name"])
+        t, conjugate = parts(settings["f"])
         g = (lambda r, f: -conjugate(f)) if settings["saturating"] else (lambda r, f: -t(f))
         return pairs(lambda r, f: w * (conjugate(f) - t(r))), pairs(g)
     return {
@@ -197,7 +197,7 @@ FAKE = torch.tensor([30.0, -3.0, 21.0, 0.0, -30.0, 0.75, -21.0, -8.5, 2.5, 26.0,
 
 def flatness(settings: dict[str, Any], dtype: torch.dtype) -> float:
     """What may be missing of a slope: nothing, but where tanh has reached 1 to the last bit it has none."""
-    return torch.finfo(dtype).eps if settings.get("name") == "total_variation" else 1e-37
+    return torch.finfo(dtype).eps if settings.get("f") == "total_variation" else 1e-37
 
 
 def close(measured: Tensor, defined: Vector, relative: float, absolute: float) -> None:
@@ -409,9 +409,9 @@ FACTS: dict[str, tuple[np.ndarray, float]] = {  # (the best logit, the divergenc
     "jeffrey": (LOG_U, integral((P - Q) * LOG_U)),
 }
 JUDGED = {
-    name: (settings.get("name", maker), settings, objective)
+    name: (settings.get("f", maker), settings, objective)
     for name, (maker, settings, objective) in FAMILY.items()
-    if settings.get("name", maker) in FACTS and not settings.get("saturating")
+    if settings.get("f", maker) in FACTS and not settings.get("saturating")
 }
 judged = pytest.mark.parametrize(("fact", "settings", "objective"), JUDGED.values(), ids=JUDGED.keys())
 

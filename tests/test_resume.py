@@ -64,7 +64,7 @@ OPTIMIZERS = {
 PENALTIES = {name: {"penalties": (named(name, every=2),)} for name in penalties.__all__ if name != "Penalty"}
 OBJECTIVES = {
     name: {"objective": name} for name in objectives.__all__ if name not in ("Objective", "f_divergence")
-}
+} | {"f_divergence": {"objective": named("f_divergence", f="pearson")}}
 DATA = {
     "grid": "grid",
     "swiss_roll": "swiss_roll",

@@ -408,6 +408,7 @@ def theory(args: list[str]) -> int:
 
     torch.set_num_threads(1)  # small networks gain nothing by more, and one order of sums gives one table
     rows, say = [], (lambda line: None) if known.quiet else print
+    say(f"{'':9s}  {'measured':>22s}    {'predicted':20s}  claim")
     for row in demonstration.rows(known.seed):
         if not rows or rows[-1].topic != row.topic:
             say(f"\n{row.topic}")

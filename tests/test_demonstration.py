@@ -1,0 +1,255 @@
+"""The verb `theory`: its rows agree, would not agree with wrong answers, and its page holds what it says."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zerosum import data, demonstration, game, objectives
+from zerosum.cli import main
+from zerosum.demonstration import MULTIPLE, ROWS, Row, claims, experiments, html, row
+from zerosum.randomness import stream
+from zerosum.theory import NormalPrior, Quantity, pushforward
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one run of the verb left: exit code, output, rows and page."""
+
+    code: int
+    text: str
+    rows: list[Row]
+    page: str
+
+
+def as_row(record: dict[str, Any]) -> Row:
+    fields = {key: value for key, value in record.items() if key != "agrees"}
+    return Row(**fields | {key: Quantity(**fields[key]) for key in ("predicted", "measured")})
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    out = tmp_path_factory.mktemp("theory")
+    command = [sys.executable, "-m", "zerosum", "theory", "--seed", "3", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr == ""
+    records = json.loads((out / "theory.json").read_text())["rows"]
+    rows = [as_row(record) for record in records]
+    assert [r.agrees for r in rows] == [record["agrees"] for record in records]
+    return Shown(done.returncode, done.stdout, rows, (out / "theory.html").read_text())
+
+
+every_row = pytest.mark.parametrize("i", range(len(ROWS)))
+
+
+def test_the_verb_prints_every_row_and_exits_with_zero(shown: Shown) -> None:
+    assert shown.code == 0
+    assert len(shown.rows) == len(ROWS) and f"{len(ROWS)} of {len(ROWS)} rows agree" in shown.text
+    assert all(r.claim in shown.text and r.topic in shown.text for r in shown.rows)
+
+
+def test_every_row_of_the_design_is_there(shown: Shown) -> None:
+    topics = dict.fromkeys(r.topic for r in shown.rows)
+    assert list(topics) == [
+        "value",
+        "D loss",
+        "minimax G loss",
+        "non-saturating G loss",
+        "optimal D",
+        "value at D*",
+        "equilibrium",
+        "updates",
+        "fixed point",
+        "Dirac-GAN",
+    ]
+
+
+@every_row
+def test_every_row_agrees_and_is_measured_with_an_error(i: int, shown: Shown) -> None:
+    r = shown.rows[i]
+    assert r.agrees, r
+    assert r.measured.error > 0 or r.measured.method == "count"
+    assert r.how and r.measured.method
+
+
+@every_row
+def test_every_row_refuses_a_wrong_prediction(i: int, shown: Shown) -> None:
+    """An equality has wrong answers of its own; an inequality is refused the other way round."""
+    r = shown.rows[i]
+    if r.relation == "=":
+        assert r.wrong
+        for name, value in r.wrong.items():
+            assert not replace(r, predicted=Quantity(value, r.predicted.error, name), wrong={}).agrees, name
+            assert not replace(r, wrong={name: r.predicted.value}).agrees
+    else:
+        other = {"<": ">", ">": "<"}[r.relation]
+        assert not replace(r, relation=other).agrees
+        assert not replace(r, relation="=").agrees
+
+
+def test_the_page_shows_the_rows_and_figures_and_needs_nothing_else(shown: Shown) -> None:
+    class Seen(HTMLParser):
+        tags: list[tuple[str, dict[str, str | None]]] = []  # noqa: RUF012
+        text = ""
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.tags.append((tag, dict(attrs)))
+
+        def handle_data(self, data: str) -> None:
+            self.text += data
+
+    seen = Seen()
+    seen.feed(shown.page)
+    assert all(r.claim in seen.text and r.how in seen.text for r in shown.rows)
+    assert f"All {len(ROWS)} rows agree" in seen.text
+    pictures = [attrs for tag, attrs in seen.tags if tag == "svg" and attrs.get("role") == "img"]
+    assert len(pictures) == sum(tag == "figure" for tag, _ in seen.tags) == 8
+    assert all(attrs["aria-label"] for attrs in pictures)
+    for title in ("D and D* over x", "p_g against p_data", "V against -log 4", "Gradient against D(G(z))"):
+        assert title in seen.text
+    assert not {"script", "img", "link", "iframe"} & {tag for tag, _ in seen.tags}
+    assert not any({"src", "href"} & set(attrs) for _, attrs in seen.tags)
+    assert "prefers-color-scheme: dark" in shown.page and "nan" not in shown.page.split("<body>")[1].lower()
+
+
+def planted(claim: str, prediction: float) -> Callable[[int], Row]:
+    def wrong(seed: int) -> Row:
+        right = claims.value_at_equilibrium(seed)
+        return replace(right, claim=claim, predicted=row.exactly(prediction), wrong={})
+
+    return wrong
+
+
+def test_a_wrong_claim_is_refused_and_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        claims, "ROWS", (claims.value_at_equilibrium, planted("V < <b>log 4</b>", math.log(4)))
+    )
+    monkeypatch.setattr(html, "_figures", lambda seed: [])
+    assert main(["theory", "--out", str(tmp_path / "new" / "folder")]) == 1
+    printed = capsys.readouterr()
+    assert "1 of 2 rows agree" in printed.out and "DIFFERS" in printed.out
+    assert printed.err == "zerosum: disagrees: equilibrium: V < <b>log 4</b>\n"
+    page = (tmp_path / "new" / "folder" / "theory.html").read_text()
+    assert "1 of 2 rows disagree" in page and "&lt;b&gt;log 4&lt;/b&gt;" in page and "<b>" not in page
+    assert main(["theory", "--quiet", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(claims, "ROWS", ())
+    (tmp_path / "file").touch()
+    assert main(["theory", "--quiet", "--out", str(tmp_path / "file")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["theory", "--seed", "one"]) == 2
+
+
+# Rows -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("relation", "below", "equal", "above"), [("=", 0, 1, 0), ("<", 1, 0, 0), (">", 0, 0, 1)]
+)
+def test_relations_hold_by_more_than_the_errors(relation: str, below: int, equal: int, above: int) -> None:
+    errors = Quantity(0.0, 1.0, ""), Quantity(0.0, 0.5, "")
+    allowed = MULTIPLE * 1.5
+    for shift, holds in ((-1.01, below), (-0.99, equal), (0.99, equal), (1.01, above)):
+        measured = replace(errors[0], value=shift * allowed)
+        assert Row("", "", errors[1], measured, "", relation=relation).agrees == bool(holds)
+
+
+def test_what_is_not_a_number_agrees_with_nothing() -> None:
+    for relation in "=<>":
+        for measured in (Quantity(math.nan, 1.0, ""), Quantity(1.0, math.nan, "")):
+            assert not Row("", "", row.exactly(1.0), measured, "", relation=relation).agrees
+
+
+def test_a_row_is_a_pure_function_of_its_seed_and_leaves_torch_as_it_was() -> None:
+    before = torch.get_rng_state()
+    first, again, other = (claims.generator_loss_at_equilibrium(seed) for seed in (5, 5, 6))
+    assert first == again and first.agrees and other.agrees
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# Measurements ---------------------------------------------------------------------------------------------
+
+
+def test_means_and_squared_norms_cover_the_truth() -> None:
+    truth = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
+    covered = {"mean": 0, "norm": 0}
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(400):
+        draws = truth + torch.randn(200, 3, generator=generator, dtype=torch.float64)
+        covered["mean"] += row.along(draws, truth).agrees(float(truth.norm()))
+        covered["norm"] += row.squared_norm(draws).agrees(float(truth.square().sum()))
+    assert all(360 <= count <= 396 for count in covered.values()), covered  # 95 % of 400, 4 standard errors
+
+
+def test_expectations_on_the_line_are_exact() -> None:
+    for power, moment in ((0, 1.0), (1, 0.0), (2, 1.0), (4, 3.0)):
+        found = row.expectation(lambda z, power=power: z[:, 0] ** power, NormalPrior(1))
+        assert float(found) == pytest.approx(moment, abs=1e-12)
+
+
+def test_quantities_as_text() -> None:
+    assert row.written(Quantity(0.0, 1e-12, "")) == "0 ± 1e-12"
+    assert row.written(Quantity(-1.0640571, 0.0049, "")) == "-1.06406 ± 0.005"
+    assert row.written(row.exactly(20)) == "20"
+
+
+# Games ----------------------------------------------------------------------------------------------------
+
+
+def test_players_that_stand_still_do_and_their_gradients_are_autograds() -> None:
+    G, p = experiments.Curve(0.1, 1.0, 0.5), experiments.three_modes(0)
+    D = torch.nn.Sequential(
+        torch.nn.Linear(1, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1), torch.nn.Flatten(0)
+    )
+    D.double()
+    before = experiments.flat(G), experiments.flat(D)
+    seen = experiments.watch(G, D, objectives.minimax(), p, seed=1, turns=4)
+    assert torch.equal(experiments.flat(G), before[0]) and torch.equal(experiments.flat(D), before[1])
+    assert seen.g.shape == (4, 3) and seen.d.shape == (4, 13) and len(seen.turns) == 4
+
+    x = p.batch(2, 512)[0].double()
+    fake_loss = torch.nn.functional.softplus(D(G(_noise(1, 2)))).mean()
+    loss = torch.nn.functional.softplus(-D(x)).mean() + fake_loss
+    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(D.parameters()))])
+    torch.testing.assert_close(seen.d[2], gradient)
+
+
+def _noise(seed: int, step: int) -> torch.Tensor:
+    return game.normal((512, 1), stream(seed, 0, step, "d_noise", 0), torch.float64)
+
+
+def test_the_best_player_is_the_posterior_of_the_real() -> None:
+    """The share of real ones among real and fake points of a bin is D* there."""
+    p, G = data.gaussian(mean=1.0), experiments.Curve(0.0, 1.0)
+    best = experiments.Best(p, pushforward(G, NormalPrior(1)))
+    real, fake = (
+        p.sample(200_000)[:, 0],
+        NormalPrior(1).sample(200_000, torch.Generator().manual_seed(0))[:, 0],
+    )
+    for centre in (-1.0, 0.0, 0.5, 2.0):
+        counts = [int(((x - centre).abs() < 0.05).sum()) for x in (real, fake)]
+        share, n = counts[0] / sum(counts), sum(counts)
+        with torch.no_grad():
+            predicted = float(torch.sigmoid(best(torch.tensor([[centre]], dtype=torch.float64))))
+        assert share == pytest.approx(predicted, abs=4 * math.sqrt(predicted * (1 - predicted) / n))
+
+
+def test_the_package_offers_what_it_says() -> None:
+    assert all(hasattr(demonstration, name) for name in demonstration.__all__)
