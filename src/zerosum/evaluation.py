@@ -235,10 +235,11 @@ class Judge:
             if name == "fake":
                 views[name] = self.view(fake, metric.view)
                 continue
-            if given.get(name) is None:
+            x = given.get(name)
+            if x is None:
                 raise ValueError(f"it needs {_ABSENT[name]}")
             if (name, metric.view) not in self._real_views:
-                self._real_views[name, metric.view] = self.view(given[name], metric.view)
+                self._real_views[name, metric.view] = self.view(x, metric.view)
             views[name] = self._real_views[name, metric.view]
         return views
 

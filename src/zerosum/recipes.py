@@ -550,7 +550,7 @@ def dump(recipe: Recipe) -> str:
     """The resolved recipe as YAML; `load` of it gives an equal game."""
     import yaml
 
-    form = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
+    form: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "default_flow_style": None, "width": 110}
     return yaml.dump(resolved(recipe), Dumper=_with_floats(yaml.SafeDumper), **form)
 
 
