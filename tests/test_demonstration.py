@@ -33,8 +33,10 @@ class Shown:
 
 
 def as_row(record: dict[str, Any]) -> Row:
-    fields = {key: value for key, value in record.items() if key != "agrees"}
-    return Row(**fields | {key: Quantity(**fields[key]) for key in ("predicted", "measured")})
+    fields: dict[str, Any] = {key: value for key, value in record.items() if key != "agrees"}
+    fields["predicted"] = Quantity(**record["predicted"])
+    fields["measured"] = Quantity(**record["measured"])
+    return Row(**fields)
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +222,7 @@ def test_players_that_stand_still_do_and_their_gradients_are_autograds() -> None
     )
     D.double()
     before = experiments.flat(G), experiments.flat(D)
-    seen = experiments.watch(G, D, objectives.minimax(), p, seed=1, turns=4)
+    seen = experiments.watch(G, D, objectives.minimax(), p, seed=1, turns=4, batch=512)
     assert torch.equal(experiments.flat(G), before[0]) and torch.equal(experiments.flat(D), before[1])
     assert seen.g.shape == (4, 3) and seen.d.shape == (4, 13) and len(seen.turns) == 4
 

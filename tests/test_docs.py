@@ -16,7 +16,7 @@ from zerosum.cli import VERBS, main
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-CHECKED = ["modes", "metrics_referee", "metrics_scale", "metrics_sensitivity", "tables"]
+CHECKED = ["modes", "metrics_referee", "metrics_scale", "metrics_sensitivity", "theory_seeds", "tables"]
 
 
 def script(name: str) -> ModuleType:
