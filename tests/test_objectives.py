@@ -480,3 +480,11 @@ def test_probabilities_are_probabilities(name: str) -> None:
     assert float(said.max()) <= 1
     assert (said.diff() >= 0).all()
     assert float(objective.probability(torch.zeros(()))) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("maker", ["minimax", "nonsaturating"])
+def test_the_loss_of_d_is_a_number_at_infinite_logits(maker: str) -> None:
+    objective = getattr(objectives, maker)()
+    infinite = torch.tensor([float("inf")])
+    assert objective.d(infinite, -infinite).item() == 0
+    assert objective.d(-infinite, -infinite).item() == float("inf")

@@ -105,7 +105,8 @@ def _logistic(g: Callable[[Tensor | None, Tensor], Tensor], smoothing: float, we
     label = _real_label(smoothing)
 
     def d(real: Tensor, fake: Tensor) -> Tensor:
-        return weight * (label * softplus(-real) + smoothing * softplus(real) + softplus(fake))
+        against = smoothing * softplus(real) if smoothing else 0  # 0 times infinity is no number
+        return weight * (label * softplus(-real) + against + softplus(fake))
 
     share = label / 2  # the best D at p_g = p_data says (1 - s)/2 everywhere
     entropy = -share * log(share) - (1 - share) * log(1 - share)

@@ -6,7 +6,6 @@ Images stay bytes until they are asked for: a batch gathers uint8 and is convert
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -58,7 +57,7 @@ class Images:
     def shape(self) -> tuple[int, ...]:
         return tuple(self.pixels.shape[1:])
 
-    @cached_property
+    @property
     def classes(self) -> int:
         return _count_classes(self.labels)
 
@@ -111,7 +110,7 @@ class Vectors:
     def shape(self) -> tuple[int, ...]:
         return (self.rows.shape[1],)
 
-    @cached_property
+    @property
     def classes(self) -> int:
         return _count_classes(self.labels)
 

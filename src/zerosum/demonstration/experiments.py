@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -304,7 +304,7 @@ class Rejected:
 @cache
 def rejected_fakes(seed: int) -> Rejected:
     """25 turns of the minimax game on the digits, then both losses at the point that it has come to."""
-    digits = cast(Source, data.digits(seed=seed))
+    digits = data.digits(seed=seed)
     G = drawn(partial(networks.mlp, (1,), digits.shape, 32, 2, nn.Tanh), seed, "digits G")
     D = drawn(partial(networks.mlp, digits.shape, (), 64, 2, nn.SiLU), seed, "digits D")
     start = Game(G, D, objectives.minimax(), latent=1, ema=None, lr=(2e-4, 5e-3), seed=key(seed, "start"))
