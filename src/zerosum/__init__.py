@@ -9,7 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zerosum import data, metrics, networks, objectives, optimizers, penalties, schedules, theory
+    from zerosum import (
+        data,
+        instruments,
+        metrics,
+        networks,
+        objectives,
+        optimizers,
+        penalties,
+        schedules,
+        theory,
+    )
     from zerosum.game import Game, Player, Turn
     from zerosum.objectives import Objective
     from zerosum.penalties import Penalty
@@ -21,6 +31,7 @@ __all__ = [
     "Player",
     "Turn",
     "data",
+    "instruments",
     "metrics",
     "networks",
     "objectives",

@@ -26,7 +26,7 @@ class Dense(nn.Module):
         self.outputs = outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x.flatten(1)).reshape(-1, *self.outputs)
+        return self.layers(x.flatten(1)).reshape(len(x), *self.outputs)
 
     @torch.no_grad()
     def centre(self, mean: Tensor) -> None:
