@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -35,6 +36,11 @@ def test_committed_results_meet_what_is_asked_and_the_docs_show_them(
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, "argv", [name, "--check"])
     assert script(name).main() == 0
+
+
+def test_the_demo_draws_digits_that_a_classifier_reads() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "digits.json").read_text())
+    assert result["classes"] == 10 and result["class_kl"] < 0.15 and result["confidence"] > 0.8
 
 
 def commands() -> list[str]:
