@@ -32,7 +32,10 @@ def quality(path: Path, n: int = 1000, seed: int = 1) -> dict[str, Any]:
     counts = np.bincount(belief.argmax(1), minlength=10)
     share = counts / n
     kl = float(sum(p * np.log(p * 10) for p in share if p))
+    last = json.loads((path / "metrics.jsonl").read_text().splitlines()[-1])
     return {
+        "training_seconds": last["seconds"],
+        "threads": run.recipe.threads,
         "samples": n,
         "step": run.game.step,
         "classes": int((counts > 0).sum()),

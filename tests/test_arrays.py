@@ -254,8 +254,11 @@ def test_missing_idx_files_are_named(tmp_path: Path) -> None:
         data.idx_folder(tmp_path / "nowhere")
     write_folder(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").unlink()
+    unlabelled = data.idx_folder(tmp_path)
+    assert unlabelled.labels is None and unlabelled.classes == 0 and unlabelled.batch(0, 2)[1] is None
+    (tmp_path / "train-images-idx3-ubyte").unlink()
     with pytest.raises(
-        FileNotFoundError, match=r"lacks a file: .*-labels-idx1-ubyte, .*-labels\.idx1-ubyte\.gz"
+        FileNotFoundError, match=r"lacks a file: .*-images-idx3-ubyte, .*-images\.idx3-ubyte\.gz"
     ):
         data.idx_folder(tmp_path)
     with pytest.raises(ValueError, match="splits train, test, fit, valid: got 'all'"):

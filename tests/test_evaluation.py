@@ -116,11 +116,8 @@ def test_perfect_points_score_at_their_floors() -> None:
     judge = Judge(real_data("ring", n=1000), "pixels")
     rows = {row["metric"]: row for row in evaluate(judge, points(1000, "perfect"))}
     assert rows["mode_coverage"]["value"] == 8
-    assert (
-        rows["high_quality_share"]["low"]
-        <= rows["high_quality_share"]["floor"]
-        <= rows["high_quality_share"]["high"]
-    )
+    share = rows["high_quality_share"]
+    assert share["low"] <= 0.98889 <= share["high"] and share["low"] <= share["floor"]["high"]
     assert rows["referee"]["low"] == 0 and rows["two_sample_test"]["p_value"] > 0.01
     for row in rows.values():
         assert row["low"] <= row["value"] <= row["high"] and row["space"] == "points" and row["n"] > 0
@@ -194,7 +191,7 @@ def test_a_run_is_judged_and_the_rows_are_kept(ring_run: Path, capsys: pytest.Ca
 def test_every_checkpoint_and_which_was_best(ring_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(ring_run), "--all", "--n", "300", "--metrics", "sliced_wasserstein"]) == 0
     out = capsys.readouterr().out
-    assert "at step 0:" in out and "at step 20:" in out and "best:" in out
+    assert "at step 0:" in out and "at step 20:" in out and "best of" in out
 
 
 def test_samples_of_other_software(
@@ -222,7 +219,8 @@ def test_samples_of_other_software(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "is not a run"),
+        (["nowhere"], "no such run, file or folder"),
+        (["{run}/samples"], "is not a run"),
         (["nowhere", "--data", "ring"], "no such run, file or folder"),
         (["{run}", "--n", "1"], "at least two"),
         (["{run}", "--metrics", "fid"], "no such metric"),
@@ -238,3 +236,34 @@ def test_wrong_input_is_one_line(
     code = main(["evaluate", *(a.format(run=ring_run) for a in arguments)])
     error = capsys.readouterr().err
     assert code in (1, 2) and words in error and error.count("\n") == 1
+
+
+def test_every_metric_has_a_floor(ring_run: Path) -> None:
+    judge = evaluation.judge_for(ring_run, None, "pixels", 300)
+    for row in evaluate(judge, points(300, "floors")):
+        assert row["floor"]["low"] <= row["floor"]["value"] <= row["floor"]["high"]
+    assert judge.floors["mode_coverage"]["mode_coverage"].value == 8
+
+
+def test_float_images_in_0_1_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).random((300, 8, 8), dtype=np.float32))
+    assert main(["evaluate", str(tmp_path / "x.npy"), "--data", "digits", "--features", "pixels"]) == 1
+    assert "[0, 1]" in capsys.readouterr().err
+
+
+def test_comparisons_are_kept_and_what_cannot_be_compared_is_said(
+    ring_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, samples in {"good": points(300, "good"), "far": points(300, "far") + 50}.items():
+        np.save(tmp_path / f"{name}.npy", samples.numpy())
+    command = ["evaluate", str(tmp_path / "good.npy"), "--data", "ring", "--n", "300"]
+    assert (
+        main([*command, "--compare", str(tmp_path / "far.npy"), "--metrics", "reverse_kl,sliced_wasserstein"])
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "not computed" in out and "sliced_wasserstein" in out and " significant" in out
+    rows = [json.loads(line) for line in (tmp_path / "good.npy.evaluation.jsonl").read_text().splitlines()]
+    assert [row["metric"] for row in rows] == ["sliced_wasserstein"] and rows[0]["second"].endswith("far.npy")
+    assert main([*command, "--metrics", "recall"]) == 1 and "prdc" in capsys.readouterr().err
+    assert main([*command, "--all", "--step", "3"]) == 2 and "--all" in capsys.readouterr().err

@@ -781,3 +781,28 @@ def test_the_program_of_the_readme_runs_as_printed_and_covers_the_ring() -> None
     x = game.sample(2048)
     assert float(metrics.mode_coverage(x, ring.modes, ring.std)) >= 7
     assert float(metrics.high_quality_share(x, ring.modes, ring.std)) > 0.4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"latent": 0}, "latent=0"),
+        ({"latent": (3, -1)}, "latent"),
+        ({"ema": 1.5}, "ema=1.5"),
+        ({"objective": "hinge"}, "objectives.nonsaturating"),
+        ({"D": "G"}, "two players"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_one_line(changes: dict[str, Any], words: str) -> None:
+    G = nn.Linear(4, 2)
+    settings = {"G": G, "D": nn.Linear(2, 1), "objective": objectives.minimax(), "latent": 4, **changes}
+    settings["D"] = G if settings["D"] == "G" else settings["D"]
+    with pytest.raises(ValueError, match=words) as error:
+        Game(**settings)
+    assert "\n" not in str(error.value)
+
+
+def test_a_d_that_gives_no_single_logit_is_refused() -> None:
+    game = Game(nn.Linear(4, 2), nn.Linear(2, 1), objectives.minimax(), latent=4, batch=8)
+    with pytest.raises(ValueError, match="one logit each"):
+        next(game.play(data.ring(), 1))

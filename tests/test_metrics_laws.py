@@ -327,4 +327,3 @@ def test_default_tables_run_as_declared(table):
         results = metric(views[metric.view], space="here", known=known)
         assert all(e.space == "here" and e.low <= e.value <= e.high for e in results.values()), name
         assert set(results) == ({"precision", "recall", "density", "coverage"} if name == "prdc" else {name})
-        assert metric.has_floor == (metric.sets == ("real", "fake"))

@@ -389,3 +389,11 @@ def test_gradients_are_forgotten(make: Any) -> None:
     theta = parameters()
     feed(make(theta), theta, 0)
     assert all(p.grad is None for p in theta)
+
+
+def test_a_number_is_a_schedule_that_stays() -> None:
+    x = torch.ones(1, requires_grad=True)
+    optimizer = scheduled(sgd(lr=9.0), lr=0.5)([x])
+    x.grad = torch.ones(1)
+    optimizer.step()
+    assert x.item() == 0.5

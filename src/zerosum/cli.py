@@ -306,6 +306,8 @@ def evaluate(args: list[str]) -> int:
     known = parser.parse_args(args)
     if known.n < 2:
         raise UsageError(f"--n {known.n}: ask for at least two samples")
+    if known.all and (known.compare or known.step is not None):
+        raise UsageError("--all judges every checkpoint: leave out --step and --compare")
 
     from zerosum.recipes import RecipeError
     from zerosum.runs import RunError
@@ -324,36 +326,41 @@ def _evaluate(known: argparse.Namespace, say: Callable[[str], None]) -> None:
     from zerosum.checkpoints import append
 
     judge = evaluation.judge_for(known.target, known.data, known.features, known.n, known.seed)
-    names = known.metrics.split(",") if known.metrics else ()
+    names = [name.strip() for name in known.metrics.split(",")] if known.metrics else []
+    evaluation.check_names(names, judge.real)
     say(f"real data: {judge.real.name}, {judge.real.split}, {len(judge.real.held_out):,} examples")
-    for other in known.compare or ():
-        _compare(judge, known, other, names, say)
     if known.compare:
+        _compare(judge, known, names, say)
         return
     rows: list[dict[str, Any]] = []
     for subject in evaluation.subjects(known.target, known.n, known.seed, known.step, known.all, known.live):
-        say(f"{subject.name}: {len(subject.samples):,} samples\n{evaluation.HEADER}")
+        say(f"{subject.name}: {len(subject.samples):,} samples; rows go to {subject.results}")
+        say(evaluation.HEADER)
         for row in evaluation.evaluate(judge, subject.samples, names, **subject.about):
             say(evaluation.line(row))
             if "skipped" not in row:
                 append(subject.results, row)
                 rows.append(row)
     if known.all:
-        say("best:\n" + "\n".join(evaluation.best(rows)))
+        say("best of the checkpoints that the run keeps:\n" + "\n".join(evaluation.best(rows)))
 
 
 def _compare(
-    judge: Judge, known: argparse.Namespace, other: Path, names: Sequence[str], say: Callable[[str], None]
+    judge: Judge, known: argparse.Namespace, names: Sequence[str], say: Callable[[str], None]
 ) -> None:
     from zerosum import evaluation
+    from zerosum.checkpoints import append
 
-    first, second = (
+    first, *others = (
         next(evaluation.subjects(path, known.n, known.seed, known.step, live=known.live))
-        for path in (known.target, other)
+        for path in (known.target, *known.compare)
     )
-    say(f"{second.name} minus {first.name}, paired:")
-    for row in evaluation.compare(judge, first.samples, second.samples, names):
-        say(evaluation.difference_line(row))
+    for second in others:
+        say(f"{second.name} minus {first.name}, paired; 95 % intervals over samples, the real data fixed:")
+        for row in evaluation.compare(judge, first.samples, second.samples, names):
+            say(evaluation.difference_line(row))
+            if "skipped" not in row:
+                append(first.results, {"first": first.name, "second": second.name, **row})
 
 
 # report --------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ __all__ = [
     "Real",
     "Subject",
     "best",
+    "check_names",
     "compare",
     "difference_line",
     "evaluate",
@@ -145,10 +146,12 @@ def read_samples(path: Path) -> Tensor:
         loaded = np.load(path, allow_pickle=False)
         array = loaded[loaded.files[0]] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
     except (OSError, ValueError, IndexError, EOFError) as error:
-        raise ValueError(
-            f"{path}: not an array in .npy or .npz form, nor a folder of images: {error}"
-        ) from error
+        raise ValueError(f"{path}: not an array in .npy or .npz form, nor a folder of images") from error
     x = torch.from_numpy(np.ascontiguousarray(array))
+    if x.ndim > 2 and x.is_floating_point() and x.min() >= 0 and x.max() <= 1:
+        raise ValueError(
+            f"{path}: floats from 0 up look like images in [0, 1]: give uint8, or floats in [-1, 1]"
+        )
     return as_images(x, str(path)) if x.ndim > 2 else metrics.matched(least=1, **{str(path): x})[0]
 
 
@@ -260,12 +263,17 @@ class Judge:
         return {}
 
     def floor(self, name: str, metric: Metric) -> Mapping[str, Estimate]:
-        """The metric between two halves of the held-out real data, by the names of its estimates; made
-        once."""
+        """What real data score: one half of the held-out examples in the place of samples; made once.
+
+        A metric that sees nothing but samples gets all of the held-out examples.
+        """
         if name not in self.floors:
             view = self.view(self.real.held_out, metric.view)
-            halved = metrics.floor(metric.compute, view, seed=self.seed, space=self.space_of(metric))
-            self.floors[name] = halved._asdict() if isinstance(halved, metrics.PRDC) else {name: halved}
+            sets = self.sets(metric, self.real.held_out) | {"fake": view}
+            if "real" in metric.sets:
+                order = torch.randperm(len(view), generator=stream(self.seed, "floor"))
+                sets |= {"real": view[order[: len(view) // 2]], "fake": view[order[len(view) // 2 :]]}
+            self.floors[name] = metric(sets, space=self.space_of(metric), known=self.known(metric))
         return self.floors[name]
 
 
@@ -277,6 +285,30 @@ def table(real: Real) -> dict[str, Metric]:
     return metrics.IMAGES if real.is_images else metrics.POINTS
 
 
+def _fitting(judge: Judge, *samples: Tensor) -> None:
+    wanted = tuple(judge.real.held_out.shape[1:])
+    for fake in samples:
+        if tuple(fake.shape[1:]) != wanted:
+            raise ValueError(
+                f"the samples have shape {tuple(fake.shape[1:])} each, {judge.real.name} {wanted}: "
+                "say with --data what data of their shape they are to be judged against"
+            )
+
+
+def check_names(names: Sequence[str], real: Real) -> None:
+    """Raise ValueError for a metric that does not exist, or not for this kind of data."""
+    known = table(real)
+    for name in names:
+        if name in metrics.PRDC._fields:
+            raise ValueError(
+                f"--metrics {name}: precision, recall, density and coverage are one metric, prdc"
+            )
+        if name not in known:
+            raise ValueError(
+                f"--metrics {name}: no such metric for this data{recipes.suggest(name, list(known))}"
+            )
+
+
 def evaluate(judge: Judge, fake: Tensor, names: Sequence[str] = (), **about: Any) -> Iterator[Row]:
     """Each metric of `fake` as a plain row, or as {"metric", "skipped": why} where it needs what is not
     there.
@@ -284,21 +316,14 @@ def evaluate(judge: Judge, fake: Tensor, names: Sequence[str] = (), **about: Any
     about: facts for every row, such as the step. Raises ValueError for a metric that is unknown, or that was
     asked for by name and is impossible.
     """
-    wanted, found = tuple(judge.real.held_out.shape[1:]), tuple(fake.shape[1:])
-    if wanted != found:
-        raise ValueError(
-            f"the samples have shape {found} each, {judge.real.name} {wanted}: give data of one shape"
-        )
     known = table(judge.real)
+    check_names(names, judge.real)
+    _fitting(judge, fake)
     for name in names or known:
-        if name not in known:
-            raise ValueError(
-                f"--metrics {name}: no such metric for this data{recipes.suggest(name, list(known))}"
-            )
         metric = known[name]
         try:
             sets, facts = judge.sets(metric, fake), judge.known(metric)
-            floors = judge.floor(name, metric) if metric.has_floor else {}
+            floors = judge.floor(name, metric)
             estimates = metric(sets, space=judge.space_of(metric), known=facts)
         except ValueError as error:
             if names:
@@ -317,7 +342,7 @@ def _row(
     judge: Judge,
     about: Mapping[str, Any],
 ) -> Row:
-    reference = {"value": floor.value, "low": floor.low, "high": floor.high} if floor else estimate.floor
+    reference = {"value": floor.value, "low": floor.low, "high": floor.high} if floor else None
     return {
         "time": round(time.time(), 3),
         **about,
@@ -342,20 +367,24 @@ def compare(judge: Judge, first: Tensor, second: Tensor, names: Sequence[str] = 
     """Differences second - first of each metric, paired: the same real data, and blocks deleted from both
     at once.
 
-    The interval is that of the delete-a-block jackknife of the difference (10 blocks, Student); a
-    difference is significant if 0 lies outside of it.
+    The interval is that of the delete-a-block jackknife of the difference (10 blocks of samples, Student; the
+    real examples are the same for both and held fixed); a difference is significant if 0 lies outside of it.
+    Of many metrics, one in twenty shows a difference that is not there.
     """
     fakes = [x[: min(len(first), len(second))] for x in (first, second)]
+    _fitting(judge, *fakes)
     for name, metric in table(judge.real).items():
         if name not in (names or _PAIRED):
             continue
         try:
             sets, facts = [judge.sets(metric, x) for x in fakes], judge.known(metric)
+            rows = [
+                {"metric": part, "space": judge.space_of(metric), **_difference(part, metric, facts, sets)}
+                for part in metric(sets[0], space="", known=facts)
+            ]
         except ValueError as error:
-            yield {"metric": name, "skipped": str(error)}
-            continue
-        for part in metric(sets[0], space="", known=facts):
-            yield _difference(part, metric, facts, sets) | {"metric": part, "space": judge.space_of(metric)}
+            rows = [{"metric": name, "skipped": str(error)}]
+        yield from rows
 
 
 def _difference(
@@ -410,6 +439,8 @@ def subjects(
 def judge_for(target: Path, data: str | None, features: str | None, n: int, seed: int = 0) -> Judge:
     """Real data and a feature space for a target: what is not said follows from the run's recipe and from
     the data."""
+    if not target.exists():
+        raise ValueError(f"{target}: no such run, file or folder")
     if data is None and not (target / "recipe.yaml").is_file():
         raise ValueError(
             f"{target} is not a run: say with --data what real data its samples are to be judged against"

@@ -61,8 +61,8 @@ class Turn:
     step: int
     d_loss: Tensor
     g_loss: Tensor
-    real_logits: Tensor
-    fake_logits: Tensor
+    real_logits: Tensor = field(repr=False)
+    fake_logits: Tensor = field(repr=False)
     penalties: dict[str, Tensor] = field(default_factory=dict)
 
 
@@ -165,6 +165,10 @@ class Game:
     ) -> None:
         if min(batch, k, accumulate) < 1 or batch % accumulate:
             raise ValueError(f"{batch=}, {k=} and {accumulate=} must be >= 1, and accumulate divide batch")
+        if not isinstance(objective, Objective):
+            raise ValueError(f"the objective is {objective!r}: give one such as objectives.nonsaturating()")
+        if G is D:
+            raise ValueError("G and D are the same module: a game needs two players")
         if len({p.name for p in penalties}) < len(penalties):
             raise ValueError(f"two penalties share a name in {[p.name for p in penalties]}: rename one")
         g_optimizer, d_optimizer = optimizers or (adam(lr[0]), adam(lr[1]))
@@ -172,6 +176,8 @@ class Game:
         self.D = Player(D, d_optimizer)
         self.objective = objective
         self.latent = (latent,) if isinstance(latent, int) else tuple(latent)
+        if min(self.latent, default=1) < 1 or (ema is not None and not 0 <= ema < 1):
+            raise ValueError(f"{latent=} must be positive and {ema=} in [0, 1), or None for no average")
         self.prior = prior
         self.batch = batch
         self.k = k
@@ -253,8 +259,12 @@ class Game:
         """D's logits of both: in one pass, unless a layer of D mixes the examples of a batch."""
         if self.mixes:
             return self.D.network(real), self.D.network(fake)
-        real_logits, fake_logits = self.D.network(torch.cat([real, fake])).split([len(real), len(fake)])
-        return real_logits, fake_logits
+        logits = self.D.network(torch.cat([real, fake]))
+        if logits.shape != (len(real) + len(fake),):
+            raise ValueError(
+                f"D gives {list(logits.shape)} for {len(real) + len(fake)} examples: one logit each"
+            )
+        return logits[: len(real)], logits[len(real) :]
 
     def _real(self, source: Source, i: int) -> tuple[Tensor, ...]:
         """The i-th minibatch of real examples of this turn, in parts: no batch serves twice."""

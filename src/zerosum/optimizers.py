@@ -208,8 +208,10 @@ class Clipped(Wrapper):
         torch._foreach_clamp_max_(self.parameters, self.bound)
 
 
-def scheduled(base: Factory, **settings: Callable[[int], float]) -> Factory:
+def scheduled(base: Factory, **settings: float | Callable[[int], float]) -> Factory:
     """Settings of the base that follow a schedule: each a function of how many steps this player has taken.
+
+    A number is a schedule that stays.
 
     >>> from zerosum.schedules import ramp
     >>> player = scheduled(sgd(), lr=ramp(0.1, 0.0, steps=1000), momentum=ramp(0.5, 0.7, steps=500))
@@ -220,7 +222,7 @@ def scheduled(base: Factory, **settings: Callable[[int], float]) -> Factory:
 class Scheduled(Wrapper):
     """See `scheduled`."""
 
-    def __init__(self, base: Any, settings: Mapping[str, Callable[[int], float]]) -> None:
+    def __init__(self, base: Any, settings: Mapping[str, float | Callable[[int], float]]) -> None:
         super().__init__(base)
         unknown = sorted(set(settings) - set(self.param_groups[0]))
         if unknown:
@@ -232,6 +234,6 @@ class Scheduled(Wrapper):
     def step(self) -> None:
         for name, at in self.settings.items():
             for group in self.param_groups:
-                group[name] = at(self.memory["steps"])
+                group[name] = at(self.memory["steps"]) if callable(at) else at
         self.memory["steps"] += 1
         self.base.step()

@@ -155,7 +155,9 @@ def _find(name: str, home: str, where: str) -> Callable[..., Any]:
         try:
             found = attrgetter(attribute)(import_module(module))
         except (Exception, SystemExit) as error:  # whatever a module of the user's does on being imported
-            raise RecipeError(f"{where}: cannot import {name!r}: {_cause(error)}") from error
+            raise RecipeError(
+                f"{where}: cannot import {name!r}: {_cause(error)} (not in {Path.cwd()} nor in PYTHONPATH)"
+            ) from error
     else:
         known = import_module(home)
         public: Sequence[str] = getattr(known, "__all__", None) or [n for n in dir(known) if n[0] != "_"]

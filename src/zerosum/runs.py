@@ -20,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ class Run:
         if found is not None:
             self._adopt(found[0], override)
             self.saved = self.game.step
+            self.recipe = replace(self.recipe, steps=max(self.recipe.steps, self.game.step))
         checkpoints.write(self.path / "recipe.yaml", recipes.dump(self.recipe).encode())
         self._keep("events.jsonl", lambda event: "event" in event)
         self._keep("metrics.jsonl", lambda record: record.get("step") in range(self.game.step + 1))

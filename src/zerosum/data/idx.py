@@ -67,20 +67,24 @@ def fashion_mnist(split: str = "train", *, low: float = -1.0, high: float = 1.0,
 def idx_folder(
     path: str | Path, split: str = "train", *, low: float = -1.0, high: float = 1.0, seed: int = 0
 ) -> Images:
-    """The images of a folder of IDX files, with their labels: grey images of any one size.
+    """The images of a folder of IDX files, with their labels if it has them: grey images of any one size.
 
     The files are ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte`` (``t10k-...`` for "test"), with
     a dash or a dot before ``idx``, and with or without ``.gz``.
 
     Raises:
-        FileNotFoundError: if the folder or a file is missing; says which files were looked for.
+        FileNotFoundError: if the folder or the images are missing; says which files were looked for.
         ValueError: if there is no such split, a file is damaged, or images and labels differ in number.
     """
-    images, labels = (_find(Path(path), names) for names in _names(split))
-    pixels, y = read_idx(images, dimensions=3), read_idx(labels, dimensions=1)
+    folder, (image_names, label_names) = Path(path), _names(split)
+    images, labels = _find(folder, image_names), _first(folder, label_names)
+    rows = SPLITS[split][1]
+    pixels = read_idx(images, dimensions=3)
+    if labels is None:
+        return Images(pixels[rows, None], None, low, high, seed, split)
+    y = read_idx(labels, dimensions=1)
     if len(pixels) != len(y):
         raise ValueError(f"{images} has {len(pixels):,} images but {labels} has {len(y):,} labels")
-    rows = SPLITS[split][1]
     return Images(pixels[rows, None], y[rows].long(), low, high, seed, split)
 
 
@@ -130,9 +134,13 @@ def _names(split: str) -> list[list[str]]:
     return [[stem + end for stem in (s, s.replace("-idx", ".idx")) for end in ("", ".gz")] for s in stems]
 
 
-def _find(folder: Path, names: list[str]) -> Path:
+def _first(folder: Path, names: list[str]) -> Path | None:
     """The first of the names that is a file."""
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _find(folder: Path, names: list[str]) -> Path:
+    found = _first(folder, names)
     if found is None:
         cause = "the folder lacks a file" if folder.is_dir() else "there is no such folder"
         raise FileNotFoundError(f"{folder}: {cause}: looked for {', '.join(names)}")
@@ -157,7 +165,7 @@ def _published(data: _Published, split: str, low: float, high: float, seed: int)
 
 
 def _complete(folder: Path, split: str) -> bool:
-    return all(any((folder / name).is_file() for name in names) for names in _names(split))
+    return all(_first(folder, names) for names in _names(split))
 
 
 def _download(data: _Published, split: str) -> Path:

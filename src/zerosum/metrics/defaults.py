@@ -45,11 +45,6 @@ class Metric:
     higher_is_better: bool | None
     known: tuple[str, ...] = ()
 
-    @property
-    def has_floor(self) -> bool:
-        """Whether `floor(metric.compute, real)` makes sense: it compares two sets of the same kind."""
-        return self.sets == ("real", "fake")
-
     def __call__(
         self, sets: Mapping[str, Tensor], *, space: str, known: Mapping[str, Any]
     ) -> dict[str, Estimate]:

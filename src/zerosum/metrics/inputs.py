@@ -22,8 +22,8 @@ def matched(*, least: int = 2, **sets: Any) -> tuple[Tensor, ...]:
     """The named sets as finite float tensors `[N, d]` of one width, dtype and device, with at least `least`
     examples each.
 
-    Images are flattened after conversion to [-1, 1]. The first set is the real one: real *images* without a
-    single value below 0 are taken for [0, 1] data and refused.
+    Images are flattened after conversion to [-1, 1]. Floats that are *images* without a single value below
+    0 are taken for [0, 1] data and refused.
 
     >>> (x,) = matched(real=torch.tensor([[[0, 255]], [[255, 0]]], dtype=torch.uint8))
     >>> x.tolist()
@@ -47,8 +47,8 @@ def matched(*, least: int = 2, **sets: Any) -> tuple[Tensor, ...]:
                 f"{name} has examples of shape {tuple(x.shape[1:])} but {first} has "
                 f"{tuple(reference.shape[1:])}; bring both to one size first"
             )
-    if pixels and first == "real" and tensors[first].dtype != torch.uint8 and reference.min() >= 0:
-        raise ValueError(f"{first} looks like images in [0, 1]; give uint8, or floats in [-1, 1]")
+        if pixels and tensors[name].dtype != torch.uint8 and x.min() >= 0:
+            raise ValueError(f"{name} looks like images in [0, 1]; give uint8, or floats in [-1, 1]")
     dtype = torch.float64 if any(x.dtype == torch.float64 for x in shaped.values()) else torch.float32
     return tuple(x.flatten(1).to(reference.device, dtype) for x in shaped.values())
 
