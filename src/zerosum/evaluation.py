@@ -227,24 +227,18 @@ class Judge:
         return self.classifier.probabilities(x) if kind == "probabilities" else self.classifier.labels(x)
 
     @cached_property
-    def _real_views(self) -> dict[tuple[str, str], Tensor]:
-        return {}
+    def views(self) -> dict[str, Views]:
+        """The sets of real examples that there are, by the names that metrics have for them."""
+        sets = {"real": self.real.held_out, "train": self.real.train, "validation": self.real.validation}
+        return {name: Views(self, x) for name, x in sets.items() if x is not None}
 
-    def sets(self, metric: Metric, fake: Tensor) -> dict[str, Tensor]:
+    def sets(self, metric: Metric, fake: Views) -> dict[str, Tensor]:
         """The sets that a metric needs, in its view. Raises ValueError where one cannot be had."""
-        given = {"real": self.real.held_out, "train": self.real.train, "validation": self.real.validation}
-        views = {}
-        for name in metric.sets:
-            if name == "fake":
-                views[name] = self.view(fake, metric.view)
-                continue
-            x = given.get(name)
-            if x is None:
-                raise ValueError(f"it needs {_ABSENT[name]}")
-            if (name, metric.view) not in self._real_views:
-                self._real_views[name, metric.view] = self.view(x, metric.view)
-            views[name] = self._real_views[name, metric.view]
-        return views
+        views = {**self.views, "fake": fake}
+        absent = [name for name in metric.sets if name not in views]
+        if absent:
+            raise ValueError(f"it needs {_ABSENT[absent[0]]}")
+        return {name: views[name][metric.view] for name in metric.sets}
 
     def known(self, metric: Metric) -> dict[str, Any]:
         absent = [name for name in metric.known if name not in self.real.known]
@@ -268,13 +262,30 @@ class Judge:
         A metric that sees nothing but samples gets all of the held-out examples.
         """
         if name not in self.floors:
-            view = self.view(self.real.held_out, metric.view)
-            sets = self.sets(metric, self.real.held_out) | {"fake": view}
-            if "real" in metric.sets:
-                order = torch.randperm(len(view), generator=stream(self.seed, "floor"))
-                sets |= {"real": view[order[: len(view) // 2]], "fake": view[order[len(view) // 2 :]]}
-            self.floors[name] = metric(sets, space=self.space_of(metric), known=self.known(metric))
+            sets = self.sets(metric, self.views["real"])
+
+            def score(**halves: Tensor) -> dict[str, Estimate]:
+                return metric(sets | halves, space=self.space_of(metric), known=self.known(metric))
+
+            def halved(real: Tensor, fake: Tensor) -> dict[str, Estimate]:
+                return score(real=real, fake=fake)
+
+            self.floors[name] = (
+                metrics.floor(halved, sets["real"], seed=self.seed) if "real" in sets else score()
+            )
         return self.floors[name]
+
+
+class Views(dict[str, Tensor]):
+    """One set of examples as each view shows it, made when it is first asked for."""
+
+    def __init__(self, judge: Judge, examples: Tensor) -> None:
+        super().__init__()
+        self.judge = judge
+        self.examples = examples
+
+    def __missing__(self, kind: str) -> Tensor:
+        return self.setdefault(kind, self.judge.view(self.examples, kind))
 
 
 _ABSENT = {"validation": "a validation split", "wanted": "labels that a conditional generator was asked for"}
@@ -319,10 +330,11 @@ def evaluate(judge: Judge, fake: Tensor, names: Sequence[str] = (), **about: Any
     known = table(judge.real)
     check_names(names, judge.real)
     _fitting(judge, fake)
+    views = Views(judge, fake)
     for name in names or known:
         metric = known[name]
         try:
-            sets, facts = judge.sets(metric, fake), judge.known(metric)
+            sets, facts = judge.sets(metric, views), judge.known(metric)
             floors = judge.floor(name, metric)
             estimates = metric(sets, space=judge.space_of(metric), known=facts)
         except ValueError as error:
@@ -373,11 +385,12 @@ def compare(judge: Judge, first: Tensor, second: Tensor, names: Sequence[str] = 
     """
     fakes = [x[: min(len(first), len(second))] for x in (first, second)]
     _fitting(judge, *fakes)
+    views = [Views(judge, x) for x in fakes]
     for name, metric in table(judge.real).items():
         if name not in (names or _PAIRED):
             continue
         try:
-            sets, facts = [judge.sets(metric, x) for x in fakes], judge.known(metric)
+            sets, facts = [judge.sets(metric, x) for x in views], judge.known(metric)
             rows = [
                 {"metric": part, "space": judge.space_of(metric), **_difference(part, metric, facts, sets)}
                 for part in metric(sets[0], space="", known=facts)
@@ -454,8 +467,7 @@ def line(row: Row) -> str:
     """A row of a table: value and interval beside the floor, under `HEADER`."""
     if "skipped" in row:
         return f"  {row['metric']:22s} not computed: {row['skipped']}"
-    floor = row["floor"]
-    below = f"{floor['value']:.4g}" if isinstance(floor, dict) else "" if floor is None else f"{floor:.4g}"
+    below = f"{row['floor']['value']:.4g}" if row["floor"] else ""
     of = f" of {row['of']}" if row["of"] else ""
     p = "" if row["p_value"] is None else f"p = {row['p_value']:.2g}"
     interval = f"[{row['low']:.4g}, {row['high']:.4g}]"
