@@ -25,7 +25,6 @@ from zerosum.metrics import Classifier, Estimate, FeatureSpace, Metric
 from zerosum.metrics.estimate import jackknife, student
 from zerosum.metrics.inputs import as_images
 from zerosum.randomness import stream
-from zerosum.recipes import RecipeError
 from zerosum.runs import Run
 
 __all__ = [
@@ -101,7 +100,7 @@ def real_data(part: recipes.Part, n: int, seed: int = 0) -> Real:
     if not isinstance(source, Images | Vectors):
         x = torch.cat([source.batch(step, 256)[0] for step in range(-(-n // 256))])[:n]
         return Real(name, "training batches (the source has no splits)", x, x)
-    splits = {split: _split(part, split, seed) for split in ("test", "valid")}
+    splits = {split: recipes.build_split(part, split, seed) for split in ("test", "valid")}
     held_out = splits["test"] or source
     rows = order(len(held_out), seed, 0, min(n, len(held_out)))
     return Real(
@@ -119,15 +118,6 @@ def _classes(source: Images | Vectors) -> dict[str, Any]:
     if source.labels is None:
         return {}
     return {"classes": source.classes, "expected": torch.bincount(source.labels, minlength=source.classes)}
-
-
-def _split(part: recipes.Part, split: str, seed: int) -> Any:
-    """The same data set's other split, or None where it has none of this name."""
-    options = {"name": part} if isinstance(part, str) else dict(part)
-    try:
-        return recipes.build_data({**options, "split": split}, seed)
-    except RecipeError:
-        return None
 
 
 def _array(source: Images | Vectors) -> Tensor:

@@ -17,10 +17,11 @@ purpose), so that a game restored by `load_state_dict` goes on as if it had neve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["Game", "Player", "Turn", "normal", "uniform"]
 
 Prior = Callable[[Sequence[int], torch.Generator, torch.dtype], Tensor]
+Precision = Literal["fp32", "bf16"]
+Real = tuple[Tensor, Tensor | None]
+"""A minibatch of real examples, and their labels in a conditional game."""
 
 
 def normal(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -133,13 +137,19 @@ class Game:
     """Two players and an objective.
 
     G: z ``[n, *latent]`` -> x ``[n, *shape]``. D: x -> logits ``[n]``. Any modules will do.
+    classes: 0, or the number of classes of a conditional game, whose players are G(z, y) and D(x, y) with
+    labels y ``[n]``; G is asked for the labels of a minibatch of the data.
     penalties: added to the loss of D. latent: the shape of one z. prior: `normal`, `uniform` or a function
     like them. lr: of G and of D, for the default optimizer (Adam); optimizers: a factory for G and one for D
     (see `zerosum.optimizers`), in place of lr. batch: examples per step. k: steps of D for each step of G.
+    precision: "fp32", or "bf16" for networks under bfloat16 autocast; weights, losses, what G makes and what
+    optimizers keep are float32 in both.
     simultaneous: both players step from the same point, instead of D first. ema: decay of the averaged
     generator, which `sample` uses; None for none. accumulate: parts into which a batch is split to save
     memory; the gradient is that of the whole, but for what compares the examples of a batch (batch norm,
     `relativistic_average`) or draws at random. seed, rank: where the random streams start.
+
+    A layer of D with a method ``adapt(real_logits)`` is shown what D said of the real examples, once a turn.
 
     Raises ValueError where the settings contradict each other.
     """
@@ -160,11 +170,15 @@ class Game:
         simultaneous: bool = False,
         ema: float | None = 0.999,
         accumulate: int = 1,
+        classes: int = 0,
+        precision: Precision = "fp32",
         seed: int = 0,
         rank: int = 0,
     ) -> None:
         if min(batch, k, accumulate) < 1 or batch % accumulate:
             raise ValueError(f"{batch=}, {k=} and {accumulate=} must be >= 1, and accumulate divide batch")
+        if precision not in get_args(Precision) or classes < 0:
+            raise ValueError(f"{precision=} must be fp32 or bf16, and {classes=} >= 0")
         if not isinstance(objective, Objective):
             raise ValueError(f"the objective is {objective!r}: give one such as objectives.nonsaturating()")
         if G is D:
@@ -183,6 +197,8 @@ class Game:
         self.k = k
         self.simultaneous = simultaneous
         self.accumulate = accumulate
+        self.classes = classes
+        self.precision = precision
         self.seed = seed
         self.rank = rank
         self.step = 0
@@ -190,6 +206,7 @@ class Game:
         self.device, self.dtype = first.device, first.dtype
         self.penalties = [p.to(self.device) for p in penalties]
         self.mixes = any(getattr(m, "mixes_examples", isinstance(m, _BatchNorm)) for m in D.modules())
+        self.adapting: list[Any] = [m for m in D.modules() if hasattr(m, "adapt")]
         together = any(getattr(p.optimizer, "together", False) for p in (self.G, self.D))
         if together and not (simultaneous and k == 1):
             raise ValueError("extragradient moves both players from one point: set simultaneous=True, k=1")
@@ -219,6 +236,8 @@ class Game:
         for player in (self.D, self.G):
             player.end_turn(self.step)
         d_loss, real_logits, fake_logits, penalties = seen[-1]
+        for layer in self.adapting:
+            layer.adapt(real_logits)
         return Turn(self.step, d_loss, g_loss, real_logits, fake_logits, penalties)
 
     def _d_gradient(self, source: Source, i: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
@@ -226,12 +245,12 @@ class Game:
         d_step = self.step * self.k + i
         due = [p for p in self.penalties if p.due(d_step)]
         parts = []
-        for real, z in zip(self._real(source, i), self._noise("d_noise", i), strict=True):
+        for (real, y), z in zip(self._real(source, i), self._noise("d_noise", i), strict=True):
             with torch.no_grad():
-                fake = self.G.network(z)
-            real_logits, fake_logits = self._judge(real, fake)
+                fake = self._ask(self.G, z, y)
+            real_logits, fake_logits = self._judge(real, fake, y)
             loss = self.objective.d(real_logits, fake_logits).mean()
-            terms = {p.name: p.term(self.D.network, real, fake, d_step) for p in due}
+            terms = {p.name: p.term(partial(self._ask, self.D, y=y), real, fake, d_step) for p in due}
             (sum(terms.values(), loss) / self.accumulate).backward()
             penalties = {name: term.detach() for name, term in terms.items()}
             parts.append((loss.detach(), real_logits.detach(), fake_logits.detach(), penalties))
@@ -242,35 +261,55 @@ class Game:
     def _g_gradient(self, source: Source) -> Tensor:
         """Add the gradient of mean L_G to G, through a D whose weights are spared theirs."""
         losses = []
-        sees = self.objective.sees_real
-        reals = self._real(source, self.k) if sees else [None] * self.accumulate
+        reals = self._real(source, self.k) if self.fresh_real else [(None, None)] * self.accumulate
         with self.D.frozen():
-            for real, z in zip(reals, self._noise("g_noise", 0), strict=True):
+            for (real, y), z in zip(reals, self._noise("g_noise", 0), strict=True):
                 with torch.no_grad():
-                    real_logits = self.D.network(real) if real is not None else None
-                loss = self.objective.g(real_logits, self.D.network(self.G.network(z))).mean()
+                    shown = real if self.objective.sees_real else None
+                    real_logits = None if shown is None else self._ask(self.D, shown, y)
+                loss = self.objective.g(real_logits, self._ask(self.D, self._ask(self.G, z, y), y)).mean()
                 (loss / self.accumulate).backward()
                 losses.append(loss.detach())
         return torch.stack(losses).mean()
 
-    # what a turn draws --------------------------------------------------------------------------------------
+    # what a turn asks and draws -----------------------------------------------------------------------------
 
-    def _judge(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    def _ask(self, player: Player, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """G(z), D(x), or G(z, y), D(x, y), at the game's precision."""
+        with self._autocast():
+            answer = player.network(x) if y is None else player.network(x, y)
+        return answer.to(self.dtype)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _judge(self, real: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """D's logits of both: in one pass, unless a layer of D mixes the examples of a batch."""
         if self.mixes:
-            return self.D.network(real), self.D.network(fake)
-        logits = self.D.network(torch.cat([real, fake]))
+            return self._ask(self.D, real, y), self._ask(self.D, fake, y)
+        logits = self._ask(self.D, torch.cat([real, fake]), None if y is None else torch.cat([y, y]))
         if logits.shape != (len(real) + len(fake),):
             raise ValueError(
                 f"D gives {list(logits.shape)} for {len(real) + len(fake)} examples: one logit each"
             )
         return logits[: len(real)], logits[len(real) :]
 
-    def _real(self, source: Source, i: int) -> tuple[Tensor, ...]:
+    @property
+    def fresh_real(self) -> bool:
+        """Whether G's step takes a minibatch of data of its own: for its loss, or for its labels."""
+        return self.objective.sees_real or self.classes > 0
+
+    def _real(self, source: Source, i: int) -> list[Real]:
         """The i-th minibatch of real examples of this turn, in parts: no batch serves twice."""
-        per_turn = self.k + self.objective.sees_real
-        x, _ = source.batch(self.step * per_turn + i, self.batch)
-        return x.to(self.device, self.dtype).chunk(self.accumulate)
+        x, y = source.batch(self.step * (self.k + self.fresh_real) + i, self.batch)
+        parts = x.to(self.device, self.dtype).chunk(self.accumulate)
+        if not self.classes:
+            return [(part, None) for part in parts]
+        if y is None:
+            raise ValueError("a conditional game needs data with labels: this source has none")
+        return list(zip(parts, y.to(self.device).chunk(self.accumulate), strict=True))
 
     def _noise(self, purpose: str, i: int) -> tuple[Tensor, ...]:
         """A minibatch of noise for this purpose only, in parts."""
@@ -291,13 +330,18 @@ class Game:
     # what comes out -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def generate(self, z: Tensor, live: bool = False) -> Tensor:
-        """G(z) in evaluation mode, of the average unless `live`: ``[n, *latent] -> [n, *shape]``."""
+    def generate(self, z: Tensor, live: bool = False, y: Tensor | None = None) -> Tensor:
+        """G(z) in evaluation mode, of the average unless `live`: ``[n, *latent] -> [n, *shape]``.
+
+        y: the labels of a conditional game, ``[n]``; all classes in turn unless given.
+        """
         network = self.G.network if live or self.G.average is None else self.G.average
         training = network.training
         network.eval()
         try:
-            return network(z)
+            if not self.classes:
+                return network(z)
+            return network(z, self.labels(len(z)) if y is None else y.to(self.device))
         finally:
             network.train(training)
 
@@ -312,13 +356,27 @@ class Game:
         blocks = [self.prior((256, *self.latent), generator, self.dtype) for generator in streams]
         return torch.cat(blocks)[first % 256 :][:n]
 
-    def sample(self, n: int, seed: int = 0, live: bool = False, chunk: int = 1024) -> Tensor:
+    def labels(self, n: int, first: int = 0) -> Tensor:
+        """The labels of the samples first, ..., first + n - 1 of a conditional game: all classes in turn."""
+        return torch.arange(first, first + n, device=self.device) % self.classes
+
+    def sample(
+        self, n: int, seed: int = 0, live: bool = False, chunk: int = 1024, y: Tensor | None = None
+    ) -> Tensor:
         """`n` samples of the averaged generator, ``[n, *shape]``; the same seed gives the same samples.
 
-        The parts of `chunk` change nothing but, through the order of additions in a network, the last bits.
+        y: as `generate` takes them. The parts of `chunk` change nothing but, through the order of additions
+        in a network, the last bits.
         """
-        parts = [self.noise(min(chunk, n - i), seed, i) for i in range(0, n, chunk)]
-        return torch.cat([self.generate(z, live) for z in parts])
+        if y is None and self.classes:
+            y = self.labels(n)
+        made = (
+            self.generate(
+                self.noise(min(chunk, n - i), seed, i), live, None if y is None else y[i : i + chunk]
+            )
+            for i in range(0, n, chunk)
+        )
+        return torch.cat([*made])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next turn depends on, by name; `load_state_dict` of it resumes exactly."""

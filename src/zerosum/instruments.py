@@ -144,14 +144,15 @@ def standard(game: Game, source: Source, held: Tensor | None = None) -> list[Ins
     """The instruments that suit this game and cost little, with clocks that keep them below 5 % of training.
 
     held: real examples that D never sees, ``[n, *shape]``. A density draws its own; a finite source without
-    them goes without `divergence_bound` and `overfitting`.
+    them goes without `divergence_bound` and `overfitting`, and so does a conditional game, since they have no
+    labels.
     """
     objective = game.objective
     real, held = _examples(game, source, held)
     watch = [losses(game), scores(game), accuracy(game), gradients(source), motion(game)]
     if _is_logistic(objective):
         watch += [value(game), saturation(game, source)]
-    if held is not None:
+    if held is not None and not game.classes:
         watch.append(overfitting(game, source, held))
         watch += [divergence_bound(game, held)] if objective.divergence is not None else []
     if isinstance(source, GaussianMixture):
@@ -165,7 +166,8 @@ def thorough(game: Game, source: Source, held: Tensor | None = None) -> list[Ins
     watch = [eigenvalues(game, real)] if _size(game) <= LARGEST // 4 else []
     if held is not None:
         watch.append(referee(held))
-        watch += [duality_gap(game, source, held)] if game.objective.divergence is not None else []
+        played = game.objective.divergence is not None and not game.classes
+        watch += [duality_gap(game, source, held)] if played else []
     return watch
 
 
@@ -388,9 +390,9 @@ def saturation(game: Game, source: Source, n: int = 256, every: int = 200) -> In
 
     def function(game: Game, turn: Turn) -> dict[str, Value]:
         G, D = _players(game, training=True)
-        real = source.batch(turn.step, n)[0].to(game.device, game.dtype)
-        logits = D(G(_noise(game, turn.step, "saturation", n)))
-        real_logits = D(real) if game.objective.sees_real else None
+        real, y = _labelled(game, source, turn.step, n)
+        logits = _asked(D, _asked(G, _noise(game, turn.step, "saturation", n), y), y)
+        real_logits = _asked(D, real, y) if game.objective.sees_real else None
         mine = [p for p in G.parameters() if p.requires_grad]
         losses = {"": game.objective.g(real_logits, logits), "_minimax": -softplus(logits)}
         losses["_nonsaturating"] = softplus(-logits)
@@ -429,12 +431,12 @@ def gradients(source: Source, n: int = 256, every: int = 200) -> Instrument:
 
     def function(game: Game, turn: Turn) -> dict[str, Value]:
         G, D = _players(game, training=True)
-        real = source.batch(turn.step, n)[0].to(game.device, game.dtype)
+        real, y = _labelled(game, source, turn.step, n)
         z = _noise(game, turn.step, "gradients", n)
         found = {}
         for name, network, loss in (("d", D, _d_loss), ("g", G, _g_loss)):
             own = [p for p in network.parameters() if p.requires_grad]
-            norm = _norm(_gradient(loss(game, G, D, real, z), own))
+            norm = _norm(_gradient(loss(game, G, D, real, z, y), own))
             found |= {f"{name}_gradient": float(norm), f"{name}_gradient_share": float(norm / _norm(own))}
         return found
 
@@ -727,11 +729,9 @@ def _of_samples(
     """An instrument that looks at n samples of G only, on the CPU."""
 
     def judged(game: Game, turn: Turn) -> Mapping[str, Value]:
-        G = deepcopy(game.G.network).eval()
-        with torch.no_grad():
-            z = _noise(game, turn.step, name, n)
-            fake = torch.cat([G(part) for part in z.split(1024)]).float().cpu()
-            return function(fake) if fake.isfinite().all() else dict.fromkeys(gives, math.nan)
+        z = _noise(game, turn.step, name, n)
+        fake = torch.cat([game.generate(part, live=True) for part in z.split(1024)]).float().cpu()
+        return function(fake) if fake.isfinite().all() else dict.fromkeys(gives, math.nan)
 
     return Instrument(name, judged, every, gives, source)
 
@@ -795,16 +795,31 @@ def _boundary(objective: Objective) -> Boundary:
 # The game ---------------------------------------------------------------------------------------------------
 
 
-def _d_loss(game: Game, G: nn.Module, D: nn.Module, real: Tensor, z: Tensor) -> Tensor:
+def _asked(network: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+    return network(x) if y is None else network(x, y)
+
+
+def _labelled(game: Game, source: Source, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+    """Real examples, with their labels in a conditional game."""
+    x, y = source.batch(step, n)
+    return x.to(game.device, game.dtype), y.to(game.device) if y is not None and game.classes else None
+
+
+def _d_loss(
+    game: Game, G: nn.Module, D: nn.Module, real: Tensor, z: Tensor, y: Tensor | None = None
+) -> Tensor:
     """Mean L_D plus the penalties at their mean strength, as a function of both players."""
-    fake = G(z)
-    loss = game.objective.d(D(real), D(fake)).mean()
+    fake, critic = _asked(G, z, y), partial(_asked, D, y=y)
+    loss = game.objective.d(critic(real), critic(fake)).mean()
     penalties = deepcopy(game.penalties)  # some keep state
-    return sum((p.term(D, real, fake, (game.step - 1) * game.k) / p.every for p in penalties), loss)
+    return sum((p.term(critic, real, fake, (game.step - 1) * game.k) / p.every for p in penalties), loss)
 
 
-def _g_loss(game: Game, G: nn.Module, D: nn.Module, real: Tensor, z: Tensor) -> Tensor:
-    return game.objective.g(D(real) if game.objective.sees_real else None, D(G(z))).mean()
+def _g_loss(
+    game: Game, G: nn.Module, D: nn.Module, real: Tensor, z: Tensor, y: Tensor | None = None
+) -> Tensor:
+    real_logits = _asked(D, real, y) if game.objective.sees_real else None
+    return game.objective.g(real_logits, _asked(D, _asked(G, z, y), y)).mean()
 
 
 def _size(game: Game) -> int:

@@ -5,10 +5,10 @@ of the function it names, such as ``{name: r1, weight: 0.1}``; a name alone stan
 arguments. A short name is looked up in its home module's ``__all__``; ``package.module:attribute`` imports
 your own. Parts nest: whatever a function takes as an argument may be a part.
 
-The run hands over what only it knows: ``seed`` to sources, ``inputs`` and ``outputs`` (shapes) to networks.
-So your own functions are ``source(seed=...)``, ``network(inputs=..., outputs=...)``, and for an objective, a
-penalty or an optimizer one that returns an `Objective`, a `Penalty`, or a function from parameters to a torch
-optimizer.
+The run hands over what only it knows: ``seed`` to sources, ``inputs`` and ``outputs`` (shapes) to networks,
+and to those of a conditional game ``classes``. So your own functions are ``source(seed=...)``,
+``network(inputs=..., outputs=...)``, and for an objective, a penalty or an optimizer one that returns an
+`Objective`, a `Penalty`, or a function from parameters to a torch optimizer.
 
 So a recipe is a program: start, or open, only what you would run.
 
@@ -28,7 +28,7 @@ from functools import partial
 from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
@@ -39,6 +39,7 @@ __all__ = [
     "build_data",
     "build_game",
     "build_source",
+    "build_split",
     "data_part",
     "differences",
     "dump",
@@ -99,14 +100,22 @@ class Recipe:
     """parts into which a batch is split to save memory"""
     ema: Annotated[float, Ge(0), Lt(1)] | None = 0.999
     """decay of the averaged generator; null for none"""
+    conditional: bool = False
+    """play with the data's labels: G makes what is asked for, D judges whether it is that"""
     centre: bool = False
     """start G's output at the mean of the data (2014: bias from the pixel marginals)"""
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
     """where all randomness starts"""
+    scale: Literal["cpu", "gpu"] = "cpu"
+    """the machine that a preset is sized for: two processor cores, or one accelerator"""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """fp32, or bf16: networks under bfloat16 autocast, everything kept in float32"""
     threads: Annotated[int, Ge(0), Le(1024)] = 0
     """processor threads; 0 leaves the choice to torch"""
     device: str = "auto"
     """auto (an accelerator if there is one), cpu, cuda, ..."""
+    watch: Literal["none", "standard", "thorough"] = "standard"
+    """instruments that look on: standard costs a few hundredths of the time, thorough seconds a reading"""
     log_every: Annotated[int, Gt(0)] = 100
     """turns between two lines of metrics.jsonl"""
     sample_every: Annotated[int, Gt(0)] = 1_000
@@ -117,7 +126,10 @@ class Recipe:
     """checkpoints kept"""
 
 
-FREE = {"name", "about", "steps", "device", "log_every", "sample_every", "checkpoint_every", "keep"}
+FREE = {
+    *("name", "about", "steps", "scale", "device", "watch"),
+    *("log_every", "sample_every", "checkpoint_every", "keep"),
+}
 """Fields that do not change the path of the game, so that a resumed run may differ in them."""
 
 _HOMES = {
@@ -129,6 +141,8 @@ _HOMES = {
     "penalties": "zerosum.penalties",
     "g_optimizer": "zerosum.optimizers",
     "d_optimizer": "zerosum.optimizers",
+    "network": "zerosum.networks",
+    "augment": "zerosum.networks",
     "base": "zerosum.optimizers",
     "lr": "zerosum.schedules",
     "momentum": "zerosum.schedules",
@@ -137,11 +151,11 @@ _HOMES = {
     "output": "torch.nn",
     "norm": "torch.nn",
 }
-_HANDED = {"activation", "output", "norm", "prior"}
+_HANDED = {"activation", "output", "norm", "prior", "network"}
 """Arguments that are handed over as functions, where other parts are called."""
-_NAMED = _HANDED | {"base"}
+_NAMED = _HANDED | {"base", "augment"}
 """Arguments for which a name alone is a part, and not a text."""
-_GIVEN = {"inputs", "outputs", "seed"}
+_GIVEN = {"inputs", "outputs", "classes", "seed"}
 """Arguments that the run supplies: a part does not set them."""
 
 
@@ -306,11 +320,21 @@ def build_data(part: Part, seed: int = 0) -> Any:
     return source
 
 
-def build_game(recipe: Recipe, shape: tuple[int, ...], mean: Any = None, device: str | None = None) -> Any:
+def build_split(part: Part, split: str, seed: int = 0) -> Any:
+    """The same data set's other split, or None where it has none of this name."""
+    try:
+        return build_data({**_as_part(part, "data"), "split": split}, seed)
+    except RecipeError:
+        return None
+
+
+def build_game(
+    recipe: Recipe, shape: tuple[int, ...], mean: Any = None, device: str | None = None, classes: int = 0
+) -> Any:
     """The game of a recipe for examples of this shape; its weights follow from the seed.
 
     mean: the mean of the data, ``[*shape]``, which `centre` starts G's output at. device: in place of the
-    recipe's.
+    recipe's. classes: of the data, which a conditional recipe plays with.
     """
     import torch
     from torch import nn
@@ -327,16 +351,27 @@ def build_game(recipe: Recipe, shape: tuple[int, ...], mean: Any = None, device:
         made = built(name, getattr(recipe, name), Callable)
         return lambda parameters: call(partial(made, parameters), name)
 
+    if recipe.conditional and classes < 2:
+        raise RecipeError(
+            f"conditional: the data have {classes} classes: give labelled data, or set it false"
+        )
+    asked: dict[str, Any] = {"classes": classes} if recipe.conditional else {}
+
+    def network(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Any:
+        part = getattr(recipe, name)
+        made = built(name, part, nn.Module, inputs=inputs, outputs=outputs, **asked)
+        made = made.to(place, memory_format=torch.channels_last)  # convolutions want it, others ignore it
+        _check_network(name, made, inputs, outputs, bool(asked))
+        return made
+
     place = _device(device or recipe.device)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "Initializing zero-element tensors"
         )  # _check_network says it better
         torch.manual_seed(key(recipe.seed, "init"))
-        G = built("G", recipe.G, nn.Module, inputs=(recipe.latent,), outputs=shape).to(place)
-        D = built("D", recipe.D, nn.Module, inputs=shape, outputs=()).to(place)
-        _check_network("G", G, (recipe.latent,), shape)
-        _check_network("D", D, shape, ())
+        G = network("G", (recipe.latent,), shape)
+        D = network("D", shape, ())
     if mean is not None:
         call(lambda: G.centre(mean), "centre")
     return call(
@@ -353,7 +388,9 @@ def build_game(recipe: Recipe, shape: tuple[int, ...], mean: Any = None, device:
             simultaneous=recipe.simultaneous,
             ema=recipe.ema,
             accumulate=recipe.accumulate,
+            precision=recipe.precision,
             seed=recipe.seed,
+            **asked,
         ),
         "game",
     )
@@ -365,14 +402,17 @@ def _expected(made: Any, kind: Any, where: str) -> Any:
     return made
 
 
-def _check_network(where: str, network: Any, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+def _check_network(
+    where: str, network: Any, inputs: tuple[int, ...], outputs: tuple[int, ...], labelled: bool
+) -> None:
     """Refuse a network that does not fit the data before anything is written: two zeros pass through it."""
     import torch
 
     first = next(network.parameters(), torch.zeros(()))
     zeros = torch.zeros(2, *inputs, device=first.device, dtype=first.dtype)
+    labels = [torch.zeros(2, dtype=torch.int64, device=first.device)] if labelled else []
     with torch.no_grad():
-        result = call(lambda: network.eval()(zeros), f"{where}: given {list(zeros.shape)}")
+        result = call(lambda: network.eval()(zeros, *labels), f"{where}: given {list(zeros.shape)}")
     network.train()
     if tuple(result.shape) != (2, *outputs):
         given, wanted = list(zeros.shape), [2, *outputs]
@@ -408,6 +448,8 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """
     tree = _tree(name)
     overrides = overrides or {}
+    if overrides.get("scale") == "gpu":
+        overrides = {**GPU.get(name, {}), **overrides}
     if any(path.split(".")[0] not in FREE | {"seed"} for path in overrides):
         tree.pop("about", None)  # it tells of the recipe as it stands
     for path, value in overrides.items():
@@ -674,6 +716,9 @@ _SGD_2014 = {
     # 0.5 in epochs 0 and 1, then rising at the start of each epoch, to 0.7 in epoch 250
     "momentum": {"name": "ramp", "start": 0.5, "end": 0.7, "begin": 500, "steps": 124_500, "every": 500},
 }
+
+GPU: dict[str, dict[str, Any]] = {}
+"""What changes in a preset with `scale: gpu`: not run by us on such a machine."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "digits": {
