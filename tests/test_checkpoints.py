@@ -20,7 +20,7 @@ from zerosum import checkpoints, recipes
 from zerosum.checkpoints import CheckpointError
 from zerosum.recipes import Recipe
 
-FACTS = {"shape": [2], "range": [-1.0, 1.0]}
+FACTS = {"shape": [2], "range": [-1.0, 1.0], "classes": 0}
 SMALL = {"name": "mlp", "width": 4, "depth": 1}
 
 

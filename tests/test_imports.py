@@ -24,7 +24,9 @@ FLOORS = {
     **dict.fromkeys(("networks", "data"), 1),
     **dict.fromkeys(("game", "ensemble"), 2),
     **dict.fromkeys(("instruments", "diagnosis", "demonstration"), 3),
-    **dict.fromkeys(("recipes", "runtime", "checkpoints", "runs", "evaluation", "pictures"), 4),
+    **dict.fromkeys(
+        ("recipes", "runtime", "checkpoints", "runs", "remedies", "evaluation", "pictures", "sampling"), 4
+    ),
     **dict.fromkeys(("cli", "__main__", "report", "sweeps", "export", "web", "display"), 5),
 }
 # beside the engine: judges that train networks of their own, and the duality gap, which moves copies only

@@ -182,7 +182,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "no checkpoints": (remove("checkpoints"), "No checkpoint could be opened"),
     "only metrics": (remove("recipe.yaml", *report.FILES[2:]), "V(D, G) ends at"),
     "only a recipe": (remove(*report.FILES[1:]), "No step has been logged"),
-    "half a recipe": (cut("recipe.yaml", 0.5), "Only its text can be shown"),
+    "half a recipe": (cut("recipe.yaml", 0.47), "Only its text can be shown"),
     "recipe of nothing": (fill("recipe.yaml", b""), "The recipe could not be read"),
     "recipe of bytes": (fill("recipe.yaml", b"\xff\xfe\x00"), "The recipe could not be read"),
     "foreign recipe": (lines("recipe.yaml", b"speed: 3\n"), "a recipe has no field 'speed'"),

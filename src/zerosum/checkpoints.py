@@ -45,7 +45,8 @@ def steps(folder: Path) -> list[int]:
 def save(folder: Path, state: Mapping[str, Any], facts: Mapping[str, Any]) -> Path:
     """Write `Game.state_dict()` as the checkpoint of its step.
 
-    facts: what a reader must know of the data, the `shape` of an example and the `range` of an image.
+    facts: what a reader must know of the data: the `shape` of an example, the `range` of an image, the number
+    of `classes`.
     Raises OSError where the disk refuses; then nothing of this checkpoint is left, and the others are as they
     were.
     """
@@ -158,7 +159,8 @@ def _pickled(tree: Any) -> bytes:
 
 def _unpickled(content: bytes, device: Any) -> dict[str, Any]:
     tree = torch.load(BytesIO(content), map_location=device, weights_only=True)
-    facts = {name: list(tree["facts"][name]) for name in ("shape", "range")}
+    facts: dict[str, Any] = {"classes": 0} | dict(tree["facts"])
+    facts |= {name: list(facts[name]) for name in ("shape", "range")}
     players = {player: dict(tree[player]) for player in ("G", "D")}
     return {"step": tree["step"], **players, "penalties": dict(tree["penalties"]), "facts": facts}
 

@@ -9,13 +9,16 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
     from zerosum.evaluation import Judge
-    from zerosum.runs import Run
+    from zerosum.recipes import Recipe
+    from zerosum.runs import Run, RunError
+    from zerosum.sampling import Sampler
 
 __all__ = ["main"]
 
@@ -127,23 +130,62 @@ def train(args: list[str]) -> int:
     parser.add_argument("--steps", help="turns to play; a finished run given more steps goes on")
     parser.add_argument("--seed", help="where all randomness starts (default: 0)")
     parser.add_argument("--override", action="store_true", help="resume although the recipe has changed")
+    parser.add_argument(
+        "--on-fault", choices=["continue", "stop"], default="continue", help="default: continue, and say so"
+    )
+    parser.add_argument(
+        "--follow-advice",
+        action="store_true",
+        help="at a fault, train again beside the run with what is advised, and say whether it helped",
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     known, texts = _with_fields(parser, args)
 
     from zerosum import recipes
-    from zerosum.display import display
-    from zerosum.runs import Run
 
     texts |= {name: text for name in ("steps", "seed") if (text := getattr(known, name)) is not None}
     data = {"data": recipes.data_part(known.data)} if known.data is not None else {}
     recipe = recipes.load(known.recipe, data | {name: recipes.value(text) for name, text in texts.items()})
     out = known.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}"
-    with Run.start(out, recipe, known.override) as run:
+    run, before, error = _play(out, recipe, known, known.override)
+    if known.follow_advice:
+        run, error = _follow(run, error, known)
+    if error is not None:
+        raise error
+    return _say_how_it_ended(run, before, known.quiet, args)
+
+
+def _play(
+    out: Path, recipe: Recipe, known: argparse.Namespace, override: bool
+) -> tuple[Run, int, RunError | None]:
+    """Train to the end: the run, the step it began from, and what stopped it."""
+    from zerosum.display import display
+    from zerosum.runs import Run, RunError
+
+    with Run.start(out, recipe, override) as run:
         before = run.game.step
         with display(run, known.quiet) as show, _stopping(run):
-            for record in run.play():
-                show(record)
-    return _say_how_it_ended(run, before, known.quiet, args)
+            try:
+                for record in run.play(known.on_fault == "stop" or known.follow_advice):
+                    show(record)
+            except RunError as error:
+                return run, before, error
+    return run, before, None
+
+
+def _follow(
+    run: Run, error: RunError | None, known: argparse.Namespace, tries: int = 3
+) -> tuple[Run, RunError | None]:
+    """At a fault, up to so many runs, each with one thing changed as advised, told of and judged."""
+    from zerosum.remedies import key, remedy, verdict
+
+    first, tried = run, list[tuple[str, str]]()
+    while run.stopped_by_fault and len(tried) < tries and (cure := remedy(first, tried)):
+        print(f"\n{cure.fault}\n{cure}" if not tried else f"\n{cure}")
+        tried.append(key(cure.advice))
+        run, _, error = _play(cure.path, cure.recipe, known, override=True)
+        print(verdict(first, run, cure.fault))
+    return run, error
 
 
 def _with_fields(parser: _Parser, args: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
@@ -184,6 +226,10 @@ def _stopping(run: Run) -> Iterator[None]:
 
 def _say_how_it_ended(run: Run, before: int, quiet: bool, args: list[str]) -> int:
     step = run.game.step
+    if run.stopped_by_fault:
+        print(f"stopped by {run.stop_reason} after step {step:,}, saved in {run.path}", file=sys.stderr)
+        print(f"to see why: zerosum diagnose {shlex.quote(str(run.path))}", file=sys.stderr)
+        return 1
     if run.stop_reason:
         print(f"stopped by {run.stop_reason} after step {step:,}, saved in {run.path}", file=sys.stderr)
         print(f"to go on: zerosum train {shlex.join(args)}", file=sys.stderr)
@@ -203,66 +249,176 @@ def _say_how_it_ended(run: Run, before: int, quiet: bool, args: list[str]) -> in
 _SAMPLE = """\
 Draw samples from the generator of a run.
 
-  zerosum sample runs/digits-seed0 --out grid.png           a picture
-  zerosum sample runs/digits-seed0 --n 10000 --out x.npy    an array
+  zerosum sample RUN --out grid.png                         a picture; columns are classes, if there are any
+  zerosum sample RUN --grid 4x16 --class 3,5 --seed 1       4 rows, 16 columns, threes and fives in turn
+  zerosum sample RUN --n 1000000 --out x.npy                an array, written part by part
+  zerosum sample RUN --truncation 1 --out mild.png          z near the middle of the prior: less varied
+  zerosum sample RUN --interpolate 8 --out path.png         a row from each of 8 samples to the next
+  zerosum sample RUN --interpolate 8 --out path.gif         the same, moving, without end (.mp4 needs PyAV)
+  zerosum sample RUN --nearest 2 --out beside.png           each sample with its 2 nearest training examples
 
-Arrays are uint8 [N, H, W] (grey) or [N, H, W, C] (colour) for images, float32 [N, d] for vectors.
+Sample i of a seed is the same whatever --n, --out and --grid are.
+
+The name of --out says what is written: .png a picture; .npy an array, uint8 [N, H, W] (grey) or [N, H, W, C]
+(colour) for images, float32 [N, d] for vectors; .npz the same as "samples", with "labels" of a conditional
+run; .csv vectors under the names of their columns; .gif and .mp4 an --interpolate.
 """
+_ARRAYS = (".npy", ".npz", ".csv")
+_FILMS = (".gif", ".mp4")
 
 
 def sample(args: list[str]) -> int:
     """draw samples from a run: a picture or an array"""
     parser = _parser("sample", description=_SAMPLE)
     parser.add_argument("run", type=Path, help="the run's directory")
-    parser.add_argument("--n", type=int, default=64, help="how many (default: 64)")
+    parser.add_argument("--n", type=int, help="how many (default: 64, or what fills the grid)")
     parser.add_argument(
-        "--out", type=Path, default=Path("samples.png"), help="a .png or .npy file (default: samples.png)"
+        "--out",
+        type=Path,
+        default=Path("samples.png"),
+        help="a .png, .npy, .npz, .csv, .gif or .mp4 file (default: samples.png)",
+    )
+    parser.add_argument("--grid", type=_grid, metavar="ROWSxCOLUMNS", help="of a picture, such as 4x16")
+    parser.add_argument(
+        "--class",
+        dest="classes",
+        type=_classes,
+        default=(),
+        metavar="A,B,...",
+        help="classes of a conditional run, from 0, in turn (default: all)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument(
+        "--truncation",
+        type=float,
+        metavar="PSI",
+        help="no coordinate of z beyond PSI: the truncated normal of BigGAN (a uniform prior is scaled "
+        "to [-PSI, PSI]); 1 or less gives the more typical and less varied, 4 or more changes nothing",
+    )
+    parser.add_argument(
+        "--interpolate",
+        type=int,
+        metavar="K",
+        help="go from each of K samples to the next, and back to the first: on great circles where the "
+        "prior is normal, on straight lines where it is uniform",
+    )
+    parser.add_argument(
+        "--frames",
+        type=int,
+        help="pictures from one sample to the next (default: 10; in a film 25, a second)",
+    )
+    parser.add_argument(
+        "--nearest",
+        type=int,
+        metavar="K",
+        help="beside each sample its K nearest training examples, pixel by pixel, and how near held-out "
+        "real ones come to theirs: so memorising shows",
+    )
     parser.add_argument("--step", type=int, help="the checkpoint's step (default: the newest)")
-    parser.add_argument("--live", action="store_true", help="the last weights, not their running average")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--ema",
+        dest="live",
+        action="store_false",
+        default=False,
+        help="the running average of the weights, if it is kept (default)",
+    )
+    weights.add_argument("--live", action="store_true", help="the last weights, not their running average")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     known = parser.parse_args(args)
-    if known.n < 1:
-        raise UsageError(f"--n {known.n}: ask for at least one sample")
-    writers = {".png": _write_png, ".npy": _write_npy}
-    if known.out.suffix not in writers:
-        raise UsageError(f"--out {known.out}: the name should end in .png (a picture) or .npy (an array)")
+    _refuse_contradictions(known)
 
     from zerosum.checkpoints import replacing
     from zerosum.runs import Run, RunError
+    from zerosum.sampling import Sampler
 
     run = Run.open(known.run, known.step)
     for note in run.notes:
         print(f"zerosum: warning: {note}", file=sys.stderr)
+    sampler = Sampler(run, known.seed, known.live, known.classes, known.truncation)
     try:
         with replacing(known.out) as file:
-            writers[known.out.suffix](run, known, file)
+            said = _write_samples(sampler, known, file)
     except OSError as error:
         raise RunError(f"cannot write {known.out}: {error.strerror or error}") from error
     if not known.quiet:
-        print(f"{known.n:,} samples of step {run.game.step:,}: {known.out}")
+        print("\n".join(said))
     return 0
 
 
-def _write_png(run: Run, known: argparse.Namespace, file: BinaryIO) -> None:
-    run.draw(known.n, known.seed, known.live).save(file, format="PNG")
+def _grid(text: str) -> tuple[int, int]:
+    rows, _, columns = text.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise argparse.ArgumentTypeError(f"rows x columns are wanted, such as 4x16: got {text!r}")
+    return int(rows), int(columns)
 
 
-def _write_npy(run: Run, known: argparse.Namespace, file: BinaryIO) -> None:
-    """Part by part, so that any number of samples fits."""
-    from numpy.lib import format as npy
+def _classes(text: str) -> tuple[int, ...]:
+    numbers = [number.strip() for number in text.split(",")]
+    if not all(number.isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"numbers from 0 are wanted, such as 3 or 3,5: got {text!r}")
+    return tuple(map(int, numbers))
 
-    parts = run.samples(known.n, known.seed, known.live)
-    first = next(parts)
-    form = {
-        "descr": npy.dtype_to_descr(first.dtype),
-        "fortran_order": False,
-        "shape": (known.n, *first.shape[1:]),
-    }
-    npy.write_array_header_1_0(file, form)
-    for part in chain([first], parts):
-        file.write(part.tobytes())
+
+def _refuse_contradictions(known: argparse.Namespace) -> None:
+    """What can be said of the options of `sample` before anything is read."""
+    n, out, grid, form = known.n, known.out, known.grid, known.out.suffix
+    legs, frames, nearest, psi = known.interpolate, known.frames, known.nearest, known.truncation
+    for wrong, message in (
+        (n is not None and n < 1, f"--n {n}: ask for at least one sample"),
+        (
+            form not in (".png", *_ARRAYS, *_FILMS),
+            f"--out {out}: the name should end in .png (a picture) or .npy (an array), or in "
+            ".npz, .csv, .gif, .mp4 (see zerosum sample --help)",
+        ),
+        (form in _FILMS and legs is None, f"--out {out}: a film shows an --interpolate K: give that too"),
+        (
+            form == ".mp4" and not find_spec("av"),
+            f"--out {out}: .mp4 needs PyAV: pip install av; .gif needs nothing",
+        ),
+        (legs is not None and legs < 2, f"--interpolate {legs}: a path needs two samples or more"),
+        (legs is not None and form in _ARRAYS, f"--out {out}: --interpolate draws a .png, .gif or .mp4"),
+        (
+            legs is not None and (n, grid, nearest) != (None, None, None),
+            "--interpolate K draws K samples and --frames between two: leave out --n, --grid and --nearest",
+        ),
+        (frames is not None and legs is None, "--frames is for --interpolate"),
+        (frames is not None and frames < 2, f"--frames {frames}: two or more from one sample to the next"),
+        (nearest is not None and nearest < 1, f"--nearest {nearest}: ask for at least one neighbour"),
+        (nearest is not None and form != ".png", f"--out {out}: --nearest draws a .png"),
+        (grid and form != ".png", f"--out {out}: --grid is for a .png"),
+        (grid and n and n > grid[0] * grid[1], f"--n {n}: more than --grid has room for"),
+        (psi is not None and not 0 < psi < float("inf"), f"--truncation {psi}: it should be above 0"),
+    ):
+        if wrong:
+            raise UsageError(message)
+
+
+def _write_samples(sampler: Sampler, known: argparse.Namespace, file: BinaryIO) -> list[str]:
+    """Write what is asked for; returns what to say of it."""
+    from zerosum import pictures, sampling
+
+    form, of = known.out.suffix, f"of step {sampler.run.game.step:,}: {known.out}"
+    if known.interpolate is not None and form in _FILMS:
+        film = sampler.film(known.interpolate, known.frames or 25)
+        {".gif": pictures.write_gif, ".mp4": pictures.write_mp4}[form](film, file)
+        return [f"a film through {known.interpolate} samples {of}"]
+    if known.interpolate is not None:
+        sampler.strip(known.interpolate, known.frames or 10).save(file, format="PNG")
+        return [f"the path through {known.interpolate} samples {of}"]
+    if form in _ARRAYS:
+        sampling.write(sampler, known.n or 64, file, form)
+        return [f"{known.n or 64:,} samples {of}"]
+    if known.grid and not sampler.of_images:
+        raise sampling.SamplingError(f"--grid is for images: {known.run} makes points, drawn as a cloud")
+    columns = known.grid[1] if known.grid else sampler.columns(known.n or 64)
+    n = known.n or (known.grid[0] if known.grid else -(-64 // columns)) * columns
+    if known.nearest is None:
+        sampler.picture(n, columns).save(file, format="PNG")
+        return [f"{n:,} samples {of}"]
+    neighbours = sampler.neighbours(n, known.nearest)
+    neighbours.picture(columns).save(file, format="PNG")
+    return [f"{n:,} samples, each left of its nearest training examples, {of}", neighbours.line()]
 
 
 # evaluate ------------------------------------------------------------------------------------------------
@@ -363,6 +519,34 @@ def _compare(
                 append(first.results, {"first": first.name, "second": second.name, **row})
 
 
+# diagnose ------------------------------------------------------------------------------------------------
+
+_DIAGNOSE = """\
+Say how a run stands, finished or still running, from its files: faults with their evidence, the curves that
+show it and what to try; or that it converges, has stalled or is at equilibrium.
+
+  zerosum diagnose runs/digits-seed0
+  zerosum diagnose runs/digits-seed0 --json     for a program to read
+"""
+
+
+def diagnose(args: list[str]) -> int:
+    """say how a run stands: its faults, the curves that show them, and what to try"""
+    parser = _parser("diagnose", description=_DIAGNOSE)
+    parser.add_argument("run", type=Path, help="the run's directory")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    known = parser.parse_args(args)
+
+    import json
+
+    from zerosum.display import told
+    from zerosum.runs import examine
+
+    seen = examine(known.run)
+    print(json.dumps(seen.as_dict(), indent=1) if known.json else told(seen))
+    return 0
+
+
 # report --------------------------------------------------------------------------------------------------
 
 _REPORT = """\
@@ -461,6 +645,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "train": train,
     "sample": sample,
     "evaluate": evaluate,
+    "diagnose": diagnose,
     "report": report,
     "theory": theory,
     "recipes": recipes,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import log
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from zerosum.recipes import name_of
 
 if TYPE_CHECKING:
-    from zerosum.runs import Run
+    from zerosum.diagnosis import Finding
+    from zerosum.runs import Examined, Run
 
-__all__ = ["display"]
+__all__ = ["curve", "display", "told"]
 
 Record = dict[str, Any]
 Show = Callable[[Record], None]
@@ -59,7 +62,62 @@ def _figures(run: Run, record: Record) -> list[tuple[str, str]]:
         ("G loss", f"{record['g_loss']:.4f}"),
     ]
     names = [str(penalty.name) for penalty in game.penalties]
-    return shown + [(name, f"{record[name]:.5f}") for name in names if name in record]
+    shown += [(name, f"{record[name]:.5f}") for name in names if name in record]
+    return shown + ([("state", _state(run.findings[0]))] if run.findings else [])
+
+
+def _state(finding: Finding) -> str:
+    """The first finding in a line: a verdict, or a fault with the first advice."""
+    if not finding.fault:
+        return finding.name
+    advice = f": try {finding.advice[0].field} = {finding.advice[0].value}" if finding.advice else ""
+    return f"{finding.name}, since step {finding.since:,} ({finding.confidence:.0%}){advice}"
+
+
+def told(seen: Examined) -> str:
+    """How a run stands, in words: each finding with the curves that its evidence names."""
+    step = seen.records[-1]["step"] if seen.records else 0
+    lines = [f"{seen.path}, step {step:,}"]
+    if not seen.findings:
+        lines.append("too early to say: train on")
+    for finding in seen.findings:
+        mark = "fault" if finding.fault else "verdict"
+        lines += [
+            "",
+            f"{mark}: {finding.name}, since step {finding.since:,} (confidence {finding.confidence:.0%})",
+        ]
+        lines += [f"  {sentence}" for sentence in finding.evidence]
+        lines += [f"  {_curve_of(seen, name)}" for name in _named(seen, finding)]
+        lines += [f"  try {advice}" for advice in finding.advice]
+    past = [e for e in seen.events if e["event"] in ("fault", "recovered")]
+    lines += ["", "before:"] if past else []
+    lines += [f"  step {e['step']:,}: {e['event']}: {e['name']}" for e in past[-10:]]
+    return "\n".join(lines)
+
+
+def _named(seen: Examined, finding: Finding) -> list[str]:
+    """The readings that a finding's evidence names, in its order."""
+    words = re.findall(r"\w+", " ".join(finding.evidence))
+    return [word for word in dict.fromkeys(words) if any(word in record for record in seen.records)]
+
+
+def _curve_of(seen: Examined, name: str) -> str:
+    values = [record[name] for record in seen.records if name in record]
+    unit, rest = seen.scales.get(name, ("", None))
+    ends = f"{values[0]:.4g} -> {values[-1]:.4g} {unit}".rstrip()
+    return f"{name:16s} {curve(values)}  {ends}" + (f" (equilibrium {rest:.4g})" if rest is not None else "")
+
+
+def curve(values: Sequence[float], width: int = 40) -> str:
+    """Values as a line of blocks, low to high; of many values the means of `width` parts.
+
+    >>> curve([0, 1, 2, 3])
+    '▁▃▆█'
+    """
+    parts = [values[len(values) * i // width : len(values) * (i + 1) // width] for i in range(width)]
+    means = [fmean(part) for part in parts if part] if len(values) > width else [*values]
+    low, high = min(means), max(means)
+    return "".join("▁▂▃▄▅▆▇█"[round(7 * (x - low) / (high - low)) if high > low else 3] for x in means)
 
 
 def _eta(run: Run, record: Record) -> str:

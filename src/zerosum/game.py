@@ -149,7 +149,8 @@ class Game:
     memory; the gradient is that of the whole, but for what compares the examples of a batch (batch norm,
     `relativistic_average`) or draws at random. seed, rank: where the random streams start.
 
-    A layer of D with a method ``adapt(real_logits)`` is shown what D said of the real examples, once a turn.
+    A layer of D with a method ``adapt(real_logits)`` is shown once a turn what D said of the real examples;
+    their lead over the fakes, where only that has a meaning.
 
     Raises ValueError where the settings contradict each other.
     """
@@ -236,8 +237,9 @@ class Game:
         for player in (self.D, self.G):
             player.end_turn(self.step)
         d_loss, real_logits, fake_logits, penalties = seen[-1]
+        said = real_logits - fake_logits if self.objective.sees_real else real_logits
         for layer in self.adapting:
-            layer.adapt(real_logits)
+            layer.adapt(said)
         return Turn(self.step, d_loss, g_loss, real_logits, fake_logits, penalties)
 
     def _d_gradient(self, source: Source, i: int) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:

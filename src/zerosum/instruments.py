@@ -218,9 +218,11 @@ def losses(game: Game, every: int = 25) -> Instrument:
 def scores(game: Game, every: int = 25) -> Instrument:
     """`d_real`, `d_fake`: the means of D(x) and D(G(z)) over the turn's minibatch; `_q05`, `_q50`, `_q95`.
 
-    At the equilibrium all are 1/2, or what the objective's labels make of it. A critic (no probability) is
-    read in logits, whose equilibrium is not known.
+    At the equilibrium all are 1/2, or what the objective's labels make of it. Of a critic, which gives no
+    probability, `real_logit` and `fake_logit` are read in their place; their equilibrium is not known.
     """
+    critic = game.objective.probability is None
+    sides = ("real_logit", "fake_logit") if critic else ("d_real", "d_fake")
     probability = game.objective.probability or (lambda logits: logits)
     quantiles = {"_q05": 0.05, "_q50": 0.5, "_q95": 0.95}
 
@@ -230,11 +232,10 @@ def scores(game: Game, every: int = 25) -> Instrument:
         return {name: _mean(d)} | {name + end: x for end, x in zip(quantiles, q, strict=True)}
 
     def function(game: Game, turn: Turn) -> dict[str, Value]:
-        return side("d_real", turn.real_logits) | side("d_fake", turn.fake_logits)
+        return side(sides[0], turn.real_logits) | side(sides[1], turn.fake_logits)
 
-    critic = game.objective.probability is None
     scale = Scale("logit") if critic else Scale("probability", _resting(game.objective))
-    gives = {name + end: scale for name in ("d_real", "d_fake") for end in ("", *quantiles)}
+    gives = {name + end: scale for name in sides for end in ("", *quantiles)}
     return Instrument("scores", function, every, gives, "Goodfellow et al. 2014, proposition 1")
 
 
@@ -526,57 +527,73 @@ def duality_gap(
     game: Game,
     source: Source,
     held: Tensor,
-    steps: int = 200,
-    lr: float = 1e-3,
-    n: int = 2048,
+    steps: int = 400,
+    lr: float = 5e-3,
+    n: int = 4096,
     every: int = 20_000,
 ) -> Instrument:
     r"""`duality_gap`: what either player could still gain against the other as it stands.
 
         M(G, D) = divergence(L_D),  for the game of 2014  E[log D(x)]/2 + E[log(1 - D(G(z)))]/2 + log 2
-        DG      = max_{D'} M(G, D') - min_{G'} M(G', D)
+        DG      = max_{D'} M(G, D') - min_{G'} M(G', D)  >=  0
 
-    The log 2 cancels. `worst_case`: the first term, itself a lower bound of the divergence. `best_response`:
-    the second; it is <= 0 (no D tells the data from themselves) if a generator can make the data. Then DG >=
-    JSD(p_data, p_g) once D' is solved for, and DG = 0 only at the equilibrium.
+    `worst_case`: the first term, itself a lower bound of the divergence. `best_response`: the second; it is
+    <= 0, as no D tells the data from themselves. So DG >= JSD(p_data, p_g) once D' is solved for, and DG = 0
+    only at the equilibrium: it is large where G is bad, and also where G is good and D is sure of anything.
 
-    D' and G' are copies, in evaluation mode, that take `steps` steps of Adam (lr) on batches of the source
-    and noise of their own; DG is taken on n of `held`. The players themselves are candidates, so DG >= 0. So
-    are other real examples for G(z), since where D rejects all fakes no descent from G finds such an answer.
-    The interval is normal over the examples, and knows nothing of how far the search went. Where nothing
-    bounds the logit of D, nor the output of G, G' may run far away, and DG grows without bound.
+    D' is the best of D and of what `steps` steps of Adam (lr, falling to 0) make of a copy, in evaluation
+    mode, on batches of the source. G' is the best of three answers: G itself, the data again, and the one
+    example that D trusts most, again and again. No generator of such examples as the data have does better
+    against a D that sees one at a time, and so nothing is searched for. (A G' that may leave the data goes
+    where the logits grow without bound; a G' that descends from G finds nothing where D rejects all around.)
+
+    Half of n examples of `held` choose D' and G', the other half gives the readings, and what is negative by
+    chance is read as DG = 0. The intervals are normal and know nothing of how far the search went.
     """
     payoff, bound = game.objective.d, _declared_divergence(game.objective)
     unit = abs(bound(1.0) - bound(0.0))
-    count = min(n, len(held))
+    count = min(n, len(held)) // 2
 
     def function(game: Game, turn: Turn) -> dict[str, Value]:
         G, D = _players(game)
-        better_G, better_D = deepcopy((G, D))
-        for network in (G, D):
-            network.requires_grad_(False)
-        search(game, turn, better_D, lambda real, z: payoff(better_D(real), better_D(G(z))).mean())
-        search(game, turn, better_G, lambda real, z: -payoff(D(real), D(better_G(z))).mean())
+        real, z = _some(game, held, turn, 2 * count), _noise(game, turn.step, "gap", 2 * count)
         with torch.no_grad():
-            real, z = _some(game, held, turn, count), _noise(game, turn.step, "gap", count)
-            now, worst, best, made = (
-                payoff(judge(real).double(), judge(fake).double())
-                for fake, judge in ((G(z), D), (G(z), better_D), (better_G(z), D), (real.roll(1, 0), D))
-            )
-        worst, best = min(now, worst, key=Tensor.mean), max(now, best, made, key=Tensor.mean)
-        gap, low, high = (unit * x for x in _mean(best - worst))
+            made = G(z)
+            trusted = real[D(real[:count]).argmax()]
+
+        def loss(judge: nn.Module, half: slice, answer: int = 0) -> Tensor:
+            with torch.no_grad():
+                x = real[half]
+                answers = made[half], x.roll(1, 0), trusted.expand_as(x)
+                return payoff(judge(x).double(), judge(answers[answer]).double())
+
+        first, second = slice(0, count), slice(count, 2 * count)
+        better_D = search(game, turn, G, D, lambda judge: float(loss(judge, first).mean()))
+        better_G = max(range(3), key=lambda answer: float(loss(D, first, answer).mean()))
+        worst, best = loss(better_D, second), loss(D, second, better_G)
+        low, high = (bound(x) for x in _mean(worst)[:0:-1])
+        gap, least, most = (max(unit * x, 0.0) for x in _mean(best - worst))  # nan stays nan
         return {
-            "duality_gap": (gap, low, high),
-            "worst_case": bound(float(worst.mean())),
+            "duality_gap": (gap, least, most),
+            "worst_case": (bound(float(worst.mean())), low, high),
             "best_response": bound(float(best.mean())),
         }
 
-    def search(game: Game, turn: Turn, rival: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
-        own = [p for p in rival.parameters() if p.requires_grad]
-        adam = torch.optim.Adam(own, lr, (0.5, 0.999), fused=True)
-        for i in range(turn.step * steps, (turn.step + 1) * steps):
-            real = source.batch(FAR + i, game.batch)[0].to(game.device, game.dtype)
-            _descend(adam, loss(real, _noise(game, i, "search", game.batch)))
+    def search(
+        game: Game, turn: Turn, G: nn.Module, D: nn.Module, loss: Callable[[nn.Module], float]
+    ) -> nn.Module:
+        rival, best, kept = deepcopy(D), loss(D), D
+        adam = torch.optim.Adam([p for p in rival.parameters() if p.requires_grad], lr, (0.5, 0.999))
+        for i in range(steps):
+            adam.param_groups[0]["lr"] = lr * (1 - i / steps)
+            step = turn.step * steps + i
+            real = source.batch(FAR + step, game.batch)[0].to(game.device, game.dtype)
+            with torch.no_grad():
+                fake = G(_noise(game, step, "search", game.batch))
+            _descend(adam, payoff(rival(real), rival(fake)).mean())
+            if (i + 1) % max(1, steps // 20) == 0 and (now := loss(rival)) < best:
+                best, kept = now, deepcopy(rival)
+        return kept
 
     gives = {name: Scale("divergence", 0.0) for name in ("duality_gap", "worst_case", "best_response")}
     return Instrument("duality_gap", function, every, gives, "Grnarova et al. 2019, section 3")

@@ -1,17 +1,21 @@
-"""Pictures of samples: grids of images, clouds of points. Arrays in, a PIL image out."""
+"""Pictures of samples: grids of images, clouds of points, films. Arrays in, a PIL image or a file out."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from itertools import chain
+from math import ceil, sqrt
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["cloud", "tiles"]
+__all__ = ["beside", "cloud", "columns_for", "tiles", "write_gif", "write_mp4"]
 
 _REAL, _FAKE = (190, 190, 190), (0, 90, 181)  # grey and a blue that the colour-blind tell from it
+_RATE = 25  # frames of a film per second
 
 
 def tiles(pixels: np.ndarray, columns: int | None = None, least: int = 32) -> Image:
@@ -25,7 +29,7 @@ def tiles(pixels: np.ndarray, columns: int | None = None, least: int = 32) -> Im
     n, channels, height, width = pixels.shape
     if channels > 4:
         return tiles(pixels.reshape(-1, 1, height, width), channels, least)
-    columns = columns or int(np.ceil(np.sqrt(n)))
+    columns = columns or columns_for(n)
     rows = -(-n // columns)
     zoom = max(1, -(-least // min(height, width)))
     gap = max(1, zoom // 2)
@@ -36,6 +40,56 @@ def tiles(pixels: np.ndarray, columns: int | None = None, least: int = 32) -> Im
         top, left = i // columns * h + gap, i % columns * w + gap
         sheet[top : top + h - gap, left : left + w - gap] = image.transpose(1, 2, 0)
     return Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet)
+
+
+def columns_for(n: int, classes: int = 1) -> int:
+    """Columns for an about square grid of `n` images whose classes come in turn: each column is of one class.
+
+    >>> columns_for(64), columns_for(64, classes=2), columns_for(64, classes=10), columns_for(4, classes=10)
+    (8, 8, 10, 2)
+    """
+    turn = classes if 1 <= classes <= n else 1
+    return turn * ceil(sqrt(n) / turn)
+
+
+def beside(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Each image uint8 ``[N, C, H, W]`` with its k others ``[N, k, C, H, W]`` to its right, framed in grey.
+
+    Returns ``[N, C, H + 2, (1 + k) W + k + 2]``, for `tiles`.
+    """
+    n, channels, height, width = images.shape
+    row = np.concatenate([images[:, None], others], axis=1)
+    k = row.shape[1]
+    sheet = np.full((n, channels, height + 2, k * (width + 1) + 1), 128, dtype=np.uint8)
+    if channels in (2, 4):
+        sheet[:, -1] = 255  # alpha: the frame is opaque
+    for i in range(k):
+        left = 1 + i * (width + 1)
+        sheet[:, :, 1:-1, left : left + width] = row[:, i]
+    return sheet
+
+
+def write_gif(frames: Iterator[Image], file: BinaryIO) -> None:
+    """A film of 25 frames a second that begins again without end."""
+    first = next(frames)
+    first.save(
+        file, format="GIF", save_all=True, append_images=frames, duration=1000 // _RATE, loop=0, disposal=2
+    )
+
+
+def write_mp4(frames: Iterator[Image], file: BinaryIO) -> None:
+    """A film of 25 frames a second, H.264. Raises ImportError where PyAV is not installed."""
+    import av  # pyright: ignore[reportMissingImports]
+
+    first = next(frames)
+    width, height = (side + side % 2 for side in first.size)  # H.264 wants even sides
+    with av.open(file, "w", format="mp4") as film:
+        stream = film.add_stream("libx264", rate=_RATE, options={"crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for image in chain([first], frames):
+            whole = image.convert("RGB").crop((0, 0, width, height))
+            film.mux(stream.encode(av.VideoFrame.from_image(whole)))
+        film.mux(stream.encode())
 
 
 def cloud(fake: np.ndarray, real: np.ndarray | None = None, side: int = 512) -> Image:

@@ -40,6 +40,7 @@ __all__ = [
     "build_game",
     "build_source",
     "build_split",
+    "changed",
     "data_part",
     "differences",
     "dump",
@@ -457,6 +458,14 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     return _validated(tree)
 
 
+def changed(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values at dotted paths."""
+    tree = _copied(asdict(recipe))
+    for path, value in overrides.items():
+        _set(tree, path, value)
+    return _validated(tree)
+
+
 def _tree(name: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A recipe's differences from the defaults, with those of the recipes below it."""
     if name in PRESETS:
@@ -637,17 +646,28 @@ def value(text: str) -> Any:
         raise RecipeError(f"{text[:40]!r} is not a value: {' '.join(str(error).split())}") from error
 
 
+_NO_NAMES = {"order", "idx_folder", "image_folder", "file", "hf"}
+"""Public functions of data that are reached by a path."""
+
+
 def data_part(text: str) -> Part:
-    """What --data means: a name, ``package.module:function``, or a folder of IDX files."""
+    """What --data means: a name, ``hf://name``, ``package.module:function``, a file of numbers or images, or a
+    folder of IDX files or of images.
+    """
     from zerosum import data
 
     path = Path(text)
+    if text.startswith("hf://"):
+        return {"name": "hf", "path": text.removeprefix("hf://")}
     if text.replace("-", "_") in data.__all__ or (":" in text and not path.exists()):
         return {"name": text}
     if path.is_dir():
-        return {"name": "idx_folder", "path": str(path)}
-    sources = [name for name in data.__all__ if name.islower() and name not in ("order", "idx_folder")]
-    raise RecipeError(f"--data {text}: neither a folder nor a name of data{suggest(text, sources)}")
+        is_idx = any(path.glob("*-idx[13]-ubyte*")) or any(path.glob("*.idx[13]-ubyte*"))
+        return {"name": "idx_folder" if is_idx else "image_folder", "path": str(path)}
+    if path.suffix or path.is_file():
+        return {"name": "file", "path": str(path)}
+    known = [name for name in data.__all__ if name.islower() and name not in _NO_NAMES]
+    raise RecipeError(f"--data {text}: neither a folder, a file nor a name of data{suggest(text, known)}")
 
 
 def _with_floats(kind: Any) -> Any:

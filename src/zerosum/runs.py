@@ -1,8 +1,8 @@
 """A run: a directory on disk, and the game that is played in it.
 
     recipe.yaml            the recipe, fully resolved
-    metrics.jsonl          one object per logged step
-    events.jsonl           started, resumed, fell_back, fault, stopped, finished
+    metrics.jsonl          one object per logged step: the turn's terms, and what the instruments read
+    events.jsonl           started, resumed, fell_back, fault, recovered, stopped, finished
     samples/NNNNNN.png     what one fixed grid of noise has become
     checkpoints/NNNNNN/    see `zerosum.checkpoints`
 
@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import platform
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum import __version__, checkpoints, recipes
+from zerosum import __version__, checkpoints, diagnosis, instruments, recipes
 from zerosum.checkpoints import CheckpointError
 from zerosum.data.arrays import to_bytes
+from zerosum.data.tables import Table, undone
+from zerosum.diagnosis import Finding
 from zerosum.game import Game, Turn
-from zerosum.pictures import cloud, tiles
+from zerosum.instruments import Reading
+from zerosum.pictures import cloud, columns_for, tiles
 from zerosum.recipes import Recipe
 
-__all__ = ["Run", "RunError"]
+__all__ = ["Examined", "Run", "RunError", "examine", "records"]
 
 Record = dict[str, Any]
 State = dict[str, Any]
@@ -57,7 +61,8 @@ class Run:
                 print(record["step"], record["d_loss"])
 
     facts: the shape of an example, and for images the values of black and white. notes: what a person should
-    hear of before the run goes on. saved: the step of the last checkpoint.
+    hear of before the run goes on. saved: the step of the last checkpoint. history: the records so far;
+    findings: what `zerosum.diagnosis` makes of them.
     """
 
     def __init__(
@@ -71,6 +76,9 @@ class Run:
         self.notes: list[str] = []
         self.stop_reason = ""
         self.saved = -1
+        self.watch: list[instruments.Instrument] = []
+        self.history: list[Record] = []
+        self.findings: list[Finding] = []
         self._unlock: Callable[[], object] = lambda: None
 
     # begin ----------------------------------------------------------------------------------------------
@@ -88,8 +96,9 @@ class Run:
             torch.set_num_threads(recipe.threads)
         source = recipes.build_source(recipe)
         mean = source.batch(0, 4096)[0].double().mean(0) if recipe.centre else None
-        game = recipes.build_game(recipe, source.shape, mean)
-        run = cls(path, recipe, game, {"shape": list(source.shape), "range": _range(source)}, source)
+        game = recipes.build_game(recipe, source.shape, mean, classes=source.classes)
+        run = cls(path, recipe, game, _facts(source), source)
+        run.watch = _watch(recipe, game, source)
         try:
             with _disk(path, "before the first step"):
                 run._begin(override)
@@ -117,7 +126,12 @@ class Run:
         for cause in broken:
             self._event("fell_back", step=self.game.step, cause=cause)
         self.notes = _fallen(broken, self.game.step)
-        self._event("started" if found is None else "resumed", step=self.game.step, **_environment(self.game))
+        self.history = records(self.path)
+        self.judged = diagnosis.facts(self.game, self.source)
+        self.findings = diagnosis.diagnose(self.history, self.judged)
+        scales = {name: [x.unit, _known(x.equilibrium)] for i in self.watch for name, x in i.gives.items()}
+        about = {**_environment(self.game), "judged": asdict(self.judged), "scales": scales}
+        self._event("started" if found is None else "resumed", step=self.game.step, **about)
         self.save()
 
     @classmethod
@@ -133,7 +147,8 @@ class Run:
         if found is None:
             raise RunError(f"{path} has no checkpoint yet: train it first")
         state, facts = found
-        run = cls(path, recipe, recipes.build_game(recipe, tuple(facts["shape"]), device="auto"), facts)
+        game = recipes.build_game(recipe, tuple(facts["shape"]), device="auto", classes=facts["classes"])
+        run = cls(path, recipe, game, facts)
         run._adopt(state)
         run.notes, run.saved = _fallen(broken, run.game.step), run.game.step
         return run
@@ -168,17 +183,22 @@ class Run:
 
     # train ----------------------------------------------------------------------------------------------
 
-    def play(self) -> Iterator[Record]:
+    def play(self, stop_at_fault: bool = False) -> Iterator[Record]:
         """Train to the recipe's last step, giving a record every `log_every` turns.
+
+        The instruments of `watch` look on, and each record is judged: `findings` says how the game stands.
+        stop_at_fault: end as soon as a fault stands.
 
         `stop` ends it after the present turn, with a checkpoint. Raises RunError at a loss or weight that is
         not finite, at whatever goes wrong inside a turn, and where the disk refuses: the checkpoints before
         that stay good.
         """
         window: dict[int, dict[str, Tensor]] = {}  # the terms of the turns since the last record
+        seen: dict[str, Reading] = {}  # the newest of each reading
         begun = last = time.monotonic()
         for turn in self._turns():
             window[self.game.step] = _terms(turn)
+            seen |= {reading.name: reading for reading in instruments.read(self.watch, self.game, turn)}
             end = self.game.step >= self.recipe.steps or bool(self.stop_reason)
             log, picture, save = (
                 end or self.game.step % every == 0
@@ -191,9 +211,11 @@ class Run:
                 if log:
                     now = time.monotonic()
                     rate = {"steps_per_second": round(len(window) / max(now - last, 1e-9), 2)}
-                    record = _record(turn, self.game, window) | rate | {"seconds": round(now - begun, 3)}
+                    record = {"step": self.game.step, **_flat(seen), **_record(turn, self.game, window)}
+                    record |= rate | {"seconds": round(now - begun, 3)}
                     self._append("metrics.jsonl", record)
-                    window, last = {}, now
+                    self._judge(record, stop_at_fault)
+                    window, seen, last = {}, {}, now
                 if picture:
                     self.picture()
                 if save:
@@ -220,6 +242,30 @@ class Run:
                 f"The last good checkpoint is of step {self.saved}"
             ) from error
 
+    def _judge(self, record: Record, stop_at_fault: bool) -> None:
+        """What stands now; faults that came and went become events."""
+        self.history.append(record)
+        before = {finding.name for finding in self.faults}
+        self.findings = diagnosis.diagnose(self.history, self.judged)
+        for finding in self.faults:
+            if finding.name not in before:
+                self._event("fault", **_plain(finding), step=self.game.step)
+        for name in sorted(before - {finding.name for finding in self.faults}):
+            self._event("recovered", name=name, step=self.game.step)
+        if stop_at_fault and self.faults:
+            self.stop(f"the fault {self.faults[0].name!r}")
+
+    @property
+    def stopped_by_fault(self) -> bool:
+        """Whether a fault ended it: one that stands, or a number that is not finite."""
+        return bool(self.faults) and (
+            self.stop_reason.startswith("the fault") or self.faults[0].name == "non-finite values"
+        )
+
+    @property
+    def faults(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.fault]
+
     def stop(self, reason: str) -> None:
         """Finish the present turn, save, and end `play`."""
         self.stop_reason = reason
@@ -245,23 +291,31 @@ class Run:
     # look -----------------------------------------------------------------------------------------------
 
     def samples(self, n: int, seed: int = 0, live: bool = False, chunk: int = 1024) -> Iterator[np.ndarray]:
-        """`n` samples in parts, in the form that users keep.
-
-        uint8 ``[m, H, W]`` or ``[m, H, W, C]`` for images, float32 ``[m, *shape]`` for anything else.
-        """
+        """`n` samples in parts, in the form that users keep (see `kept`); of all classes in turn."""
         for first in range(0, n, chunk):
-            x = self.game.generate(self.game.noise(min(chunk, n - first), seed, first), live)
-            if len(self.facts["shape"]) != 3:
-                yield x.float().cpu().numpy()
-                continue
-            pixels = self._bytes(x)
-            yield pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
+            some = min(chunk, n - first)
+            y = self.game.labels(some, first) if self.game.classes else None
+            yield self.kept(self.game.generate(self.game.noise(some, seed, first), live, y))
+
+    def kept(self, x: Tensor) -> np.ndarray:
+        """What G gives, in the form that users keep.
+
+        uint8 ``[m, H, W]`` or ``[m, H, W, C]`` for images, float32 ``[m, *shape]`` for anything else; of a table
+        all its columns, in its own units.
+        """
+        if "scale" in self.facts:
+            mean, scale = (torch.tensor(self.facts[n], dtype=torch.float64) for n in ("mean", "scale"))
+            x = undone(x, mean, scale)
+        if len(self.facts["shape"]) != 3:
+            return x.float().cpu().numpy()
+        pixels = self._bytes(x)
+        return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
 
     def draw(self, n: int, seed: int = 0, live: bool = False) -> Any:
         """A picture of `n` samples: a grid of images, or a cloud of points over real ones."""
         x = self.game.sample(n, seed, live)
         if len(self.facts["shape"]) == 3:
-            return tiles(self._bytes(x))
+            return tiles(self._bytes(x), columns_for(n, self.game.classes))
         real = self.source.batch(0, 2500)[0].flatten(1).numpy() if self.source is not None else None
         return cloud(x.flatten(1).float().cpu().numpy(), real)
 
@@ -287,7 +341,9 @@ class Run:
                 self._fault(self.game.step, name, f"{name} is not finite")
 
     def _fault(self, step: int, term: str, what: str) -> None:
-        self._event("fault", name="non-finite", step=step, term=term)
+        broken = {"name": "non-finite", "step": step, "term": term}
+        self._event("fault", **broken)
+        self.findings = diagnosis.diagnose([*self.history, {"event": "fault", **broken}], self.judged)
         raise RunError(
             f"step {step}: {what}. "
             f"The last good checkpoint is of step {self.saved}, in {self.path / 'checkpoints'}. "
@@ -310,6 +366,80 @@ class Run:
         path = self.path / name
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         checkpoints.write(path, b"".join(line for line in lines if wanted(_parsed(line))))
+
+
+def records(path: Path, name: str = "metrics.jsonl") -> list[Record]:
+    """The records (or "events.jsonl") of a run, of those lines that are whole."""
+    file = path / name
+    lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+    return [record for line in lines if "step" in (record := _parsed(line))]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """How a run stands, from its files alone. scales: the unit and the equilibrium of each reading."""
+
+    path: Path
+    records: list[Record]
+    events: list[Record]
+    findings: list[Finding]
+    scales: Mapping[str, tuple[str, float | None]]
+
+    def as_dict(self) -> Record:
+        step = self.records[-1]["step"] if self.records else 0
+        return {"run": str(self.path), "step": step, "findings": [_plain(f) for f in self.findings]}
+
+
+def examine(path: Path) -> Examined:
+    """Judge a run from its files, finished or still running. Raises RunError if it is no run, or began before
+    runs were watched.
+    """
+    _recipe_of(path)
+    happened = records(path, "events.jsonl")
+    begun = next((e for e in reversed(happened) if "judged" in e), None)
+    if begun is None:
+        raise RunError(f"{path} has no record of its game in events.jsonl: train it on, and ask again")
+    seen = records(path)
+    last = happened[-1]
+    broken = [last] if last["event"] == "fault" and last.get("name") == "non-finite" else []
+    findings = diagnosis.diagnose([*seen, *broken], diagnosis.Facts(**begun["judged"]))
+    return Examined(path, seen, happened, findings, begun["scales"])
+
+
+def _watch(recipe: Recipe, game: Game, source: Any) -> list[instruments.Instrument]:
+    """The instruments that a recipe asks for, with the data's other split for what must be held out."""
+    if recipe.watch == "none":
+        return []
+    other = recipes.build_split(recipe.data, "test", recipe.seed)
+    room = max(64, 2**26 // math.prod(source.shape))  # a quarter of a gigabyte
+    held = None if other is None else other.batch(0, min(4096, room, len(other)))[0]
+    watch = instruments.standard(game, source, held)
+    return watch + (instruments.thorough(game, source, held) if recipe.watch == "thorough" else [])
+
+
+def _flat(seen: Mapping[str, Reading]) -> Record:
+    """Readings as a record: name: value, and the intervals of those that have one; nothing that is nan."""
+    finite = [reading for reading in seen.values() if math.isfinite(reading.value)]
+    found: Record = {reading.name: _short(reading.value) for reading in finite}
+    ends = {
+        r.name: [_short(r.low), _short(r.high)] for r in finite if r.low is not None and r.high is not None
+    }
+    return found | ({"intervals": ends} if ends else {})
+
+
+def _known(x: float | None) -> float | None:
+    return x if x is not None and math.isfinite(x) else None
+
+
+def _short(x: float) -> float:
+    """To six digits: what is read by people, and far more than is known."""
+    return float(f"{x:.6g}")
+
+
+def _plain(finding: Finding) -> Record:
+    """A finding as an event has it."""
+    advice = [{"field": a.field, "value": a.value, "why": a.why} for a in finding.advice]
+    return {**asdict(finding), "advice": advice, "evidence": list(finding.evidence)}
 
 
 def _record(turn: Turn, game: Game, window: Mapping[int, Mapping[str, Tensor]]) -> Record:
@@ -348,9 +478,17 @@ def _environment(game: Game) -> dict[str, Any]:
     }
 
 
-def _range(source: Any) -> list[float]:
-    """The values that black and white have in an image source."""
-    return [getattr(source, "low", -1.0), getattr(source, "high", 1.0)]
+def _facts(source: Any) -> Record:
+    """What must be known of the data to sample without them."""
+    black_and_white = [getattr(source, "low", -1.0), getattr(source, "high", 1.0)]
+    facts = {"shape": list(source.shape), "range": black_and_white, "classes": source.classes}
+    if isinstance(source, Table):
+        facts |= {
+            "columns": list(source.columns),
+            "mean": source.mean.tolist(),
+            "scale": source.scale.tolist(),
+        }
+    return facts
 
 
 def _recipe_of(path: Path) -> Recipe:

@@ -22,20 +22,27 @@ from zerosum.data.densities import (
     two_moons,
 )
 from zerosum.data.idx import fashion_mnist, idx_folder, mnist
+from zerosum.data.images import ImageFolder, image_folder
 from zerosum.data.source import Source, order
+from zerosum.data.tables import Table, file, hf
 
 __all__ = [
     "Density",
     "GaussianMixture",
+    "ImageFolder",
     "Images",
     "NoisyCurve",
     "Source",
+    "Table",
     "Vectors",
     "digits",
     "fashion_mnist",
+    "file",
     "gaussian",
     "grid",
+    "hf",
     "idx_folder",
+    "image_folder",
     "mixture",
     "mnist",
     "order",

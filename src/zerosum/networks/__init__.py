@@ -3,7 +3,28 @@
 They are plain modules, with no sigmoid, optimizer or loss inside.
 """
 
-from zerosum.networks.layers import Gain, Maxout, spectral_norm
+from zerosum.networks.augmentation import Augmentation, adaptive, augmented, diffaugment
+from zerosum.networks.dcgan import dcgan
+from zerosum.networks.layers import ConditionalBatchNorm, Gain, Maxout, MinibatchStd, spectral_norm
 from zerosum.networks.mlp import maxout, mlp
+from zerosum.networks.packing import packed
+from zerosum.networks.r3 import r3
+from zerosum.networks.resnet import resnet
 
-__all__ = ["Gain", "Maxout", "maxout", "mlp", "spectral_norm"]
+__all__ = [
+    "Augmentation",
+    "ConditionalBatchNorm",
+    "Gain",
+    "Maxout",
+    "MinibatchStd",
+    "adaptive",
+    "augmented",
+    "dcgan",
+    "diffaugment",
+    "maxout",
+    "mlp",
+    "packed",
+    "r3",
+    "resnet",
+    "spectral_norm",
+]

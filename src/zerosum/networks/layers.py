@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 from torch.nn.utils import parametrize
 
-__all__ = ["Gain", "Maxout", "spectral_norm"]
+__all__ = ["ConditionalBatchNorm", "Gain", "Maxout", "MinibatchStd", "spectral_norm"]
 
 
 class Gain(nn.Module):
@@ -36,6 +36,62 @@ class Maxout(nn.Module):
         return self.linear(x).unflatten(-1, (-1, self.pieces)).amax(-1)
 
 
+class ConditionalBatchNorm(nn.Module):
+    """gamma_y (x - mean) / std + beta_y: a scale and a shift for each class (Dumoulin et al. 2017, eq. 5).
+
+    (x ``[N, channels, H, W]``, y ``[N]``) -> ``[N, channels, H, W]``. gamma starts from N(1, 0.1^2) and beta
+    from N(0, 0.1^2), so that the classes differ from the first step.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.gamma = nn.Embedding(classes, channels)
+        self.beta = nn.Embedding(classes, channels)
+        nn.init.normal_(self.gamma.weight, 1, 0.1)
+        nn.init.normal_(self.beta.weight, 0, 0.1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        x = self.norm(x)
+        gamma, beta = self.gamma(y).to(x.dtype), self.beta(y).to(x.dtype)
+        return x * gamma[:, :, None, None] + beta[:, :, None, None]
+
+
+class MinibatchStd(nn.Module):
+    """One more channel: how much the examples of a group differ (Karras et al. 2018, section 3).
+
+    ``[N, C, H, W] -> [N, C + 1, H, W]``; the channel is s_k = mean over (C, H, W) of
+    sqrt(var + 1e-8), var the biased variance over the group k of the example. The batch is dealt to
+    ceil(N / group) groups as one deals cards, so that a batch of any size does: their sizes differ by one at
+    most. In evaluation the channel is the running average of s, and each example is judged on its own.
+    """
+
+    mixes_examples = True
+    typical: Tensor
+
+    def __init__(self, group: int = 4, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.group = group
+        self.momentum = momentum
+        self.register_buffer("typical", torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = self._spread(x) if self.training else self.typical.to(x.dtype).expand(len(x))
+        return torch.cat([x, s[:, None, None, None].expand(-1, 1, *x.shape[2:])], 1)
+
+    def _spread(self, x: Tensor) -> Tensor:
+        groups = -(-len(x) // self.group)
+        member = one_hot(torch.arange(len(x), device=x.device) % groups, groups).T  # [groups, N]
+        with torch.autocast(x.device.type, enabled=False):
+            h = x.flatten(1).to(self.typical.dtype)
+            share = (member / member.sum(1, keepdim=True)).to(h.dtype)
+            centred = h - member.T.to(h.dtype) @ (share @ h)
+            s = (share @ centred.square() + 1e-8).sqrt().mean(1)
+        with torch.no_grad():
+            self.typical.lerp_(s.mean().to(self.typical), self.momentum)
+        return (member.T.to(h.dtype) @ s).to(x.dtype)
+
+
 class _SpectralNorm(nn.Module):
     """W / sigma(W), sigma estimated by power iteration; every operation is out of place but the last copy.
 
@@ -62,11 +118,12 @@ class _SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         matrix = weight.flatten(1)
-        with torch.no_grad():
-            u, v = self._iterate(matrix, self.iterations if self.training else 0)
-            if self.training:
-                self.u.copy_(u)
-        return weight / torch.dot(u, matrix @ v)
+        with torch.autocast(weight.device.type, enabled=False):  # sigma in full precision
+            with torch.no_grad():
+                u, v = self._iterate(matrix, self.iterations if self.training else 0)
+                if self.training:
+                    self.u.copy_(u)
+            return weight / torch.dot(u, matrix @ v)
 
 
 def spectral_norm(layer: nn.Module, iterations: int = 1) -> nn.Module:

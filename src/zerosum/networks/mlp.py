@@ -8,6 +8,7 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from zerosum.networks.layers import Gain, Maxout, spectral_norm
 
@@ -18,15 +19,19 @@ Layer = Callable[[], nn.Module]
 
 
 class Dense(nn.Module):
-    """``[N, *inputs] -> [N, *outputs]`` by layers on flat vectors; outputs = () gives logits ``[N]``."""
+    """``[N, *inputs] -> [N, *outputs]`` by layers on flat vectors; outputs = () gives logits ``[N]``.
 
-    def __init__(self, layers: list[nn.Module], outputs: Shape) -> None:
+    With classes > 0 it is called (x, y), and y ``[N]`` follows x as a one-hot vector (Mirza & Osindero 2014).
+    """
+
+    def __init__(self, layers: list[nn.Module], outputs: Shape, classes: int = 0) -> None:
         super().__init__()
+        self.entry = OneHot(classes) if classes else nn.Flatten()
         self.layers = nn.Sequential(*layers)
         self.outputs = outputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x.flatten(1)).reshape(len(x), *self.outputs)
+    def forward(self, x: Tensor, *y: Tensor) -> Tensor:
+        return self.layers(self.entry(x, *y)).reshape(len(x), *self.outputs)
 
     @torch.no_grad()
     def centre(self, mean: Tensor) -> None:
@@ -48,6 +53,17 @@ class Dense(nn.Module):
         linear.bias.copy_((low + high) / 2)
 
 
+class OneHot(nn.Module):
+    """(x ``[N, *inputs]``, y ``[N]``) -> ``[N, inputs + classes]``"""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat([x.flatten(1), one_hot(y, self.classes).to(x.dtype)], 1)
+
+
 def mlp(
     inputs: Shape,
     outputs: Shape,
@@ -61,27 +77,29 @@ def mlp(
     spectral: bool = False,
     init: float | None = None,
     gain: float = 1.0,
+    classes: int = 0,
 ) -> Dense:
     """`depth` hidden layers of `width` units, then a linear layer and the output activation.
 
     A hidden layer is linear, norm, activation, dropout.
 
     inputs, outputs: shapes of one example; outputs = () for a discriminator's logit.
+    classes: of labels y, which follow the inputs as one-hot vectors; 0 without.
     activation, output: constructors of a layer, such as `nn.SiLU`.
     norm: a constructor given the width, such as `nn.BatchNorm1d`.
     dropout, dropout_in: shares of the hidden units and of the inputs that are dropped in training.
     spectral: spectral normalisation of every linear layer.
     init: weights uniform on [-init, init] and biases 0, as in 2014; None keeps torch's initialisation.
-    gain: factor on the inputs; D sees structure of size s in its data once gain x s is about 0.1.
+    gain: factor on the inputs and labels; D sees structure of size s in its data once gain x s is about 0.1.
     """
-    widths = [prod(inputs)] + [width] * depth
+    widths = [prod(inputs) + classes] + [width] * depth
     layers: list[nn.Module] = [Gain(gain)] if gain != 1 else []
     layers += [nn.Dropout(dropout_in)] if dropout_in else []
     for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), *([norm(after)] if norm else []), activation()]
         layers += [nn.Dropout(dropout)] if dropout else []
     layers += [nn.Linear(widths[-1], prod(outputs)), output()]
-    network = _initialised(Dense(layers, outputs), init)
+    network = _initialised(Dense(layers, outputs, classes), init)
     for layer in layers if spectral else ():
         if isinstance(layer, nn.Linear):
             spectral_norm(layer)
@@ -91,6 +109,7 @@ def mlp(
 def maxout(
     inputs: Shape,
     outputs: Shape,
+    classes: int = 0,
     units: int = 240,
     pieces: int = 5,
     depth: int = 2,
@@ -101,14 +120,15 @@ def maxout(
     """The discriminator of Goodfellow et al. (2014) for MNIST: maxout layers with dropout, then a logit.
 
     Dropout is inverted (the units kept are scaled up in training) and stands before every linear map, of
-    `dropout_in` on the inputs and `dropout` elsewhere. Weights start uniform on [-init, init], biases at 0.
+    `dropout_in` on the inputs and `dropout` elsewhere. With classes > 0, labels follow the inputs as one-hot
+    vectors. Weights start uniform on [-init, init], biases at 0.
     """
-    widths = [prod(inputs)] + [units] * depth
+    widths = [prod(inputs) + classes] + [units] * depth
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(pairwise(widths)):
         layers += [nn.Dropout(dropout if i else dropout_in), Maxout(before, after, pieces)]
     layers += [nn.Dropout(dropout), nn.Linear(widths[-1], prod(outputs)), nn.Identity()]
-    return _initialised(Dense(layers, outputs), init)
+    return _initialised(Dense(layers, outputs, classes), init)
 
 
 @torch.no_grad()

@@ -1,0 +1,102 @@
+"""Remedies: a run that showed a fault is taken up before it, with what was advised changed.
+
+The run that failed stays as it is. The remedy is a run of its own beside it, which begins at the last
+checkpoint from before the fault, or anew where what is changed does not fit that checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zerosum import checkpoints, recipes
+from zerosum.diagnosis import Advice, Finding
+from zerosum.recipes import Recipe
+from zerosum.runs import Run, RunError
+
+__all__ = ["Remedy", "remedy", "verdict"]
+
+QUALITY = ("modes_covered", "high_quality", "coverage", "spread")
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A directory to train in, the changed recipe, what was advised, and the step that it begins from."""
+
+    path: Path
+    recipe: Recipe
+    fault: Finding
+    advice: Advice
+    begins: int
+
+    def __str__(self) -> str:
+        start = f"from its checkpoint of step {self.begins:,}" if self.begins else "from the start"
+        return f"following the advice: {self.advice.field} = {self.advice.value}, {start}, in {self.path}"
+
+
+def remedy(run: Run, tried: Collection[tuple[str, str]] = ()) -> Remedy | None:
+    """The first advice on the first fault of a run that was not tried yet, made ready to train; None without.
+
+    Advice is told apart by its field and its value as a text. Raises RecipeError if the changed recipe cannot
+    be, RunError if the disk refuses.
+    """
+    advised = ((fault, advice) for fault in run.faults for advice in fault.advice)
+    fault, advice = next((f_a for f_a in advised if key(f_a[1]) not in tried), (None, None))
+    if fault is None or advice is None:
+        return None
+    recipe = recipes.changed(run.recipe, {advice.field: advice.value})
+    path = _free(run.path)
+    good = [step for step in checkpoints.steps(run.path / "checkpoints") if 0 < step < fault.since]
+    begins = good[-1] if good and _fits(run, recipe, good[-1], path) else 0
+    return Remedy(path, recipe, fault, advice, begins)
+
+
+def key(advice: Advice) -> tuple[str, str]:
+    return advice.field, str(advice.value)
+
+
+def _free(path: Path) -> Path:
+    """The first of run-remedy1, run-remedy2, ... that is not there."""
+    stem = path.name.partition("-remedy")[0]
+    numbers = (path.with_name(f"{stem}-remedy{i}") for i in range(1, 10_000))
+    return next(beside for beside in numbers if not beside.exists())
+
+
+def _fits(run: Run, recipe: Recipe, step: int, path: Path) -> bool:
+    """Put the checkpoint and the records of the run at `path`; whether a run with this recipe can go on."""
+    (path / "checkpoints").mkdir(parents=True)
+    name = f"{step:06d}"
+    shutil.copytree(run.path / "checkpoints" / name, path / "checkpoints" / name)
+    shutil.copy(run.path / "metrics.jsonl", path)
+    try:
+        Run.start(path, recipe, override=True).close()
+    except RunError:  # of another game: other shapes, another kind of optimizer
+        shutil.rmtree(path)
+        return False
+    return True
+
+
+def verdict(before: Run, remedied: Run, fault: Finding) -> str:
+    """Whether it helped, in words, with the readings of quality before and after."""
+    left = [finding.name for finding in remedied.faults]
+    found = [
+        f"{name} {_last(before, name):g} -> {_last(remedied, name):g}"
+        for name in QUALITY
+        if _both(before, remedied, name)
+    ]
+    figures = f" ({', '.join(found)})" if found else ""
+    if not left:
+        return f"it helped: {fault.name} is gone{figures}"
+    how = "still stands" if fault.name in left else "came instead"
+    return f"it did not help: {', '.join(left)} {how}{figures}"
+
+
+def _both(before: Run, after: Run, name: str) -> bool:
+    return all(any(name in record for record in run.history) for run in (before, after))
+
+
+def _last(run: Run, name: str) -> Any:
+    return next(record[name] for record in reversed(run.history) if name in record)
