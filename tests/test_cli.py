@@ -210,7 +210,7 @@ def test_recipes_are_listed_and_printed(here: Path, capsys: pytest.CaptureFixtur
         ("train tiny.yaml --objective minmax", "did you mean 'minimax'?"),
         (
             "train tiny.yaml --data rnig",
-            "--data rnig: neither a folder nor a name of data; did you mean 'ring'?",
+            "--data rnig: neither a folder, a file nor a name of data; did you mean 'ring'?",
         ),
         ("train tiny.yaml --data missing", "--data missing: neither a folder nor a name of data"),
         ("train tiny.yaml --data empty", "data: empty: the folder lacks a file"),
@@ -261,7 +261,7 @@ def test_wrong_usage_is_one_line_and_two(
         ("train tiny.yaml --out /proc/zerosum", "cannot write to /proc/zerosum: "),
         ("train tiny.yaml --out run --batch 16", "batch: 8 -> 16"),
         (
-            "train tiny.yaml --out late --objective mine:late",
+            "train tiny.yaml --out late --objective mine:late --watch none",
             "step 1: KeyError: 0 (traceback: the last line of ",
         ),
         (

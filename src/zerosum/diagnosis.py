@@ -610,9 +610,9 @@ FAULTS: Mapping[str, Callable[[_History, Facts], Finding | None]] = {
     "divergence": _diverging,
     "minimax saturation": _saturated,
     "discriminator overfitting": _overfitting,
-    "generator too strong": _g_too_strong,
     "discriminator too strong": _d_too_strong,
     "oscillation": _oscillating,
+    "generator too strong": _g_too_strong,
     "mode collapse": _collapsed,
     "partial mode dropping": _dropping,
 }

@@ -8,6 +8,7 @@ here is only what they are given: which real data, how many, in which feature sp
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,13 +104,14 @@ def real_data(part: recipes.Part, n: int, seed: int = 0) -> Real:
     splits = {split: recipes.build_split(part, split, seed) for split in ("test", "valid")}
     held_out = splits["test"] or source
     rows = order(len(held_out), seed, 0, min(n, len(held_out)))
+    known = order(len(source), seed, 0, _room(source)).sort().values
     return Real(
         name,
         "test" if splits["test"] else "train (the source has no held-out split)",
-        _array(held_out)[rows],
-        _array(source),
-        source.labels,
-        _array(splits["valid"])[:1000] if splits["valid"] else None,
+        _array(held_out, rows),
+        _array(source, known),
+        None if source.labels is None else source.labels[known],
+        _array(splits["valid"], torch.arange(1000)) if splits["valid"] else None,
         _classes(held_out),
     )
 
@@ -120,8 +122,14 @@ def _classes(source: Images | Vectors) -> dict[str, Any]:
     return {"classes": source.classes, "expected": torch.bincount(source.labels, minlength=source.classes)}
 
 
-def _array(source: Images | Vectors) -> Tensor:
-    return as_images(source.pixels) if isinstance(source, Images) else source.rows
+def _room(source: Images | Vectors) -> int:
+    """How many training examples are looked at: all, or as many as a gigabyte holds."""
+    return min(len(source), max(1, 2**28 // math.prod(source.shape)))
+
+
+def _array(source: Images | Vectors, rows: Tensor) -> Tensor:
+    rows = rows[rows < len(source)]
+    return as_images(source.pixels[rows]) if isinstance(source, Images) else source.rows[rows]
 
 
 def read_samples(path: Path) -> Tensor:

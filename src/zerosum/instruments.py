@@ -571,11 +571,11 @@ def duality_gap(
         better_D = search(game, turn, G, D, lambda judge: float(loss(judge, first).mean()))
         better_G = max(range(3), key=lambda answer: float(loss(D, first, answer).mean()))
         worst, best = loss(better_D, second), loss(D, second, better_G)
-        low, high = (bound(x) for x in _mean(worst)[:0:-1])
-        gap, least, most = (max(unit * x, 0.0) for x in _mean(best - worst))  # nan stays nan
+        lost, less, more = _mean(worst)
+        gap, low, high = (max(unit * x, 0.0) for x in _mean(best - worst))  # nan stays nan
         return {
-            "duality_gap": (gap, least, most),
-            "worst_case": (bound(float(worst.mean())), low, high),
+            "duality_gap": (gap, low, high),
+            "worst_case": (bound(lost), bound(more), bound(less)),
             "best_response": bound(float(best.mean())),
         }
 

@@ -77,6 +77,7 @@ class Run:
         self.stop_reason = ""
         self.saved = -1
         self.watch: list[instruments.Instrument] = []
+        self.judged = diagnosis.Facts()
         self.history: list[Record] = []
         self.findings: list[Finding] = []
         self._unlock: Callable[[], object] = lambda: None
@@ -98,7 +99,8 @@ class Run:
         mean = source.batch(0, 4096)[0].double().mean(0) if recipe.centre else None
         game = recipes.build_game(recipe, source.shape, mean, classes=source.classes)
         run = cls(path, recipe, game, _facts(source), source)
-        run.watch = _watch(recipe, game, source)
+        run.watch = recipes.call(lambda: _watch(recipe, game, source), "watch")
+        run.judged = recipes.call(lambda: diagnosis.facts(game, source), "watch")
         try:
             with _disk(path, "before the first step"):
                 run._begin(override)
@@ -127,7 +129,6 @@ class Run:
             self._event("fell_back", step=self.game.step, cause=cause)
         self.notes = _fallen(broken, self.game.step)
         self.history = records(self.path)
-        self.judged = diagnosis.facts(self.game, self.source)
         self.findings = diagnosis.diagnose(self.history, self.judged)
         scales = {name: [x.unit, _known(x.equilibrium)] for i in self.watch for name, x in i.gives.items()}
         about = {**_environment(self.game), "judged": asdict(self.judged), "scales": scales}

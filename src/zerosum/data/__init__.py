@@ -9,7 +9,7 @@
 (torch.Size([4, 1, 8, 8]), torch.Size([4]))
 """
 
-from zerosum.data.arrays import Images, Vectors, digits
+from zerosum.data.arrays import Images, Stacked, Vectors, digits
 from zerosum.data.densities import (
     Density,
     GaussianMixture,
@@ -21,7 +21,7 @@ from zerosum.data.densities import (
     swiss_roll,
     two_moons,
 )
-from zerosum.data.idx import fashion_mnist, idx_folder, mnist
+from zerosum.data.idx import fashion_mnist, idx_folder, mnist, stacked_mnist
 from zerosum.data.images import ImageFolder, image_folder
 from zerosum.data.source import Source, order
 from zerosum.data.tables import Table, file, hf
@@ -33,6 +33,7 @@ __all__ = [
     "Images",
     "NoisyCurve",
     "Source",
+    "Stacked",
     "Table",
     "Vectors",
     "digits",
@@ -47,6 +48,7 @@ __all__ = [
     "mnist",
     "order",
     "ring",
+    "stacked_mnist",
     "swiss_roll",
     "two_moons",
 ]

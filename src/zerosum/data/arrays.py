@@ -5,15 +5,16 @@ Images stay bytes until they are asked for: a batch gathers uint8 and is convert
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from zerosum.data.source import order
-from zerosum.randomness import stream
+from zerosum.randomness import key, stream
 
-__all__ = ["Images", "Vectors", "digits", "to_bytes", "to_floats"]
+__all__ = ["Images", "Stacked", "Vectors", "digits", "to_bytes", "to_floats"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,58 @@ class Images:
     def decode(self, x: Tensor) -> Tensor:
         """`to_bytes` with this source's low and high."""
         return to_bytes(x, self.low, self.high)
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """Three grey images as the red, green and blue of one, drawn anew for every example (Metz et al. 2017).
+
+    Of images in K classes come K^3 modes: y = (K a + b) K + c for an image of class a in red, b in green and
+    c in blue. There is no end of them: each channel goes through the images in an order of its own.
+
+    Raises:
+        ValueError: if the images are not grey, or have no labels.
+
+    >>> grey = Images(torch.arange(8, dtype=torch.uint8).reshape(8, 1, 1, 1), torch.arange(8) % 2)
+    >>> x, y = Stacked(grey).batch(step=0, n=4)
+    >>> x.shape, int(y.max()) < 8
+    (torch.Size([4, 3, 1, 1]), True)
+    """
+
+    images: Images
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.images.labels is None or self.images.shape[0] != 1:
+            raise ValueError(f"stacking takes grey images with labels: got {list(self.images.shape)}")
+
+    @cached_property
+    def channels(self) -> list[Images]:
+        """The images of red, green and blue, each in its order."""
+        return [replace(self.images, seed=key(self.seed, "stacked", colour)) for colour in range(3)]
+
+    @property
+    def low(self) -> float:
+        return self.images.low
+
+    @property
+    def high(self) -> float:
+        return self.images.high
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (3, *self.images.shape[1:])
+
+    @property
+    def classes(self) -> int:
+        return self.images.classes**3
+
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor]:
+        """x float32 [n, 3, H, W] and y int64 [n] in 0, ..., K^3 - 1."""
+        colours = [channel.batch(step, n) for channel in self.channels]
+        red, green, blue = (y for _, y in colours if y is not None)
+        labels = (red * self.images.classes + green) * self.images.classes + blue
+        return torch.cat([x for x, _ in colours], 1), labels
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,8 +83,15 @@ def _generator(plan: _Plan, inputs: int) -> list[nn.Module]:
     layers: list[nn.Module] = [Start(inputs, plan.widths[0], plan.sizes[0]), *plan.stage(plan.widths[0])]
     for (before, after), size in zip(pairwise(plan.widths), plan.sizes[1:], strict=True):
         layers += [_convolution(before, after, 1), Upsample(size), *plan.stage(after)]
-    layers += [_convolution(plan.widths[-1], plan.channels, 3), nn.PixelShuffle(plan.patch)]
-    return [*layers, Crop((plan.image[1], plan.image[2]))]
+    pixels = _flat(_convolution(plan.widths[-1], plan.channels, 3), plan.patch**2)
+    return [*layers, pixels, nn.PixelShuffle(plan.patch), Crop((plan.image[1], plan.image[2]))]
+
+
+@torch.no_grad()
+def _flat(layer: nn.Conv2d, pixels: int) -> nn.Conv2d:
+    """The pixels of a patch start equal, so that no chequers need be unlearnt (Aitken et al. 2017)."""
+    layer.weight.copy_(layer.weight[::pixels].repeat_interleave(pixels, 0))
+    return layer
 
 
 def _discriminator(plan: _Plan, minibatch_std: bool) -> list[nn.Module]:
@@ -98,7 +105,7 @@ def _discriminator(plan: _Plan, minibatch_std: bool) -> list[nn.Module]:
     return [*layers, End(widths[-1], plan.sizes[0])]
 
 
-def _convolution(before: int, after: int, kernel: int) -> nn.Module:
+def _convolution(before: int, after: int, kernel: int) -> nn.Conv2d:
     return scaled(nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False))
 
 

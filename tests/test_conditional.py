@@ -1,0 +1,193 @@
+"""The game with labels and at another precision: who is asked for what, and what is kept in which type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zerosum import Game, data, networks, objectives, penalties, recipes
+from zerosum.instruments import read, standard
+from zerosum.optimizers import sgd
+
+
+class Spy(nn.Module):
+    """A conditional player that remembers the labels it was given, with whether weights were to be moved."""
+
+    def __init__(self, inputs: int, outputs: int, classes: int = 10) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+        self.embedding = nn.Embedding(classes, outputs)
+        self.asked: list[Tensor] = []
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        self.asked.append(y)
+        h = self.linear(x.flatten(1)) + self.embedding(y)
+        return h[:, 0] if h.shape[1] == 1 else h.reshape(len(x), 1, 8, 8)
+
+
+def spied(objective: Any = None, **settings: Any) -> Game:
+    torch.manual_seed(0)
+    return Game(
+        Spy(4, 64),
+        Spy(64, 1),
+        objective or objectives.nonsaturating(),
+        latent=4,
+        batch=6,
+        classes=10,
+        **settings,
+    )
+
+
+@pytest.mark.parametrize("name", ["nonsaturating", "relativistic_pairing", "hinge"])
+@pytest.mark.parametrize("k", [1, 2])
+def test_both_players_are_asked_for_the_labels_of_fresh_minibatches(name: str, k: int) -> None:
+    source = data.digits()
+    game = spied(getattr(objectives, name)(), k=k, ema=None)
+    list(game.play(source, steps=3))
+    players: Any = (game.G.network, game.D.network)
+    g, d = (player.asked for player in players)
+    labels: Any = [source.batch(i, 6)[1] for i in range(3 * (k + 1))]
+    wanted = [labels[turn * (k + 1) + i] for turn in range(3) for i in range(k + 1)]
+    assert len(g) == len(wanted) and all(a.equal(b) for a, b in zip(g, wanted, strict=True))
+    for both in [y for y in d if len(y) == 12]:  # in D's step the fakes have the labels of the real ones
+        assert both[:6].equal(both[6:])
+    assert len({tuple(y.tolist()) for y in wanted}) == len(wanted)
+
+
+def test_penalties_and_parts_keep_examples_and_labels_together() -> None:
+    """The gradient of a conditional game split in parts is that of the whole."""
+    source, moved = data.digits(), []
+    for parts in (1, 3):
+        game = spied(
+            penalties=[penalties.r1(0.5), penalties.wgan_gp(0.0)],
+            optimizers=(sgd(0.1), sgd(0.1)),
+            accumulate=parts,
+            ema=None,
+        )
+        list(game.play(source, steps=2))
+        moved.append(torch.cat([p.detach().flatten() for p in (*game.G.parameters, *game.D.parameters)]))
+    torch.testing.assert_close(*moved, rtol=1e-5, atol=1e-7)
+
+
+def test_a_conditional_game_needs_labels() -> None:
+    with pytest.raises(ValueError, match="labels: this source has none"):
+        list(spied().play(data.ring(), steps=1))
+
+
+def test_samples_are_of_all_classes_in_turn_unless_asked() -> None:
+    game = spied()
+    game.sample(25, chunk=10)
+    average: Any = game.G.average
+    assert torch.cat(average.asked).equal(torch.arange(25) % 10)
+    y = torch.full((5,), 7)
+    assert game.sample(5, y=y).equal(game.generate(game.noise(5), y=y))
+    assert not game.sample(5, y=y).equal(game.sample(5, y=y + 1))
+
+
+def conditional(**changes: Any) -> tuple[Game, Any]:
+    settings = {"conditional": True, "G.width": 16, "D.width": 16, "batch": 16, "steps": 6, **changes}
+    recipe = recipes.load("digits", settings)
+    source = recipes.build_source(recipe)
+    return recipes.build_game(recipe, source.shape, classes=source.classes), source
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("network", ["mlp", "dcgan"])
+def test_a_conditional_game_resumes_to_the_bit(network: str, precision: str) -> None:
+    changes = {"G": {"name": network, "width": 8}, "D": {"name": network, "width": 8}, "precision": precision}
+    whole, source = conditional(**changes)
+    list(whole.play(source, 4))
+    first, _ = conditional(**changes)
+    list(first.play(source, 2))
+    second, _ = conditional(**changes)
+    second.load_state_dict(first.state_dict())
+    list(second.play(source, 2))
+    for a, b in zip(whole.G.parameters, second.G.parameters, strict=True):
+        assert a.equal(b)
+
+
+def test_a_recipe_is_conditional_only_where_the_data_have_classes() -> None:
+    recipe = recipes.load("ring", {"conditional": True})
+    with pytest.raises(recipes.RecipeError, match="conditional: the data have 0 classes"):
+        recipes.build_game(recipe, (2,), classes=0)
+
+
+def test_watching_a_conditional_game_changes_nothing() -> None:
+    watched, source = conditional()
+    alone, _ = conditional()
+    held = data.digits(split="test").batch(0, 64)[0]
+    watch = standard(watched, source, held)
+    seen = [r.name for turn in watched.play(source, 3) for r in read(watch, watched, turn)]
+    list(alone.play(source, 3))
+    assert {"d_loss", "g_gradient", "saturation", "coverage"} <= set(seen)
+    for a, b in zip(watched.D.parameters, alone.D.parameters, strict=True):
+        assert a.equal(b)
+
+
+# precision --------------------------------------------------------------------------------------------------
+
+
+def dense(precision: Any, **settings: Any) -> Game:
+    torch.manual_seed(0)
+    G, D = networks.mlp((4,), (2,), width=32, depth=2), networks.mlp((2,), (), width=32, depth=2)
+    return Game(G, D, objectives.nonsaturating(), latent=4, batch=32, precision=precision, **settings)
+
+
+def test_bf16_computes_in_bfloat16_and_keeps_everything_in_float32() -> None:
+    game, seen = dense("bf16", penalties=[penalties.r1(0.1), penalties.r2(0.1)]), set[torch.dtype]()
+    for network in (game.G.network, game.D.network):
+        for layer in network.modules():
+            if isinstance(layer, nn.Linear):
+                layer.register_forward_hook(lambda layer, x, out: seen.add(out.dtype))
+    (turn,) = game.play(data.ring(), steps=1)
+    assert seen == {torch.bfloat16}
+    kept = [*game.G.parameters, *game.D.parameters, turn.real_logits, turn.d_loss, *turn.penalties.values()]
+    state = game.D.optimizer.state_dict()["state"]
+    kept += [v for s in state.values() for v in s.values() if isinstance(v, Tensor)]
+    assert {t.dtype for t in kept} == {torch.float32}
+
+
+def test_bf16_is_near_fp32() -> None:
+    """A turn's terms differ by what 8 bits of mantissa explain, and by more than nothing."""
+    turns = [next(dense(p, penalties=[penalties.r1(1.0)]).play(data.ring(), 1)) for p in ("fp32", "bf16")]
+    for name in ("d_loss", "g_loss"):
+        a, b = (float(getattr(turn, name)) for turn in turns)
+        assert 0 < abs(a - b) < 0.02 * abs(a)
+    a, b = (float(turn.penalties["r1"]) for turn in turns)
+    assert abs(a - b) < 0.1 * a
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="precision='fp16' must be fp32 or bf16"):
+        dense("fp16")
+
+
+# layers that learn from what D says -------------------------------------------------------------------------
+
+
+class Listening(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Tensor] = []
+
+    def adapt(self, real_logits: Tensor) -> None:
+        self.heard.append(real_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("name", ["nonsaturating", "relativistic_pairing"])
+def test_layers_of_d_hear_once_a_turn_what_it_said_of_real_examples(name: str, k: int) -> None:
+    layer = Listening()
+    D = nn.Sequential(layer, networks.mlp((2,), (), width=8, depth=1))
+    game = Game(networks.mlp((2,), (2,), width=8), D, getattr(objectives, name)(), latent=2, batch=5, k=k)
+    turns = list(game.play(data.ring(), steps=3))
+    assert len(layer.heard) == 3
+    for heard, turn in zip(layer.heard, turns, strict=True):
+        lead = turn.fake_logits if name == "relativistic_pairing" else 0
+        assert heard.equal(turn.real_logits - lead) and not heard.requires_grad
