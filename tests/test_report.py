@@ -29,6 +29,7 @@ from zerosum.runs import Run, RunError
 CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = """<script>window.pwned=1</script>"'><img src=x onerror="pwned=1">&lt;{0}{x}</style></textarea>"""
 TINY = {
+    "watch": "none",
     "steps": 6, "log_every": 1, "sample_every": 2, "checkpoint_every": 3, "batch": 8, "latent": 4,
     "G.width": 16, "D.width": 16,
 }  # fmt: skip
@@ -764,3 +765,22 @@ def test_hostile_text_stays_text_in_a_browser(chromium: Any, hostile: Path) -> N
     assert tab.said == []
     assert [url for url in tab.asked if not url.startswith(("data:", "file:"))] == []
     tab.page.close()
+
+
+# how the game stands ----------------------------------------------------------------------------------------
+
+
+def test_faults_and_readings_are_shown_with_their_equilibrium(tmp_path: Path) -> None:
+    data = {"name": "digits", "low": 0.0}  # against G's tanh
+    run = trained(tmp_path / "run", "digits", data=data, watch="standard", log_every=1, steps=30)
+    page = seen(run)
+    assert "Fault: range mismatch" in page.text and "Try G.output = Sigmoid" in page.text
+    assert "What the instruments read" in page.text and "g_gradient ends at" in page.text
+    assert "accuracy ends at" in page.text and "at the equilibrium" in page.text
+
+
+def test_a_run_that_nobody_watched_is_still_judged_by_what_it_logged(tmp_path: Path) -> None:
+    page = seen(trained(tmp_path / "run", "digits", steps=3))
+    assert "How the game stands" in page.text and "What the instruments read" not in page.text
+    (tmp_path / "run" / "events.jsonl").unlink()
+    assert "It could not be judged" in seen(tmp_path / "run").text

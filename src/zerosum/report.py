@@ -15,6 +15,7 @@ import datetime
 import hashlib
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,10 +27,12 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from zerosum import __version__, checkpoints, recipes
-from zerosum.runs import Run, RunError, to_bytes
+from zerosum.runs import Run, RunError, examine, to_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from zerosum.diagnosis import Finding
 
 __all__ = ["page", "write"]
 
@@ -46,6 +49,7 @@ EVENTS = {
     "resumed": ("↻", "resumed"),
     "fell_back": ("▼", "went back past a checkpoint that could not be read"),
     "fault": ("▲", "fault"),
+    "recovered": ("△", "recovered"),
     "stopped": ("■", "stopped"),
     "finished": ("●", "finished"),
 }
@@ -78,6 +82,7 @@ def page(path: Path) -> str:
     facts = _read(path)
     sections = [
         ("samples", "Samples", _samples(facts)),
+        ("diagnosis", "Diagnosis", _diagnosis(facts)),
         ("game", "The game", _game(facts)),
         ("metrics", "Metrics", _metrics(facts)),
         ("interpolations", "Interpolations", _interpolations(facts)),
@@ -124,6 +129,12 @@ class _Facts:
         """The last step that is known of."""
         opened = self.run.game.step if self.run else 0
         return max(opened, *(r["step"] for r in [*self.records, *self.events]), 0)
+
+    @property
+    def scales(self) -> Mapping[str, Any]:
+        """The unit and the equilibrium of each reading, as the run began with them."""
+        found = (event["scales"] for event in reversed(self.events) if isinstance(event.get("scales"), dict))
+        return next(found, {})
 
     @property
     def images(self) -> bool:
@@ -347,7 +358,7 @@ def _game(facts: _Facts) -> _Html:
         "<h2>How the game went</h2>{charts}{marks}{table}{events}",
         charts=charts or _html("<p>No step has been logged yet, so there is no curve to show.</p>"),
         marks=_key_of_marks(facts.events) if charts else "",
-        table=_table_of_figures(facts.records),
+        table=_table_of_figures([_own(record, facts.scales) for record in facts.records]),
         events=_timeline(facts.events),
     )
 
@@ -383,13 +394,54 @@ def _charts(facts: _Facts) -> Iterator[_Html]:
         note = "" if facts.run else "Where the equilibrium lies is not known without a checkpoint."
         title = f"Losses end at {_ends(named, at)}"
         yield chart(title, named, "loss without penalties", *levels, note=note)
-    others = {key: key for key in lines if key not in LOGGED}
+    others = {key: key for key in lines if key not in LOGGED and key not in facts.scales}
     penalties = {key: key for key in others if facts.run is None or key in balance.penalties}
     if penalties:
         kind = "Penalties on D" if facts.run else "Penalties and readings"
         yield chart(f"{kind} end at {_ends(penalties, at)}", penalties, "added to D's loss")
     for key in [key for key in others if key not in penalties]:
         yield chart(f"{key} ends at {at[key]}", {key: key}, "")
+
+
+def _own(record: Record, scales: Mapping[str, Any]) -> Record:
+    """What the run logs of a turn, without the readings, of which there are too many for a table."""
+    return {key: value for key, value in record.items() if key in LOGGED or key not in scales}
+
+
+def _diagnosis(facts: _Facts) -> _Html:
+    """What stands, in words, and below it every reading as a curve."""
+    try:
+        findings = examine(facts.path).findings
+    except Exception as error:  # a run from before there were readings, or files that somebody wrote
+        return _html("<h2>How the game stands</h2><p>It could not be judged: {why}.</p>", why=_line(error))
+    said = _join(map(_finding, findings)) or _html("<p>It is too early to say.</p>")
+    readings = _join(_reading_charts(facts))
+    folded = _folded("What the instruments read", readings) if readings else ""
+    return _html("<h2>How the game stands</h2>{said}{folded}", said=said, folded=folded)
+
+
+def _finding(finding: Finding) -> _Html:
+    lines = [*finding.evidence, *(f"Try {advice}" for advice in finding.advice)]
+    return _html(
+        "<h3>{name}</h3><p>Since step {since}, with a confidence of {sure}.</p><ul>{lines}</ul>",
+        name=finding.name if not finding.fault else f"Fault: {finding.name}",
+        since=f"{finding.since:,}",
+        sure=f"{finding.confidence:.0%}",
+        lines=_join(_html("<li>{line}</li>", line=line) for line in lines),
+    )
+
+
+def _reading_charts(facts: _Facts) -> Iterator[_Html]:
+    """A chart for each reading, with its quantiles, its unit and its value at the equilibrium."""
+    for name, scale in facts.scales.items():
+        own = [name, *(f"{name}_q{q}" for q in ("05", "50", "95"))]
+        drawn = [_Line(key, points) for key in own if (points := _points(facts.records, key))]
+        if name in LOGGED or re.search(r"_q\d\d$", name) or not drawn:
+            continue
+        unit, rest = scale if isinstance(scale, list) and len(scale) == 2 else ("", None)
+        levels = [_Level("at the equilibrium", y)] if (y := _number(rest)) is not None else []
+        ends = _show(_late(drawn[0].points), 3)
+        yield _chart(f"{name} ends at {ends}", drawn, str(unit), facts.events[-SHOWN:], levels)
 
 
 def _ends(named: Mapping[str, str], at: Mapping[str, str]) -> str:
@@ -437,7 +489,7 @@ def _table_of_figures(records: Sequence[Record]) -> _Html:
     """The curves as numbers, for those who cannot or would not look at charts."""
     if not records:
         return _Html()
-    keys = [key for key in _keys(records) if key != "step"]
+    keys = [key for key in _keys(records) if key not in ("step", "intervals")]
     chosen = _spread(records, 20)
     rows = [[f"{r['step']:,}", *(_show(_number(r.get(key))) for key in keys)] for r in chosen]
     summary = f"The curves as numbers ({len(chosen)} of {len(records):,} logged steps)"
@@ -470,7 +522,7 @@ def _bad(kind: str) -> str:
 
 
 def _details(event: Record) -> str:
-    known = ("event", "time", "step", *MACHINE)
+    known = ("event", "time", "step", "judged", "scales", *MACHINE)
     told = {k: v for k, v in event.items() if k not in known and v not in ("", None)}
     return _brief(", ".join(f"{k}: {_brief(v)}" for k, v in told.items()))
 

@@ -19,7 +19,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
@@ -212,7 +212,8 @@ class Run:
                 if log:
                     now = time.monotonic()
                     rate = {"steps_per_second": round(len(window) / max(now - last, 1e-9), 2)}
-                    record = {"step": self.game.step, **_flat(seen), **_record(turn, self.game, window)}
+                    record = _record(turn, self.game, window)
+                    record |= _flat(r for name, r in seen.items() if name not in record)
                     record |= rate | {"seconds": round(now - begun, 3)}
                     self._append("metrics.jsonl", record)
                     self._judge(record, stop_at_fault)
@@ -301,8 +302,8 @@ class Run:
     def kept(self, x: Tensor) -> np.ndarray:
         """What G gives, in the form that users keep.
 
-        uint8 ``[m, H, W]`` or ``[m, H, W, C]`` for images, float32 ``[m, *shape]`` for anything else; of a table
-        all its columns, in its own units.
+        uint8 ``[m, H, W]`` or ``[m, H, W, C]`` for images, float32 ``[m, *shape]`` for anything else; of a
+        table all its columns, in its own units.
         """
         if "scale" in self.facts:
             mean, scale = (torch.tensor(self.facts[n], dtype=torch.float64) for n in ("mean", "scale"))
@@ -373,7 +374,7 @@ def records(path: Path, name: str = "metrics.jsonl") -> list[Record]:
     """The records (or "events.jsonl") of a run, of those lines that are whole."""
     file = path / name
     lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
-    return [record for line in lines if "step" in (record := _parsed(line))]
+    return [record for line in lines if isinstance((record := _parsed(line)).get("step"), int)]
 
 
 @dataclass(frozen=True)
@@ -396,7 +397,7 @@ def examine(path: Path) -> Examined:
     runs were watched.
     """
     _recipe_of(path)
-    happened = records(path, "events.jsonl")
+    happened = [event for event in records(path, "events.jsonl") if "event" in event]
     begun = next((e for e in reversed(happened) if "judged" in e), None)
     if begun is None:
         raise RunError(f"{path} has no record of its game in events.jsonl: train it on, and ask again")
@@ -418,9 +419,9 @@ def _watch(recipe: Recipe, game: Game, source: Any) -> list[instruments.Instrume
     return watch + (instruments.thorough(game, source, held) if recipe.watch == "thorough" else [])
 
 
-def _flat(seen: Mapping[str, Reading]) -> Record:
+def _flat(readings: Iterable[Reading]) -> Record:
     """Readings as a record: name: value, and the intervals of those that have one; nothing that is nan."""
-    finite = [reading for reading in seen.values() if math.isfinite(reading.value)]
+    finite = [reading for reading in readings if math.isfinite(reading.value)]
     found: Record = {reading.name: _short(reading.value) for reading in finite}
     ends = {
         r.name: [_short(r.low), _short(r.high)] for r in finite if r.low is not None and r.high is not None

@@ -1,0 +1,168 @@
+"""Runs that are watched: what is written, what a person is told, and what following the advice does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zerosum import checkpoints, cli, recipes
+from zerosum.display import curve
+from zerosum.runs import Run, RunError, examine, records
+
+SMALL = {"G.width": 16, "D.width": 16, "batch": 16, "log_every": 10, "checkpoint_every": 20}
+DARK = {"name": "digits", "low": 0.0}
+MISMATCHED = ["--data.low", "0.0"]  # of digits, against the tanh of G
+
+
+def trained(path: Path, name: str = "digits", stop: bool = False, **changes: Any) -> Run:
+    recipe = recipes.load(name, {**SMALL, "steps": 60, **changes})
+    with Run.start(path, recipe) as run:
+        for _ in run.play(stop):
+            pass
+    return run
+
+
+def weights(path: Path) -> dict[str, bytes]:
+    newest = path / "checkpoints" / f"{checkpoints.steps(path / 'checkpoints')[-1]:06d}"
+    return {file.name: file.read_bytes() for file in newest.glob("*.safetensors")}
+
+
+def arguments(*words: str) -> list[str]:
+    small = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
+    return [*words, *small]
+
+
+# looking changes nothing --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["digits", "ring"])
+def test_the_final_bytes_are_the_same_whoever_looks_on(tmp_path: Path, name: str) -> None:
+    seen = [weights(trained(tmp_path / w, name, watch=w, steps=30).path) for w in ("none", "standard")]
+    seen.append(weights(trained(tmp_path / "thorough", name, watch="thorough", steps=30).path))
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_a_resumed_run_reads_on(tmp_path: Path) -> None:
+    trained(tmp_path / "run", steps=40)
+    again = trained(tmp_path / "run", steps=60)
+    steps = [record["step"] for record in records(tmp_path / "run")]
+    assert steps == list(range(10, 70, 10)) == [record["step"] for record in again.history]
+
+
+# what is written ----------------------------------------------------------------------------------------
+
+
+def test_records_hold_readings_with_their_intervals(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", watch="thorough", steps=20)
+    first = records(run.path)[0]
+    assert {"d_loss", "accuracy", "g_gradient", "overfit_ratio", "coverage", "output_low"} <= first.keys()
+    for name, (low, high) in first["intervals"].items():
+        assert low <= first[name] <= high, name
+    for line in (run.path / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+
+
+def test_unwatched_runs_have_no_readings(tmp_path: Path) -> None:
+    assert "g_gradient" not in records(trained(tmp_path / "run", watch="none", steps=10).path)[0]
+
+
+def test_faults_become_events_once(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", data=DARK)
+    found = [e for e in records(run.path, "events.jsonl") if e["event"] == "fault"]
+    assert [e["name"] for e in found].count("range mismatch") == 1
+    (fault,) = (e for e in found if e["name"] == "range mismatch")
+    assert fault["evidence"] and fault["advice"][0]["field"] == "G.output"
+    # a resumed run knows what stands already
+    again = trained(tmp_path / "run", steps=80, data=DARK)
+    names = [e["name"] for e in records(again.path, "events.jsonl") if e["event"] == "fault"]
+    assert names.count("range mismatch") == 1
+
+
+# what a person is told ----------------------------------------------------------------------------------
+
+
+def test_diagnose_explains_a_finished_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained(tmp_path / "run", data=DARK)
+    assert cli.main(["diagnose", str(run.path)]) == 0
+    said = capsys.readouterr().out
+    assert "fault: range mismatch, since step" in said and "try G.output = Sigmoid" in said
+    assert cli.main(["diagnose", str(run.path), "--json"]) == 0
+    seen = json.loads(capsys.readouterr().out)
+    assert seen["step"] == 60 and "range mismatch" in [f["name"] for f in seen["findings"]]
+
+
+def test_diagnose_reads_files_only_and_passes_over_broken_lines(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", data=DARK)
+    before = [f.name for f in examine(run.path).findings]
+    for name in ("metrics.jsonl", "events.jsonl"):
+        with (run.path / name).open("ab") as file:
+            file.write(b'["no record"]\n{"step": "x"}\n\xff\xfe\n{"step": 70, "d_lo')
+    assert [f.name for f in examine(run.path).findings] == before
+    assert "range mismatch" in before
+
+
+def test_diagnose_says_what_a_run_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["diagnose", str(tmp_path)]) == 1
+    assert "is not a run" in capsys.readouterr().err
+    run = trained(tmp_path / "run", steps=10)
+    (run.path / "events.jsonl").unlink()
+    with pytest.raises(RunError, match=r"no record of its game in events\.jsonl"):
+        examine(run.path)
+    begun = trained(tmp_path / "other", steps=10)
+    (begun.path / "metrics.jsonl").unlink()
+    assert cli.main(["diagnose", str(begun.path)]) == 0
+    assert "train on" in capsys.readouterr().out
+
+
+def test_a_curve_is_drawn_low_to_high() -> None:
+    assert curve([0, 1, 2, 3]) == "▁▃▆█" and curve([2, 2]) == "▄▄"
+    assert len(curve(list(range(1000)))) == 40 and curve(list(range(1000)))[::39] == "▁█"
+
+
+# stopping, and following the advice ---------------------------------------------------------------------
+
+
+def test_a_fault_stops_a_run_that_is_asked_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    words = arguments("train", "digits", "--out", out, "--steps", "60", "--on-fault", "stop", *MISMATCHED)
+    assert cli.main(words) == 1
+    said = capsys.readouterr()
+    assert "stopped by the fault 'range mismatch' after step" in said.err
+    assert f"zerosum diagnose {out}" in said.err and "state" in said.out
+    assert records(tmp_path / "run")[-1]["step"] < 60
+    assert checkpoints.steps(tmp_path / "run" / "checkpoints")[-1] == records(tmp_path / "run")[-1]["step"]
+
+
+def test_advice_is_followed_beside_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    words = arguments("train", "digits", "--out", str(out), "--steps", "60", "--follow-advice", *MISMATCHED)
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert "following the advice: G.output = Sigmoid" in said
+    assert "it helped: range mismatch is gone" in said
+    cured = recipes.load(str(tmp_path / "run-remedy1" / "recipe.yaml"))
+    assert isinstance(cured.G, dict) and cured.G["output"] == "Sigmoid"
+    assert records(tmp_path / "run-remedy1")[-1]["step"] == 60
+    assert recipes.load(str(out / "recipe.yaml")).G != cured.G, "the run that failed stays as it is"
+
+
+def test_numbers_that_are_lost_are_advised_on_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the last checkpoint before them, and with what was advised."""
+    out = tmp_path / "run"
+    rate = "{name: ramp, start: 0.01, end: 1e30, begin: 42, steps: 1}"
+    jump = f"{{name: scheduled, base: {{name: sgd, lr: 0.01}}, lr: {rate}}}"
+    words = arguments("train", "ring", "--out", str(out), "--steps", "60", "--follow-advice")
+    code = cli.main([*words, "--g_optimizer", jump, "--d_optimizer", jump])
+    said = capsys.readouterr().out
+    assert "non-finite values" in said and "from its checkpoint of step 40" in said
+    assert (tmp_path / "run-remedy1" / "recipe.yaml").exists() and code in (0, 1)
+
+
+def test_all_of_it_is_on_by_default_and_in_the_recipe(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", steps=10)
+    assert recipes.load(str(run.path / "recipe.yaml")).watch == "standard"
+    assert torch.isfinite(torch.tensor([f.confidence for f in run.findings])).all()
