@@ -113,7 +113,8 @@ run, exactly.
 Any field of the recipe can be set by its dotted name, `zerosum recipes NAME` shows them all:
 
   zerosum train ring
-  zerosum train digits --data mnist --out runs/mine
+  zerosum train photos --data FOLDER --out runs/mine
+  zerosum train digits --data mnist --watch thorough --on-fault stop
   zerosum train ring --G.width 64 --penalties.0.weight 0.5 --objective hinge
 """
 
@@ -124,7 +125,9 @@ def train(args: list[str]) -> int:
     parser = _parser("train", usage=usage, description=_TRAIN)
     parser.add_argument("recipe", help="a preset or a .yaml file")
     parser.add_argument(
-        "--data", help="ring, digits, mnist, ..., package.module:function, a folder of IDX files"
+        "--data",
+        help="ring, digits, mnist, ..., a folder of images or IDX files, x.npy, x.npz, x.csv, x.parquet, "
+        "hf://name, package.module:function",
     )
     parser.add_argument("--out", type=Path, help="directory of the run (default: runs/RECIPE-seedN)")
     parser.add_argument("--steps", help="turns to play; a finished run given more steps goes on")

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["Game", "Player", "Turn", "normal", "uniform"]
 
 Prior = Callable[[Sequence[int], torch.Generator, torch.dtype], Tensor]
+Decay = float | Callable[[int], float]
+"""A number in [0, 1), or a schedule: a function of how many turns were played."""
 Precision = Literal["fp32", "bf16"]
 Real = tuple[Tensor, Tensor | None]
 """A minibatch of real examples, and their labels in a conditional game."""
@@ -75,10 +77,10 @@ class Player:
 
     average: a copy of the network whose weights and buffers follow after each turn t = 0, 1, ... by
     avg <- avg + (1 - d) (theta - avg), with d = min(decay, (1 + t) / (10 + t)), so that the first steps are
-    soon forgotten (integer buffers are copied); None without.
+    soon forgotten (integer buffers are copied); None without. decay: a number or a schedule.
     """
 
-    def __init__(self, network: nn.Module, optimizer: Factory, decay: float | None = None) -> None:
+    def __init__(self, network: nn.Module, optimizer: Factory, decay: Decay | None = None) -> None:
         self.network = network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         if not self.parameters:
@@ -98,7 +100,8 @@ class Player:
         end_turn(self.optimizer)
         if self.average is None or self.decay is None:
             return
-        decay = min(self.decay, (1 + step) / (10 + step))
+        decay = self.decay(step) if callable(self.decay) else self.decay
+        decay = min(decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(_floats(self.average), _floats(self.network), 1 - decay)
         for count, mine in zip(self.average.buffers(), self.network.buffers(), strict=True):
             if not mine.is_floating_point():
@@ -145,9 +148,9 @@ class Game:
     precision: "fp32", or "bf16" for networks under bfloat16 autocast; weights, losses, what G makes and what
     optimizers keep are float32 in both.
     simultaneous: both players step from the same point, instead of D first. ema: decay of the averaged
-    generator, which `sample` uses; None for none. accumulate: parts into which a batch is split to save
-    memory; the gradient is that of the whole, but for what compares the examples of a batch (batch norm,
-    `relativistic_average`) or draws at random. seed, rank: where the random streams start.
+    generator, which `sample` uses, or its schedule; None for none. accumulate: parts into which a batch is
+    split to save memory; the gradient is that of the whole, but for what compares the examples of a batch
+    (batch norm, `relativistic_average`) or draws at random. seed, rank: where the random streams start.
 
     A layer of D with a method ``adapt(real_logits)`` is shown once a turn what D said of the real examples;
     their lead over the fakes, where only that has a meaning.
@@ -169,7 +172,7 @@ class Game:
         batch: int = 256,
         k: int = 1,
         simultaneous: bool = False,
-        ema: float | None = 0.999,
+        ema: Decay | None = 0.999,
         accumulate: int = 1,
         classes: int = 0,
         precision: Precision = "fp32",
@@ -191,7 +194,7 @@ class Game:
         self.D = Player(D, d_optimizer)
         self.objective = objective
         self.latent = (latent,) if isinstance(latent, int) else tuple(latent)
-        if min(self.latent, default=1) < 1 or (ema is not None and not 0 <= ema < 1):
+        if min(self.latent, default=1) < 1 or (isinstance(ema, int | float) and not 0 <= ema < 1):
             raise ValueError(f"{latent=} must be positive and {ema=} in [0, 1), or None for no average")
         self.prior = prior
         self.batch = batch

@@ -211,7 +211,7 @@ class Clipped(Wrapper):
 def scheduled(base: Factory, **settings: float | Callable[[int], float]) -> Factory:
     """Settings of the base that follow a schedule: each a function of how many steps this player has taken.
 
-    A number is a schedule that stays.
+    A number is a schedule that stays. Adam's betas are the settings `beta1` and `beta2`.
 
     >>> from zerosum.schedules import ramp
     >>> player = scheduled(sgd(), lr=ramp(0.1, 0.0, steps=1000), momentum=ramp(0.5, 0.7, steps=500))
@@ -224,16 +224,27 @@ class Scheduled(Wrapper):
 
     def __init__(self, base: Any, settings: Mapping[str, float | Callable[[int], float]]) -> None:
         super().__init__(base)
-        unknown = sorted(set(settings) - set(self.param_groups[0]))
+        group = self.param_groups[0]
+        known = [k for k in group if k != "params"] + (["beta1", "beta2"] if "betas" in group else [])
+        unknown = sorted(set(settings) - set(known))
         if unknown:
-            known = ", ".join(k for k in self.param_groups[0] if k != "params")
-            raise ValueError(f"scheduled: the base has no setting {unknown[0]!r}; it has {known}")
+            raise ValueError(f"scheduled: the base has no setting {unknown[0]!r}; it has {', '.join(known)}")
         self.settings = settings
         self.memory = {"steps": 0}
 
     def step(self) -> None:
         for name, at in self.settings.items():
             for group in self.param_groups:
-                group[name] = at(self.memory["steps"]) if callable(at) else at
+                _set(group, name, at(self.memory["steps"]) if callable(at) else at)
         self.memory["steps"] += 1
         self.base.step()
+
+
+def _set(group: dict[str, Any], name: str, value: float) -> None:
+    """Set a setting of a group of parameters; of Adam's two betas one."""
+    if name == "beta1":
+        group["betas"] = (value, group["betas"][1])
+    elif name == "beta2":
+        group["betas"] = (group["betas"][0], value)
+    else:
+        group[name] = value

@@ -1,4 +1,4 @@
-"""The game with labels and at another precision: who is asked for what, and what is kept in which type."""
+"""The game with labels, at another precision, and on schedules: who is asked for what, what is kept how."""
 
 from __future__ import annotations
 
@@ -191,3 +191,42 @@ def test_layers_of_d_hear_once_a_turn_what_it_said_of_real_examples(name: str, k
     for heard, turn in zip(layer.heard, turns, strict=True):
         lead = turn.fake_logits if name == "relativistic_pairing" else 0
         assert heard.equal(turn.real_logits - lead) and not heard.requires_grad
+
+
+# schedules --------------------------------------------------------------------------------------------------
+
+R3GAN = {  # betas, learning rate, penalty weights and average on schedules, as Huang et al. (2024) train
+    "g_optimizer": {
+        "name": "scheduled",
+        "base": {"name": "adam", "betas": [0.0, 0.9]},
+        "lr": {"name": "ramp", "start": 2e-3, "end": 5e-4, "steps": 6, "shape": "cosine"},
+        "beta2": {"name": "ramp", "start": 0.9, "end": 0.99, "steps": 4},
+    },
+    "ema": {"name": "ramp", "start": 0.0, "end": 0.9, "steps": 4},
+    "penalties": [{"name": "r1", "weight": {"name": "ramp", "start": 1.0, "end": 0.1, "steps": 6}}],
+}
+
+
+def test_everything_that_r3gan_schedules_follows_its_schedule_and_resumes() -> None:
+    recipe = recipes.load("digits", {"G.width": 16, "D.width": 16, "batch": 16, **R3GAN})
+    assert recipes.load("digits", {"ema": R3GAN["ema"]}).ema == R3GAN["ema"]
+    source = recipes.build_source(recipe)
+    whole, part, rest = (recipes.build_game(recipe, source.shape) for _ in range(3))
+    betas = [whole.G.optimizer.param_groups[0]["betas"] for _ in whole.play(source, 6)]
+    assert betas == [(0.0, pytest.approx(0.9 + 0.09 * min(i / 4, 1))) for i in range(6)]
+    list(part.play(source, 3))
+    rest.load_state_dict(part.state_dict())
+    list(rest.play(source, 3))
+    for a, b in zip(whole.G.average.parameters(), rest.G.average.parameters(), strict=True):
+        assert a.equal(b)
+
+
+def test_the_average_follows_its_schedule() -> None:
+    """d_t = min(decay(t), (1 + t)/(10 + t)), and 0 means the weights themselves."""
+    game = dense("fp32", ema=lambda step: 0.0 if step < 3 else 0.05)
+    assert game.G.average is not None
+    for turn in game.play(data.ring(), steps=5):
+        same = all(
+            a.equal(b) for a, b in zip(game.G.average.parameters(), game.G.network.parameters(), strict=True)
+        )
+        assert same == (turn.step < 3)
