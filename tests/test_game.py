@@ -228,7 +228,8 @@ def test_no_work_is_wasted_and_no_gradient_goes_astray(name: str, simultaneous: 
 
     list(game.play(Recording(), 1))
     passes = [e for e in events if e[0] != "grad"]
-    d_step = [("G builds a graph", False), *[("D", "with graph", "own weights")] * 4]
+    # D judges real and fake, which R1 and R2 take up, and then the points between
+    d_step = [("G builds a graph", False), *[("D", "with graph", "own weights")] * 3]
     seen = [("D", "without", "frozen")] if game.objective.sees_real else []
     g_step = [*seen, ("G builds a graph", True), ("D", "with graph", "frozen")]
     assert passes == d_step * 2 + g_step

@@ -593,7 +593,7 @@ def test_the_gap_of_an_undecided_d_is_the_jsd() -> None:
     has contracted, and with one that has gone away."""
     gaps = [gap_of(*regime) for regime in ((1.0, 0.0), (0.2, 0.0), (1.0, 4.0))]
     for gap, worst, exact in gaps:
-        assert gap.value == pytest.approx(worst.value, abs=1e-9)
+        assert gap.value == pytest.approx(max(worst.value, 0.0), abs=1e-9)
         assert gap.low is not None and gap.low <= exact + 1e-6
         assert gap.value >= max(0.0, 0.9 * exact - 0.01)
     assert gaps[0][0].high < gaps[1][0].low < gaps[1][0].high < gaps[2][0].low  # type: ignore[operator]
@@ -613,6 +613,75 @@ def test_the_gap_counts_what_g_could_gain() -> None:
     assert seen["duality_gap"].value == pytest.approx(
         seen["worst_case"].value - seen["best_response"].value, abs=1e-9
     )
+
+
+@pytest.mark.parametrize("name", [name for name, make in OBJECTIVES.items() if make().divergence is not None])
+def test_the_gap_is_never_negative(name: str) -> None:
+    """Of a random G and D, and of the same after some turns."""
+    game = plain(OBJECTIVES[name](), lr=(5e-3, 5e-3))
+    watch = [instruments.duality_gap(game, RING, HELD, steps=20, every=5)]
+    seen = [
+        r for turn in game.play(RING, steps=11) for r in read(watch, game, turn) if r.name == "duality_gap"
+    ]
+    assert len(seen) == 3
+    assert all(0 <= r.low <= r.value <= r.high for r in seen)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5, 2.0])
+def test_the_gap_at_the_best_d_is_above_the_jsd(shift: float) -> None:
+    """p = N(0, 1), p_g = N(s, 1), and D = D*, whose logit is s^2/2 - s x: no D' gains, the data as G' do."""
+    law, best = data.gaussian(1), Line(torch.tensor([-shift]), torch.tensor(shift**2 / 2))
+    G = Line(torch.eye(1), torch.full((1,), shift))
+    game = Game(G, best, objectives.minimax(), latent=1, lr=(0.0, 0.0))
+    held = law.sample(8192, stream(9, "held"))
+    seen = look(game, law, instruments.duality_gap(game, law, held, steps=50, n=8192))
+    exact = theory.jsd(law, data.gaussian(1, mean=shift)).value
+    data_answer = theory.value(best, law, law).value / 2 + LOG2
+    worst, gap = seen["worst_case"], seen["duality_gap"]
+    assert worst.low <= exact and worst.value == pytest.approx(exact, abs=0.03)  # type: ignore[operator]
+    assert gap.high >= exact - data_answer >= exact  # type: ignore[operator]
+
+
+def test_g_answers_with_what_the_data_have() -> None:
+    """D = sigmoid(x) is ever surer to the right, but the best answer is the rightmost example."""
+    law, held = data.gaussian(1), data.gaussian(1).sample(4096, stream(10, "held"))
+    G, D = Line(torch.eye(1), torch.zeros(1)), Line(torch.ones(1), torch.zeros(()))
+    game = Game(G, D, objectives.minimax(), latent=1, lr=(0.0, 0.0))
+    seen = look(game, law, instruments.duality_gap(game, law, held, steps=5))
+    softplus, x = torch.nn.functional.softplus, held.double()
+    least = LOG2 - float(softplus(-x).mean() + softplus(x.max())) / 2
+    most = LOG2 - float(softplus(-x).mean() + softplus(x.quantile(0.99))) / 2
+    assert least - 0.03 <= seen["best_response"].value <= most + 0.03
+
+
+class Some(nn.Module):
+    """The first `count` of the ring's modes, equally often."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.modes = nn.Parameter(RING.modes[:count].clone())
+
+    def forward(self, z: Tensor) -> Tensor:
+        share = torch.special.ndtr(z[:, 2]) * len(self.modes)
+        return self.modes[share.long().clamp_max(len(self.modes) - 1)] + RING.std * z[:, :2]
+
+
+def test_the_gap_grows_as_modes_are_lost() -> None:
+    """With the share r of equal, distant modes, JSD = (log 2/(1+r) + (1-r) log 2 + r log 2r/(1+r)) / 2."""
+    gaps = []
+    for kept in (4, 3, 1):
+        torch.manual_seed(0)
+        D = networks.mlp((2,), (), width=32, depth=2)
+        *_, last = (m for m in D.modules() if isinstance(m, nn.Linear))
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        game = Game(Some(kept), D, objectives.nonsaturating(), latent=3, lr=(0.0, 0.0))
+        held = RING.sample(4096, stream(11, "held"))
+        gaps.append(look(game, RING, instruments.duality_gap(game, RING, held, steps=150))["duality_gap"])
+        r = kept / 4
+        exact = (math.log(2 / (1 + r)) + (1 - r) * LOG2 + r * math.log(2 * r / (1 + r))) / 2
+        assert gaps[-1].value == pytest.approx(exact, abs=0.03)
+    assert gaps[0].high < gaps[1].low < gaps[1].high < gaps[2].low  # type: ignore[operator]
 
 
 def test_overfitting_shows_on_data_that_d_knows_by_heart() -> None:

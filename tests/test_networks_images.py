@@ -15,8 +15,14 @@ from torch.nn.functional import interpolate
 from zerosum import Game, data, networks, objectives, penalties
 from zerosum.networks import images
 
-FACTORIES: dict[str, Any] = {"dcgan": networks.dcgan, "resnet": networks.resnet, "r3": networks.r3}
+FACTORIES: dict[str, Any] = {
+    "compact": networks.compact,
+    "dcgan": networks.dcgan,
+    "resnet": networks.resnet,
+    "r3": networks.r3,
+}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "compact": ("compact", {"width": 8}),
     "dcgan": ("dcgan", {"width": 8}),
     "dcgan without norm": ("dcgan", {"width": 8, "norm": None}),
     "resnet": ("resnet", {"width": 8}),

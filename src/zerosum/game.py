@@ -253,9 +253,12 @@ class Game:
         for (real, y), z in zip(self._real(source, i), self._noise("d_noise", i), strict=True):
             with torch.no_grad():
                 fake = self._ask(self.G, z, y)
-            real_logits, fake_logits = self._judge(real, fake, y)
+            if due:
+                real, fake = real.detach().requires_grad_(), fake.requires_grad_()
+            real_logits, fake_logits = self._judge(real, fake, y, apart=self.mixes or bool(due))
             loss = self.objective.d(real_logits, fake_logits).mean()
-            terms = {p.name: p.term(partial(self._ask, self.D, y=y), real, fake, d_step) for p in due}
+            critic = _Critic(partial(self._ask, self.D, y=y), {real: real_logits, fake: fake_logits})
+            terms = {p.name: p.term(critic, real, fake, d_step) for p in due}
             (sum(terms.values(), loss) / self.accumulate).backward()
             penalties = {name: term.detach() for name, term in terms.items()}
             parts.append((loss.detach(), real_logits.detach(), fake_logits.detach(), penalties))
@@ -290,9 +293,11 @@ class Game:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
-    def _judge(self, real: Tensor, fake: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        """D's logits of both: in one pass, unless a layer of D mixes the examples of a batch."""
-        if self.mixes:
+    def _judge(self, real: Tensor, fake: Tensor, y: Tensor | None, apart: bool) -> tuple[Tensor, Tensor]:
+        """D's logits of both: in one pass, unless a layer of D mixes the examples of a batch, or a penalty is
+        due, which takes up the pass of its side.
+        """
+        if apart:
             return self._ask(self.D, real, y), self._ask(self.D, fake, y)
         logits = self._ask(self.D, torch.cat([real, fake]), None if y is None else torch.cat([y, y]))
         if logits.shape != (len(real) + len(fake),):
@@ -398,6 +403,17 @@ class Game:
         self.D.load_state_dict(state["D"])
         for p in self.penalties:
             p.load_state_dict(state["penalties"][p.name])
+
+
+class _Critic:
+    """D for a penalty: a function of x that answers from memory where it was asked before."""
+
+    def __init__(self, ask: Callable[[Tensor], Tensor], said: Mapping[Tensor, Tensor]) -> None:
+        self.ask = ask
+        self.said = said  # tensors are told apart by identity
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.said[x] if x in self.said else self.ask(x)
 
 
 def _device_generator(device: torch.device) -> torch.Generator:

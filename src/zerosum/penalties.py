@@ -133,11 +133,12 @@ class _LeCam(nn.Module):
 
 
 def _slope(critic: Critic, x: Tensor) -> Tensor:
-    """grad a(x) for each example, [N, d]; differentiable again.
+    """grad a(x) for each example, [N, d]; differentiable again. An x that asks for its gradient is taken as
+    it is, so that a critic which has judged it need not do so again.
 
     The logits are summed and not averaged, so that one example's gradient does not depend on the batch size.
     """
-    x = x.detach().requires_grad_()
+    x = x if x.is_leaf and x.requires_grad else x.detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     return slope.flatten(1)
 

@@ -4,6 +4,7 @@ They are plain modules, with no sigmoid, optimizer or loss inside.
 """
 
 from zerosum.networks.augmentation import Augmentation, adaptive, augmented, diffaugment
+from zerosum.networks.compact import compact
 from zerosum.networks.dcgan import dcgan
 from zerosum.networks.layers import ConditionalBatchNorm, Gain, Maxout, MinibatchStd, spectral_norm
 from zerosum.networks.mlp import maxout, mlp
@@ -19,6 +20,7 @@ __all__ = [
     "MinibatchStd",
     "adaptive",
     "augmented",
+    "compact",
     "dcgan",
     "diffaugment",
     "maxout",
