@@ -39,15 +39,19 @@ def refused(name: str, overrides: dict[str, Any] | None = None) -> str:
     with pytest.raises(RecipeError) as caught:
         recipe = recipes.load(name, overrides)
         source = recipes.build_source(recipe)
-        recipes.build_game(recipe, source.shape)
+        recipes.build_game(recipe, source.shape, classes=source.classes)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
+def made(recipe: Recipe, source: Any) -> Any:
+    mean = source.batch(0, 8)[0].mean(0) if recipe.centre else None
+    return recipes.build_game(recipe, source.shape, mean, classes=source.classes)
+
+
 def two_turns(recipe: Recipe) -> list[Any]:
     source = recipes.build_source(recipe)
-    mean = source.batch(0, 8)[0].mean(0) if recipe.centre else None
-    return list(recipes.build_game(recipe, source.shape, mean).play(source, steps=2))
+    return list(made(recipe, source).play(source, steps=2))
 
 
 # presets --------------------------------------------------------------------------------------------------
@@ -64,12 +68,29 @@ def test_what_is_printed_loads_back_equal(name: str, tmp_path: Path) -> None:
 
 
 @each_preset
-def test_every_preset_builds_and_plays_two_turns(name: str) -> None:
-    if recipes.name_of(PRESETS[name]["data"]) == "mnist" and "ZEROSUM_DATA" not in os.environ:
+def test_every_preset_builds_plays_two_turns_and_resumes_exactly(name: str) -> None:
+    if "mnist" in recipes.name_of(PRESETS[name]["data"]) and "ZEROSUM_DATA" not in os.environ:
         pytest.skip("MNIST is not downloaded in tests: set ZEROSUM_DATA to a folder with mnist/")
-    turns = two_turns(recipes.load(name))
+    recipe = recipes.load(name)
+    source = recipes.build_source(recipe)
+    whole, first, second = (made(recipe, source) for _ in range(3))
+    turns = list(whole.play(source, steps=2))
     assert [turn.step for turn in turns] == [0, 1]
     assert all(torch.isfinite(turn.d_loss) and torch.isfinite(turn.g_loss) for turn in turns)
+    list(first.play(source, steps=1))
+    second.load_state_dict(first.state_dict())
+    list(second.play(source, steps=1))
+    ends = [[v for _, v in recipes.leaves(game.state_dict())] for game in (whole, second)]
+    assert all(a.equal(b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(*ends, strict=True))
+
+
+@each_preset
+def test_every_preset_has_a_size_for_an_accelerator_that_loads(name: str) -> None:
+    larger = recipes.load(name, {"scale": "gpu"})
+    assert larger.scale == "gpu"
+    if name in recipes.GPU:
+        assert recipes.differences(recipes.resolved(recipes.load(name)), recipes.resolved(larger))
+        assert recipes.load(name, {"scale": "gpu", "batch": 3}).batch == 3
 
 
 @each_preset
@@ -354,12 +375,15 @@ def test_data_that_are_missing_empty_or_of_another_form(tmp_path: Path) -> None:
         "ring", {"data": {"name": "idx_folder", "path": str(tmp_path / "none")}}
     )
     (tmp_path / "empty").mkdir()
-    assert recipes.data_part(str(tmp_path / "empty")) == {
-        "name": "idx_folder",
-        "path": str(tmp_path / "empty"),
-    }
-    assert "lacks a file" in refused("ring", {"data": recipes.data_part(str(tmp_path / "empty"))})
-    with pytest.raises(RecipeError, match="neither a folder nor a name of data; did you mean 'digits'"):
+    empty = {"path": str(tmp_path / "empty")}
+    assert recipes.data_part(empty["path"]) == {"name": "image_folder", **empty}
+    assert "no image" in refused("ring", {"data": recipes.data_part(empty["path"])})
+    assert "lacks a file" in refused("ring", {"data": {"name": "idx_folder", **empty}})
+    good = str(tmp_path / "good")
+    assert recipes.data_part(good) == {"name": "idx_folder", "path": good}
+    assert recipes.data_part("x.csv") == {"name": "file", "path": "x.csv"}
+    assert recipes.data_part("hf://owner/name") == {"name": "hf", "path": "owner/name"}
+    with pytest.raises(RecipeError, match="neither a folder, a file nor a name of data; did you mean 'digi"):
         recipes.data_part("digitz")
     assert recipes.data_part("fashion-mnist") == {"name": "fashion-mnist"}
     assert recipes.data_part("my.own:source") == {"name": "my.own:source"}

@@ -551,7 +551,8 @@ def _validated(tree: dict[str, Any]) -> Recipe:
     try:
         return TypeAdapter(Recipe).validate_python(tree)
     except ValidationError as error:
-        place = ".".join(str(p) for p in error.errors()[0]["loc"] if p not in ("str", "dict[str,any]"))
+        known = {f.name for f in fields(Recipe)}  # the rest of a place are names of types
+        place = ".".join(str(p) for p in error.errors()[0]["loc"] if isinstance(p, int) or p in known)
         raise RecipeError(f"{place}: {_sentence(error)}") from error
 
 
@@ -816,6 +817,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         **_VANILLA,
         "about": "the generator loss that 2014 trained with, on a ring, with nothing to help it",
         "objective": "nonsaturating",
+    },
+    "mnist-dcgan": {
+        "about": "MNIST, or --data with any small images: every class and every shape of it, in ten minutes",
+        "data": "mnist",
+        "latent": 64,
+        "G": {"name": "compact", "width": 32},
+        "D": {"name": "compact", "width": 32},
+        "penalties": [{"name": "r1", "weight": 1.0}],
+        "g_optimizer": _cooled(2e-3, 7_000),
+        "d_optimizer": _cooled(2e-3, 7_000),
+        "batch": 64,
+        "steps": 7_000,
+        "precision": "bf16",
     },
     "mnist-conditional": {
         "about": "MNIST with its labels: digits of the class that is asked for, in ten minutes",
