@@ -495,7 +495,7 @@ def _evaluate(known: argparse.Namespace, say: Callable[[str], None]) -> None:
     for subject in evaluation.subjects(known.target, known.n, known.seed, known.step, known.all, known.live):
         say(f"{subject.name}: {len(subject.samples):,} samples; rows go to {subject.results}")
         say(evaluation.HEADER)
-        for row in evaluation.evaluate(judge, subject.samples, names, **subject.about):
+        for row in evaluation.evaluate(judge, subject.samples, names, subject.wanted, **subject.about):
             say(evaluation.line(row))
             if "skipped" not in row:
                 append(subject.results, row)

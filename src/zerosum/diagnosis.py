@@ -1,15 +1,15 @@
 """Diagnosis: readings become faults that have a name, evidence, a confidence and advice.
 
-`diagnose` is a pure function of the records of a run (as in its metrics.jsonl) and of a few `Facts` of its game.
-It gives the faults that stand at the last record, causes before their consequences; where there is none, a
-verdict: `converging`, `stalled` or `at equilibrium`.
+`diagnose` is a pure function of the records of a run (as in its metrics.jsonl) and of a few `Facts` of its
+game. It gives the faults that stand at the last record, causes before their consequences; where there is
+none, a verdict: `converging`, `stalled` or `at equilibrium`.
 
 >>> from torch import nn
 >>> from zerosum import Game, data, objectives
 >>> D = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1), nn.Flatten(0))
 >>> game, ring = Game(nn.Linear(4, 2), D, objectives.minimax(), latent=4, batch=8), data.ring()
 >>> records = [
-...     {"step": s, "d_fake": 0.01, "accuracy": 0.99, "g_update_share": 0.01} for s in range(0, 900, 100)
+...     {"step": s, "d_fake": 0.01, "accuracy": 0.99, "g_update_share": 0.01} for s in range(0, 1300, 100)
 ... ]
 >>> [finding.name for finding in diagnose(records, facts(game, ring))]
 ['minimax saturation']
@@ -49,6 +49,7 @@ WARM_UP = 1.5  # units of time that do not count at the start
 PATIENCE = 0.5  # units of time for which a fault holds before it is raised
 READINGS = 3  # readings for which a fault holds before it is raised
 FEWEST = 2  # the same for what no healthy game does even once
+MANY = 12  # the same for a minibatch of a game that stands still, whose units never end
 MOST = 0.75  # of the readings in that time show it
 PACE = (1e-3, 2e-2)  # update shares beyond these are taken as these where time is counted
 DEPTH = 400  # records looked back at
@@ -64,12 +65,13 @@ REPEATED = 0.2  # share of samples with a near twin (1 % of real data), above wh
 MEMORISED = 0.25  # r_v: how far held-out data have gone from where D puts its training data to its fakes
 KNOWN = 0.08  # accuracy that D loses on held-out data
 DEAD = 1e-7  # gradient over weights below which nothing moves
-TOO_FAST = 0.05  # update over the usual size of the weights, above which steps jump (1e-3 to 1e-2 is usual)
-GROWN = 4.0  # weights over their usual size, above which steps have thrown them far off
+TOO_FAST = 0.1  # update over the usual size of the weights, above which steps jump (1e-3 to 1e-2 is usual)
+GROWN = 2.0  # weights over their usual size; and more than random steps of TOO_FAST would have made them
+USUAL = 5e-3  # update over weights to aim at
 TOO_SLOW = 3e-5  # update over weights below which a run would take hundreds of thousands of turns
 EXPLODED = 4.0  # samples beyond the data by so many ranges; L_D above so many times its equilibrium
 SWING = 0.6  # autocorrelation, down to - and up again to + this, of a curve that swings
-LOUD = 0.1  # standard deviation of that curve over the size of the loss at rest
+LOUD = 0.1  # standard deviation of that curve, and of its newest third, over the size of the loss at rest
 NOISY = 0.2  # relative error 1/sqrt(2(n - 1)) of a standard deviation over a batch, for batch norm
 OUTSIDE = 0.1  # share of the data's range that G's last activation cannot reach, or reaches beyond
 
@@ -119,12 +121,13 @@ class Facts:
     """What of a game the judgement needs besides its readings.
 
     critic: logits are no probability. saturates: the gradient of L_G vanishes where D rejects the fakes.
-    equilibrium: L_D there. rest: D(x) there. optimizers: "d" and "g", each as the part of a recipe, at its
-    present learning rate; plain: those whose rate is the field `lr` of their part. penalties: as parts, at
-    their present weight. examples: in the source; inf for a density. modes: of a known mixture; 0 otherwise.
-    low, high: the range of real data. output: the range of G's last activation, None where it has no bound.
-    batch_norm: the players that have it. size: the norm of each player's weights if all their matrices kept the
-    scale of what passes through them, the root of the number of their rows.
+    relativistic: L_G sees real logits. equilibrium: L_D there. optimizers: "d" and "g", each as the part of a
+    recipe, at its present learning rate; plain: those whose rate is the field `lr` of their part. batch:
+    examples in one pass. penalties: as parts, at their present weight. examples: in the source; inf for a
+    density. modes: of a known mixture; 0 otherwise. low, high: the range of real data; image: whether it can
+    be chosen (data.low, data.high). output, d_output: the range of the last activation of G and of D, None
+    where it has no bound. batch_norm: the players that have it. size: the norm that each player's weights
+    have if every matrix keeps the scale of what passes through it, the root of the number of their rows.
     """
 
     critic: bool = False
@@ -141,6 +144,8 @@ class Facts:
     high: float = 1.0
     image: bool = False
     output: tuple[float, float] | None = None
+    d_output: tuple[float, float] | None = None
+    relativistic: bool = False
     batch_norm: tuple[str, ...] = ()
     penalties: tuple[Mapping[str, Any], ...] = ()
     size: Mapping[str, float] = field(default_factory=dict)
@@ -165,6 +170,8 @@ def facts(game: Game, source: Source, n: int = 1024) -> Facts:
         high=float(getattr(source, "high", real.max())),
         image=hasattr(source, "low"),
         output=_bound(game.G.network),
+        d_output=_bound(game.D.network),
+        relativistic=game.objective.sees_real,
         batch_norm=tuple(w.upper() for w, p in players.items() if _has_batch_norm(p.network)),
         penalties=tuple(
             {"name": p.name, "weight": _now(p.weight, game.step * game.k), "every": p.every}
@@ -204,11 +211,9 @@ def _saturates(objective: Objective) -> bool:
 
 
 def _bound(network: torch.nn.Module) -> tuple[float, float] | None:
-    """The range of the last activation of a network, found by what it makes of very small and large numbers."""
-    last = None
-    for last in network.modules():
-        pass
-    if not isinstance(last, torch.nn.Module) or type(last).__module__ != "torch.nn.modules.activation":
+    """The range of a network's last activation, found by what it makes of very small and large numbers."""
+    *_, last = network.modules()
+    if type(last).__module__ != "torch.nn.modules.activation":
         return None
     with torch.no_grad():
         ends = last(torch.tensor([-1e6, 1e6], dtype=torch.float64)).tolist()
@@ -245,8 +250,10 @@ class _History:
         self.step = self.records[0]["step"] if self.records else 0
 
     def latest(self, name: str) -> float:
-        """The newest value of a reading; nan where there is none."""
-        return next((r[name] for r in self.records if _is_number(r.get(name))), math.nan)
+        """The newest value of a reading; nan where there is none but of the first units of time."""
+        first = WARM_UP * self.unit
+        known = (r[name] for r in self.records if r["step"] >= first and _is_number(r.get(name)))
+        return next(known, math.nan)
 
     def series(self, name: str, n: int) -> list[float]:
         """The newest n values of a reading, in the order of time."""
@@ -273,20 +280,20 @@ class _History:
         """
         if patience and self.step < (WARM_UP + patience) * self.unit:
             return None
+        first = self.step - patience * self.unit
         rows: list[Record] = []
-        first, count = self.step - patience * self.unit, 0
+        looked = shows = 0
         for r in self.records:
             values = [r.get(name) for name in names]
             if None in values:
                 continue
             good = shown(*values)
-            if not good and len(rows) >= readings and r["step"] < first:
+            if looked < readings or r["step"] >= first:
+                looked, shows = looked + 1, shows + good
+            elif not good:
                 break
-            count += good
             rows.append(r)
-            if len(rows) - count > len(self.records) * (1 - MOST):
-                return None
-        enough = len(rows) >= readings and rows[-1]["step"] <= first and count >= MOST * len(rows)
+        enough = looked >= readings and rows[-1]["step"] <= first and shows >= MOST * looked
         return _Streak(rows) if enough else None
 
 
@@ -308,15 +315,16 @@ COVERAGE = 1 - 2**-5  # what real data score in `coverage` (Naeem et al. 2020)
 
 
 def _non_finite(h: _History, f: Facts) -> Finding | None:
-    for r in h.records:
-        wrong = [n for n in (*TERMS, *(p["name"] for p in f.penalties)) if _is_broken(r.get(n))]
-        if r.get("event") == "fault" and r.get("name") == "non-finite":
-            wrong.append(str(r.get("term", "a loss")))
-        if wrong:
-            evidence = f"{', '.join(wrong)} became nan or infinite at step {r['step']:,}"
-            advice = (*_slower(f, "d", 10), *_slower(f, "g", 10), *_with_r1(f))
-            return Finding("non-finite values", True, r["step"], 1.0, (evidence,), advice)
-    return None
+    event = next((r for r in h.records if r.get("event") == "fault" and r.get("name") == "non-finite"), None)
+    names = (*TERMS, *(p["name"] for p in f.penalties))
+    broken = {name: seen for name in names if (seen := h.held([name], _is_broken, 0.0, 1))}
+    if not broken and event is None:
+        return None
+    wrong = [*broken, *([str(event.get("term", "a loss"))] if event else [])]
+    since = min([seen.since for seen in broken.values()] + ([event["step"]] if event else []))
+    evidence = f"{', '.join(wrong)} became nan or infinite at step {since:,}"
+    advice = (*_slower(f, "d", 10), *_slower(f, "g", 10), *_with_r1(f))
+    return Finding("non-finite values", True, since, 1.0, (evidence,), advice)
 
 
 def _is_broken(x: Any) -> bool:
@@ -334,8 +342,8 @@ def _range_mismatch(h: _History, f: Facts) -> Finding | None:
         return None
     verb = "cannot reach" if missed >= beyond else "reaches beyond"
     evidence = (
-        f"G's last activation gives {low:g} to {high:g}, the data lie in {f.low:.3g} to {f.high:.3g}: it {verb} "
-        f"{worst:.0%} of their range",
+        f"G's last activation gives {low:g} to {high:g}, the data lie in {f.low:.3g} to {f.high:.3g}: it "
+        f"{verb} {worst:.0%} of their range",
     )
     outside = h.latest("output_outside")
     if outside > 0:
@@ -356,8 +364,8 @@ def _batch_too_small(h: _History, f: Facts) -> Finding | None:
         return None
     who = " and ".join(f.batch_norm)
     evidence = (
-        f"{who} normalise{'s' * (len(f.batch_norm) == 1)} by the statistics of {f.batch} examples, whose standard "
-        f"deviations are wrong by about {noise:.0%}",
+        f"{who} normalise{'s' * (len(f.batch_norm) == 1)} by the statistics of {f.batch} examples, whose "
+        f"standard deviations are wrong by about {noise:.0%}",
     )
     advice = (
         Advice("batch", 64, "the error falls with the root of the batch"),
@@ -369,11 +377,12 @@ def _batch_too_small(h: _History, f: Facts) -> Finding | None:
 
 def _too_fast(h: _History, f: Facts) -> Finding | None:
     ran_away = _overshoot(h, f) > EXPLODED  # which lets weights grow at any rate
+    most = math.inf if ran_away else max(GROWN, TOO_FAST * math.sqrt(h.step))
     for who in "dg":
         size, move, share = f.size.get(who, math.inf), f"{who}_update", f"{who}_update_share"
 
         def shown(u: float, s: float, size: float = size) -> bool:
-            return u > TOO_FAST * size or (s > 0 and u / s > GROWN * size and not ran_away)
+            return u > TOO_FAST * size or u > most * size * s > 0
 
         if seen := h.held([move, share], shown, 0.0, FEWEST):
             u, weights = (
@@ -381,11 +390,14 @@ def _too_fast(h: _History, f: Facts) -> Finding | None:
                 fmean(r[move] / r[share] for r in seen.rows if r[share]) / size,
             )
             evidence = (
-                f"{who.upper()} moves by {u:.1%} of the usual size of such weights in a turn ({move}; 0.1 to 1 % "
-                f"is usual), and its weights are {weights:.1f} times as large as that ({move} over {share})",
+                f"{who.upper()} moves by {u:.1%} of the usual size of such weights in a turn ({move}; 0.1 to "
+                f"1 % is usual), and its weights are {weights:.1f} times that ({move} over {share})",
             )
-            sure = max(_sure(u, TOO_FAST, 0.5), _sure(weights, GROWN, 10 * GROWN))
-            return _finding("learning rate too high", seen, sure, evidence, _slower(f, who, 30))
+            sure = max(
+                _sure(u, TOO_FAST, 0.5), _sure(weights, most, 10 * GROWN) if most < 10 * GROWN else 0.5
+            )
+            advice = _slower(f, who, max(u / USUAL, 10))
+            return _finding("learning rate too high", seen, sure, evidence, advice)
     return None
 
 
@@ -398,13 +410,25 @@ def _dead(h: _History, f: Facts) -> Finding | None:
                 continue
             x = seen.mean(name)
             evidence = (f"the {kind} of {who.upper()} is {x:.1e} of its weights ({name}): it does not move",)
-            lr = f.optimizers.get(who, {}).get("lr", math.nan)
-            advice = _restarted(f, who) if kind == "gradient" or lr > 1e-12 else ()
-            if not advice:
-                why = "at its present rate the player stands still"
-                advice = (_with_rate(f, who, f.optimizers.get("gd"["g" == who], {}).get("lr", 2e-4), why),)
-            return _finding("dead player", seen, 1.0, evidence, advice)
+            return _finding("dead player", seen, 1.0, evidence, _awake(f, who))
     return None
+
+
+def _awake(f: Facts, who: str) -> tuple[Advice, ...]:
+    """What moves a player again: a rate, an output that passes a gradient, units that do."""
+    other = f.optimizers.get("dg"[who == "d"], {"name": "adam"})
+    advice: tuple[Advice, ...] = ()
+    for network, bound in (("D", f.d_output), ("G", f.output)):
+        if bound is not None and (network == "D" or who == "g") and not (network == "G" and f.image):
+            why = "an output at the end of its range passes no gradient"
+            advice += (Advice(f"{network}.output", "Identity", why),)
+    if f.optimizers.get(who, {}).get("lr", 1.0) == 0 or who not in f.plain:
+        advice = (
+            Advice(f"{who}_optimizer", dict(other), "its rate is or becomes 0: take the other's"),
+            *advice,
+        )
+    leaky = {"name": "LeakyReLU", "negative_slope": 0.2}
+    return (*advice, Advice(f"{who.upper()}.activation", leaky, "units that are off still pass a gradient"))
 
 
 def _too_slow(h: _History, f: Facts) -> Finding | None:
@@ -414,13 +438,13 @@ def _too_slow(h: _History, f: Facts) -> Finding | None:
         if seen and not h.latest(felt) < DEAD and not _is_good(h, f) and not _is_beaten(h, f):
             u = seen.mean(name)
             evidence = (f"{who.upper()} moves by {u:.1e} of its weights in a turn ({name}; 1e-3 is usual)",)
-            factor = max(1e-3 / u, 10.0)
+            factor = max(USUAL / u, 10.0)
             return _finding(
                 "learning rate too low",
                 seen,
                 _sure(-math.log(u), -math.log(TOO_SLOW), -math.log(TOO_SLOW / 10)),
                 evidence,
-                (_rate(f, who, factor, "moves of 1e-3 of the weights a turn are usual"),),
+                (_rate(f, who, factor, "moves of 1e-3 to 1e-2 of the weights a turn are usual"),),
             )
     return None
 
@@ -431,8 +455,8 @@ def _diverging(h: _History, f: Facts) -> Finding | None:
         low, high = seen.rows[0]["output_low"], seen.rows[0]["output_high"]
         x = max(f.low - low, high - f.high) / size
         evidence = (
-            f"samples reach from {low:.3g} to {high:.3g}, the data from {f.low:.3g} to {f.high:.3g} (output_low, "
-            "output_high)",
+            f"samples reach from {low:.3g} to {high:.3g}, the data from {f.low:.3g} to {f.high:.3g} "
+            "(output_low, output_high)",
         )
     elif seen := h.held(["d_loss"], lambda loss: abs(loss) > EXPLODED * rest * (5 if loss < 0 else 1)):
         x = abs(seen.mean("d_loss")) / rest
@@ -455,7 +479,7 @@ def _overshoot(h: _History, f: Facts) -> float:
 def _saturated(h: _History, f: Facts) -> Finding | None:
     if not f.saturates or f.critic:
         return None
-    seen = h.held(["d_fake"], lambda d: d < SATURATED)
+    seen = h.held(["d_fake"], lambda d: d < SATURATED, 0.0, MANY)  # the players hardly move: no unit to wait
     if not seen or _is_good(h, f):
         return None
     d, times = seen.mean("d_fake"), h.latest("saturation")
@@ -484,8 +508,10 @@ def _overfitting(h: _History, f: Facts) -> Finding | None:
         return None
     r = seen.mean("overfit_ratio")
     evidence = (
-        f"D puts held-out data {r:.0%} of the way from its {f.examples:,.0f} training examples to the fakes (overfit_ratio)",
-        f"it is right on {seen.mean('accuracy_train'):.0%} with training data and on {seen.mean('accuracy_held'):.0%} with held-out data (accuracy_train, accuracy_held)",
+        f"D puts held-out data {r:.0%} of the way from its {f.examples:,.0f} training examples to the fakes "
+        "(overfit_ratio)",
+        f"it is right on {seen.mean('accuracy_train'):.0%} with training data and on "
+        f"{seen.mean('accuracy_held'):.0%} with held-out data (accuracy_train, accuracy_held)",
     )
     advice = (
         *_with_r1(f, 10.0),
@@ -498,7 +524,8 @@ def _overfitting(h: _History, f: Facts) -> Finding | None:
 def _g_too_strong(h: _History, f: Facts) -> Finding | None:
     names, strength = _strength(f)
     seen = h.held(names, lambda *x: strength(*x) < FOOLED, patience=2 * PATIENCE)
-    if not seen or not h.latest("coverage") < LOST * COVERAGE:
+    lost = h.held(["coverage"], lambda c: c < LOST * COVERAGE, 0.0, FEWEST)
+    if not seen or not lost:
         return None
     s = fmean(strength(*(r[name] for name in names)) for r in seen.rows)
     evidence = (
@@ -522,8 +549,8 @@ def _d_too_strong(h: _History, f: Facts) -> Finding | None:
         return None
     s = fmean(strength(*(r[name] for name in names)) for r in seen.rows)
     evidence = (
-        f"D wins {s:.0%} of what it could ({', '.join(names)}): it tells G that all is wrong, and not what would "
-        "be better",
+        f"D wins {s:.0%} of what it could ({', '.join(names)}): it tells G that all is wrong, and not what "
+        "would be better",
         *_shortfall_words(h, f),
     )
     advice = _with_r1(f)
@@ -541,12 +568,13 @@ def _oscillating(h: _History, f: Facts) -> Finding | None:
         if len(curve) < 30 or h.step < WARM_UP * h.unit:
             continue
         down, up, lag = _swing(curve)
-        loud = float(np.std(curve)) > LOUD * max(abs(f.equilibrium), 0.5)
+        loud = min(np.std(curve), np.std(curve[-len(curve) // 3 :])) > LOUD * max(abs(f.equilibrium), 0.5)
         if min(-down, up) < SWING or not loud:
             continue
         since = h.records[0]["step"]
         evidence = (
-            f"{name} swings with a period of about {lag} readings (autocorrelation {down:.2f}, then {up:.2f})",
+            f"{name} swings with a period of about {lag} readings (autocorrelation {down:.2f}, then "
+            f"{up:.2f})",
         )
         advice = (*_with_r1(f), *_slower(f, "d", 4), *_slower(f, "g", 4))
         return Finding("oscillation", True, since, _sure(min(-down, up), SWING, 0.8), evidence, advice)
@@ -572,20 +600,16 @@ def _collapsed(h: _History, f: Facts) -> Finding | None:
     def shown(spread: float, coverage: float, duplicates: float) -> bool:
         return spread < COLLAPSED or (coverage < COLLAPSED * COVERAGE and duplicates > REPEATED)
 
-    seen = h.held(["spread", "coverage", "duplicates"], shown, patience=2 * PATIENCE)
+    seen = h.held(["spread", "coverage", "duplicates"], shown, patience=3 * PATIENCE)
     modes = (
-        h.held(["modes_covered"], lambda m: m <= COLLAPSED * f.modes, patience=2 * PATIENCE)
+        h.held(["modes_covered"], lambda m: m <= COLLAPSED * f.modes, patience=3 * PATIENCE)
         if f.modes >= 4
         else None
     )
     if not (seen := seen or modes):
         return None
     evidence = _shortfall_words(h, f)
-    advice = (
-        *_with_r1(f),
-        Advice("objective", "relativistic_pairing", "each fake against a real example: none is left out"),
-        *_slower(f, "g", 4),
-    )
+    advice = (*_spread_out(f), *_slower(f, "g", 4))
     return _finding("mode collapse", seen, _sure(_shortfall(h, f), 1 - COLLAPSED, 1.0), evidence, advice)
 
 
@@ -594,10 +618,8 @@ def _dropping(h: _History, f: Facts) -> Finding | None:
     seen = h.held([name], lambda x: x < limit, patience=6 * PATIENCE, readings=2 * READINGS)
     if not seen or not h.latest(name) < limit or _is_rising([row[name] for row in seen.rows[: 2 * READINGS]]):
         return None
-    why = "each fake against a real example: none is left out"
-    advice = (Advice("objective", "relativistic_pairing", why), *_with_r1(f))
     sure = _sure(_shortfall(h, f), 0.05, 0.5)
-    return _finding("partial mode dropping", seen, sure, _shortfall_words(h, f), advice)
+    return _finding("partial mode dropping", seen, sure, _shortfall_words(h, f), _spread_out(f))
 
 
 FAULTS: Mapping[str, Callable[[_History, Facts], Finding | None]] = {
@@ -640,8 +662,8 @@ def _shortfall(h: _History, f: Facts) -> float:
 def _strength(f: Facts) -> tuple[tuple[str, ...], Callable[..., float]]:
     """What D wins of all that it could: readings, and the function of them, 0 at rest and 1 for a perfect D.
 
-    1 - L_D/equilibrium where there is one, for 2014's game the share of log 2 that D proves of the JSD; or else
-    E[D(x)] - E[D(G(z))]; for a critic whose loss has no scale, 2 accuracy - 1.
+    1 - L_D/equilibrium where there is one, for 2014's game the share of log 2 that D proves of the JSD; or
+    else E[D(x)] - E[D(G(z))]; for a critic whose loss has no scale, 2 accuracy - 1.
     """
     if f.equilibrium > 0:
         return ("d_loss",), lambda loss: 1 - loss / f.equilibrium
@@ -704,16 +726,6 @@ def _slower(f: Facts, who: str, times: float) -> tuple[Advice, ...]:
     )
 
 
-def _restarted(f: Facts, who: str) -> tuple[Advice, ...]:
-    if who == "g" and f.output is not None:
-        return (Advice("G.output", "Identity", "an output at the end of its range passes no gradient"),)
-    leaky = {"name": "LeakyReLU", "negative_slope": 0.2}
-    return (
-        Advice(f"{who.upper()}.activation", leaky, "units that are off still pass a gradient"),
-        *_slower(f, who, 10),
-    )
-
-
 def _with_r1(f: Facts, weight: float = 1.0) -> tuple[Advice, ...]:
     """R1 beside the penalties there are, or ten times as strong where it is one of them."""
     others = [dict(p) for p in f.penalties if p["name"] != "r1"]
@@ -724,6 +736,16 @@ def _with_r1(f: Facts, weight: float = 1.0) -> tuple[Advice, ...]:
             "penalties", [*others, r1], "a flat D at the data lets the game contract (Mescheder et al. 2018)"
         ),
     )
+
+
+def _spread_out(f: Facts) -> tuple[Advice, ...]:
+    """Against lost modes: a penalty first, then an objective that compares each fake with a real example."""
+    pairing = Advice(
+        "objective", "relativistic_pairing", "each fake against a real example: none is left out"
+    )
+    if f.relativistic:
+        return _with_r1(f)
+    return (pairing, *_with_r1(f)) if f.penalties else (*_with_r1(f), pairing)
 
 
 # The judgement ----------------------------------------------------------------------------------------------

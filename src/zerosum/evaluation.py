@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from zerosum import checkpoints, metrics, recipes
-from zerosum.data import Density, Images, Vectors, order
+from zerosum.data import Density, Images, Table, Vectors, order
 from zerosum.metrics import Classifier, Estimate, FeatureSpace, Metric
 from zerosum.metrics.estimate import jackknife, student
 from zerosum.metrics.inputs import as_images
@@ -69,7 +69,8 @@ class Real:
 
     held_out, train, validation: images float ``[N, C, H, W]`` in [-1, 1] or points ``[N, d]``. split: what
     held_out is, in words.
-    known: modes and std of a density; classes and expected (counts) of labelled images.
+    known: modes and std of a density; classes and expected (counts) of labelled images. encode: samples in
+    the units of a table to those of its source.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Real:
     labels: Tensor | None = None
     validation: Tensor | None = None
     known: Mapping[str, Any] = field(default_factory=dict)
+    encode: Callable[[Tensor], Tensor] = field(default=lambda samples: samples)
 
     @property
     def is_images(self) -> bool:
@@ -113,6 +115,7 @@ def real_data(part: recipes.Part, n: int, seed: int = 0) -> Real:
         None if source.labels is None else source.labels[known],
         _array(splits["valid"], torch.arange(1000)) if splits["valid"] else None,
         _classes(held_out),
+        source.encode if isinstance(source, Table) else lambda samples: samples,
     )
 
 
@@ -230,9 +233,13 @@ class Judge:
         sets = {"real": self.real.held_out, "train": self.real.train, "validation": self.real.validation}
         return {name: Views(self, x) for name, x in sets.items() if x is not None}
 
-    def sets(self, metric: Metric, fake: Views) -> dict[str, Tensor]:
-        """The sets that a metric needs, in its view. Raises ValueError where one cannot be had."""
-        views = {**self.views, "fake": fake}
+    def sets(self, metric: Metric, fake: Views, wanted: Tensor | None = None) -> dict[str, Tensor]:
+        """The sets that a metric needs, in its view. Raises ValueError where one cannot be had.
+
+        wanted: the labels that a conditional generator was asked for, ``[n]``.
+        """
+        views: dict[str, Mapping[str, Tensor]] = {**self.views, "fake": fake}
+        views |= {} if wanted is None else {"wanted": {"labels": wanted}}
         absent = [name for name in metric.sets if name not in views]
         if absent:
             raise ValueError(f"it needs {_ABSENT[absent[0]]}")
@@ -318,21 +325,25 @@ def check_names(names: Sequence[str], real: Real) -> None:
             )
 
 
-def evaluate(judge: Judge, fake: Tensor, names: Sequence[str] = (), **about: Any) -> Iterator[Row]:
+def evaluate(
+    judge: Judge, fake: Tensor, names: Sequence[str] = (), wanted: Tensor | None = None, **about: Any
+) -> Iterator[Row]:
     """Each metric of `fake` as a plain row, or as {"metric", "skipped": why} where it needs what is not
     there.
 
-    about: facts for every row, such as the step. Raises ValueError for a metric that is unknown, or that was
+    wanted: the labels that G was asked for. about: facts for every row, such as the step. Raises ValueError
+    for a metric that is unknown, or that was
     asked for by name and is impossible.
     """
     known = table(judge.real)
     check_names(names, judge.real)
+    fake = judge.real.encode(fake)
     _fitting(judge, fake)
     views = Views(judge, fake)
     for name in names or known:
         metric = known[name]
         try:
-            sets, facts = judge.sets(metric, views), judge.known(metric)
+            sets, facts = judge.sets(metric, views, wanted), judge.known(metric)
             floors = judge.floor(name, metric)
             estimates = metric(sets, space=judge.space_of(metric), known=facts)
         except ValueError as error:
@@ -381,7 +392,7 @@ def compare(judge: Judge, first: Tensor, second: Tensor, names: Sequence[str] = 
     real examples are the same for both and held fixed); a difference is significant if 0 lies outside of it.
     Of many metrics, one in twenty shows a difference that is not there.
     """
-    fakes = [x[: min(len(first), len(second))] for x in (first, second)]
+    fakes = [judge.real.encode(x[: min(len(first), len(second))]) for x in (first, second)]
     _fitting(judge, *fakes)
     views = [Views(judge, x) for x in fakes]
     for name, metric in table(judge.real).items():
@@ -424,6 +435,8 @@ class Subject:
     about: Mapping[str, Any]
     results: Path
     """where its rows are kept: evaluation.jsonl"""
+    wanted: Tensor | None = None
+    """the labels that a conditional generator was asked for"""
 
 
 def subjects(
@@ -444,7 +457,9 @@ def subjects(
         arrays = torch.from_numpy(np.concatenate(list(run.samples(n, seed, live))))
         samples = as_images(arrays) if arrays.dtype == torch.uint8 else arrays
         about = {"step": run.game.step, "average": not live and run.game.G.average is not None}
-        yield Subject(f"{target} at step {run.game.step:,}", samples, about, target / "evaluation.jsonl")
+        wanted = run.game.labels(len(samples)).cpu() if run.game.classes else None
+        name = f"{target} at step {run.game.step:,}"
+        yield Subject(name, samples, about, target / "evaluation.jsonl", wanted)
 
 
 def judge_for(target: Path, data: str | None, features: str | None, n: int, seed: int = 0) -> Judge:

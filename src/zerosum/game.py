@@ -298,12 +298,9 @@ class Game:
         due, which takes up the pass of its side.
         """
         if apart:
-            return self._ask(self.D, real, y), self._ask(self.D, fake, y)
-        logits = self._ask(self.D, torch.cat([real, fake]), None if y is None else torch.cat([y, y]))
-        if logits.shape != (len(real) + len(fake),):
-            raise ValueError(
-                f"D gives {list(logits.shape)} for {len(real) + len(fake)} examples: one logit each"
-            )
+            return _each(self._ask(self.D, real, y), real), _each(self._ask(self.D, fake, y), fake)
+        both = torch.cat([real, fake])
+        logits = _each(self._ask(self.D, both, None if y is None else torch.cat([y, y])), both)
         return logits[: len(real)], logits[len(real) :]
 
     @property
@@ -403,6 +400,13 @@ class Game:
         self.D.load_state_dict(state["D"])
         for p in self.penalties:
             p.load_state_dict(state["penalties"][p.name])
+
+
+def _each(logits: Tensor, examples: Tensor) -> Tensor:
+    """The logits, of which there must be one for each example."""
+    if logits.shape != (len(examples),):
+        raise ValueError(f"D gives {list(logits.shape)} for {len(examples)} examples: one logit each")
+    return logits
 
 
 class _Critic:

@@ -165,7 +165,7 @@ def thorough(game: Game, source: Source, held: Tensor | None = None) -> list[Ins
     real, held = _examples(game, source, held)
     watch = [eigenvalues(game, real)] if _size(game) <= LARGEST // 4 else []
     if held is not None:
-        watch.append(referee(held))
+        watch += [referee(held)] if len(held) >= 100 else []
         played = game.objective.divergence is not None and not game.classes
         watch += [duality_gap(game, source, held)] if played else []
     return watch
@@ -602,7 +602,7 @@ def duality_gap(
 # What G makes -----------------------------------------------------------------------------------------------
 
 
-def modes(density: GaussianMixture, n: int = 2048, every: int = 500) -> Instrument:
+def modes(density: GaussianMixture, n: int = 2048, every: int = 200) -> Instrument:
     """`modes_covered`, `high_quality` and `reverse_kl` of n samples against the modes of a known mixture.
 
     See `metrics.mode_coverage`, `metrics.high_quality_share` and `metrics.reverse_kl` (nan if fewer than 20
@@ -633,7 +633,7 @@ def modes(density: GaussianMixture, n: int = 2048, every: int = 500) -> Instrume
     return _of_samples("modes", function, n, every, gives, "Lin et al. 2018 (PacGAN), section 4.1")
 
 
-def diversity(real: Tensor, n: int = 512, every: int = 1_000) -> Instrument:
+def diversity(real: Tensor, n: int = 512, every: int = 200) -> Instrument:
     """How varied the samples are beside n of `real` (held-out where there are any), as flat vectors.
 
     `spread`: sqrt(tr Cov(G(z)) / tr Cov(x)), the ratio of the root mean square distances between two samples;
@@ -666,7 +666,7 @@ def diversity(real: Tensor, n: int = 512, every: int = 1_000) -> Instrument:
     return _of_samples("diversity", function, len(real), every, gives, source)
 
 
-def output_range(real: Tensor, n: int = 256, every: int = 500) -> Instrument:
+def output_range(real: Tensor, n: int = 256, every: int = 200) -> Instrument:
     """`output_low`, `output_high`: the 1 % and 99 % quantiles of all numbers in n samples. `output_outside`:
     the share of them beyond the least or the greatest number in `real` by more than 5 % of its range.
     """

@@ -14,7 +14,7 @@ from typing import Any
 
 from zerosum import checkpoints, recipes
 from zerosum.diagnosis import Advice, Finding
-from zerosum.recipes import Recipe
+from zerosum.recipes import Recipe, RecipeError
 from zerosum.runs import Run, RunError
 
 __all__ = ["Remedy", "remedy", "verdict"]
@@ -40,18 +40,30 @@ class Remedy:
 def remedy(run: Run, tried: Collection[tuple[str, str]] = ()) -> Remedy | None:
     """The first advice on the first fault of a run that was not tried yet, made ready to train; None without.
 
-    Advice is told apart by its field and its value as a text. Raises RecipeError if the changed recipe cannot
-    be, RunError if the disk refuses.
+    Advice is told apart by its field and its value as a text; what this recipe cannot take is passed over.
+    Raises RunError if the disk refuses.
     """
     advised = ((fault, advice) for fault in run.faults for advice in fault.advice)
-    fault, advice = next((f_a for f_a in advised if key(f_a[1]) not in tried), (None, None))
-    if fault is None or advice is None:
+    for fault, advice in advised:
+        recipe = None if key(advice) in tried else _changed(run, advice)
+        if recipe is None:
+            continue
+        path = _free(run.path)
+        good = [step for step in checkpoints.steps(run.path / "checkpoints") if 0 < step < fault.since]
+        begins = good[-1] if good and _fits(run, recipe, good[-1], path) else 0
+        return Remedy(path, recipe, fault, advice, begins)
+    return None
+
+
+def _changed(run: Run, advice: Advice) -> Recipe | None:
+    """The recipe with what is advised; None where its parts have no such field, as a network of another
+    kind may not."""
+    try:
+        recipe = recipes.changed(run.recipe, {advice.field: advice.value})
+        recipes.build_game(recipe, tuple(run.facts["shape"]), classes=run.facts["classes"])
+    except RecipeError:
         return None
-    recipe = recipes.changed(run.recipe, {advice.field: advice.value})
-    path = _free(run.path)
-    good = [step for step in checkpoints.steps(run.path / "checkpoints") if 0 < step < fault.since]
-    begins = good[-1] if good and _fits(run, recipe, good[-1], path) else 0
-    return Remedy(path, recipe, fault, advice, begins)
+    return recipe
 
 
 def key(advice: Advice) -> tuple[str, str]:
@@ -73,7 +85,7 @@ def _fits(run: Run, recipe: Recipe, step: int, path: Path) -> bool:
     shutil.copy(run.path / "metrics.jsonl", path)
     try:
         Run.start(path, recipe, override=True).close()
-    except RunError:  # of another game: other shapes, another kind of optimizer
+    except (RunError, RecipeError):  # of another game: other shapes, another kind of optimizer
         shutil.rmtree(path)
         return False
     return True

@@ -75,6 +75,7 @@ class Run:
         self.source = source
         self.notes: list[str] = []
         self.stop_reason = ""
+        self.stopped_by_fault = False
         self.saved = -1
         self.watch: list[instruments.Instrument] = []
         self.judged = diagnosis.Facts()
@@ -100,7 +101,6 @@ class Run:
         game = recipes.build_game(recipe, source.shape, mean, classes=source.classes)
         run = cls(path, recipe, game, _facts(source), source)
         run.watch = recipes.call(lambda: _watch(recipe, game, source), "watch")
-        run.judged = recipes.call(lambda: diagnosis.facts(game, source), "watch")
         try:
             with _disk(path, "before the first step"):
                 run._begin(override)
@@ -129,9 +129,11 @@ class Run:
             self._event("fell_back", step=self.game.step, cause=cause)
         self.notes = _fallen(broken, self.game.step)
         self.history = records(self.path)
+        self.judged = recipes.call(lambda: diagnosis.facts(self.game, self.source), "watch")
         self.findings = diagnosis.diagnose(self.history, self.judged)
         scales = {name: [x.unit, _known(x.equilibrium)] for i in self.watch for name, x in i.gives.items()}
-        about = {**_environment(self.game), "judged": asdict(self.judged), "scales": scales}
+        judged = {**asdict(self.judged), "examples": _known(self.judged.examples)}
+        about = {**_environment(self.game), "judged": judged, "scales": scales}
         self._event("started" if found is None else "resumed", step=self.game.step, **about)
         self.save()
 
@@ -216,7 +218,8 @@ class Run:
                     record |= _flat(r for name, r in seen.items() if name not in record)
                     record |= rate | {"seconds": round(now - begun, 3)}
                     self._append("metrics.jsonl", record)
-                    self._judge(record, stop_at_fault)
+                    if self._judge(record, stop_at_fault):
+                        end = picture = save = True
                     window, seen, last = {}, {}, now
                 if picture:
                     self.picture()
@@ -244,8 +247,8 @@ class Run:
                 f"The last good checkpoint is of step {self.saved}"
             ) from error
 
-    def _judge(self, record: Record, stop_at_fault: bool) -> None:
-        """What stands now; faults that came and went become events."""
+    def _judge(self, record: Record, stop_at_fault: bool) -> bool:
+        """What stands now; faults that came and went become events. Whether to end for one of them."""
         self.history.append(record)
         before = {finding.name for finding in self.faults}
         self.findings = diagnosis.diagnose(self.history, self.judged)
@@ -254,15 +257,10 @@ class Run:
                 self._event("fault", **_plain(finding), step=self.game.step)
         for name in sorted(before - {finding.name for finding in self.faults}):
             self._event("recovered", name=name, step=self.game.step)
-        if stop_at_fault and self.faults:
+        self.stopped_by_fault = stop_at_fault and bool(self.faults)
+        if self.stopped_by_fault:
             self.stop(f"the fault {self.faults[0].name!r}")
-
-    @property
-    def stopped_by_fault(self) -> bool:
-        """Whether a fault ended it: one that stands, or a number that is not finite."""
-        return bool(self.faults) and (
-            self.stop_reason.startswith("the fault") or self.faults[0].name == "non-finite values"
-        )
+        return self.stopped_by_fault
 
     @property
     def faults(self) -> list[Finding]:
@@ -346,6 +344,7 @@ class Run:
         broken = {"name": "non-finite", "step": step, "term": term}
         self._event("fault", **broken)
         self.findings = diagnosis.diagnose([*self.history, {"event": "fault", **broken}], self.judged)
+        self.stopped_by_fault = bool(self.faults)
         raise RunError(
             f"step {step}: {what}. "
             f"The last good checkpoint is of step {self.saved}, in {self.path / 'checkpoints'}. "
@@ -404,7 +403,8 @@ def examine(path: Path) -> Examined:
     seen = records(path)
     last = happened[-1]
     broken = [last] if last["event"] == "fault" and last.get("name") == "non-finite" else []
-    findings = diagnosis.diagnose([*seen, *broken], diagnosis.Facts(**begun["judged"]))
+    judged: Record = {**begun["judged"], "examples": begun["judged"]["examples"] or math.inf}
+    findings = diagnosis.diagnose([*seen, *broken], diagnosis.Facts(**judged))
     return Examined(path, seen, happened, findings, begun["scales"])
 
 

@@ -1,0 +1,129 @@
+"""Does a run on MNIST draw MNIST? The judge of `classifier.py` reads 10,000 samples.
+
+    python benchmarks/mnist_quality.py runs/mnist [--seed 1] [--out benchmarks/results/mnist.json]
+    python benchmarks/mnist_quality.py samples.npy     uint8 images from anywhere, of any size
+    python benchmarks/mnist_quality.py --check         judge the committed result, measure nothing
+
+One protocol for everybody: 10,000 samples as bytes, brought to 28 pixels, against the 10,000 test images, in
+the 128 features of the judge. Its floor is what 10,000 real training images get in the samples' place. Exits
+with 1 unless all ten classes occur, the KL divergence of the class histogram to uniform is below 0.02 nats,
+the mean confidence above 0.9 and the Frechet distance at most a tenth of the textbook's after 10 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from classifier import RESULTS, committed, pixels
+from zerosum import data, metrics
+from zerosum.data import order
+from zerosum.runs import Run
+
+N = 10_000
+judge = cache(committed)
+
+
+def passed(result: dict[str, Any], textbook: float) -> bool:
+    return (
+        result["classes"] == 10
+        and result["class_kl"] < 0.02
+        and result["confidence"] > 0.9
+        and result["frechet_distance"][0] <= textbook / 10
+    )
+
+
+def measured(subject: Path, seed: int) -> dict[str, Any]:
+    """The quality of a file of samples, or of a run with what it took."""
+    if subject.is_file():
+        return quality(np.load(subject)[:N])
+    run = Run.open(subject)
+    last = json.loads((subject / "metrics.jsonl").read_text().splitlines()[-1])
+    begun = json.loads((subject / "events.jsonl").read_text().splitlines()[0])
+    facts = {
+        "recipe": run.recipe.name,
+        "training_seed": run.recipe.seed,
+        "steps": run.game.step,
+        "seconds": last["seconds"],
+        "training_threads": begun["threads"],
+        "sampling_seed": seed,
+    }
+    return facts | quality(np.concatenate(list(run.samples(N, seed=seed))))
+
+
+@cache
+def real_features() -> Tensor:
+    return judge().space(data.mnist("test").pixels[:, 0])
+
+
+@torch.no_grad()
+def quality(samples: Any) -> dict[str, Any]:
+    """What the judge says of uint8 samples ``[n, H, W]``; the distance as [value, low, high].
+
+    The class KL is to the classes of the training images, which are not quite equally many.
+    """
+    features = judge().space(pixels(samples))
+    belief = judge().head(features).softmax(1)
+    labels = belief.argmax(1)
+    distance = metrics.frechet_distance(real_features(), features)
+    counts = torch.bincount(labels, minlength=10)
+    wanted = torch.bincount(data.mnist("train").labels, minlength=10)
+    return {
+        "frechet_distance": [round(v, 3) for v in (distance.value, distance.low, distance.high)],
+        "classes": int((counts > 0).sum()),
+        "class_kl": round(float(metrics.class_kl(labels, wanted)), 5),
+        "confidence": round(float(belief.amax(1).mean()), 4),
+        "counts": counts.tolist(),
+        "samples": len(features),
+    }
+
+
+def floor(seed: int = 0) -> dict[str, Any]:
+    """What real training images get in the samples' place: no generator can be expected to do better."""
+    source = data.mnist("train")
+    return quality(source.pixels[order(len(source), seed, 0, N), 0])
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processor": platform.machine(),
+        "torch": torch.__version__,
+        "bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("subject", type=Path, nargs="?", help="a run, or a .npy file of uint8 images")
+    parser.add_argument("--seed", type=int, default=1, help="of the noise")
+    parser.add_argument("--out", type=Path, default=RESULTS / "mnist.json")
+    parser.add_argument("--check", action="store_true", help="judge the committed result, measure nothing")
+    known = parser.parse_args()
+    if not known.check:
+        if known.subject is None:
+            parser.error("give a run or a .npy file, or --check")
+        result = {"floor": floor(), **measured(known.subject, known.seed), "machine": machine()}
+        known.out.write_text(json.dumps(result, indent=1) + "\n")
+    result, textbook = json.loads(known.out.read_text()), json.loads((RESULTS / "textbook.json").read_text())
+    theirs = textbook["minutes"][-1]["frechet_distance"][0]
+    mine, least = result["frechet_distance"], result["floor"]["frechet_distance"][0]
+    print(f"  Frechet distance {mine} (textbook {theirs}, a tenth is asked; real images {least})")
+    print(f"  classes {result['classes']}, class KL {result['class_kl']}, confidence {result['confidence']}")
+    return int(not passed(result, theirs))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

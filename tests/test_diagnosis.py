@@ -1,0 +1,398 @@
+"""Laws of the diagnosis: each fault in its smallest history, none in a healthy one, no history breaks it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from zerosum import Game, data, instruments, objectives, optimizers, penalties, schedules
+from zerosum.diagnosis import FAULTS, VERDICTS, Advice, Facts, Finding, diagnose, facts
+from zerosum.recipes import Recipe
+
+ADAM = {"name": "adam", "lr": 1e-3, "betas": [0.5, 0.999]}
+GAME = Facts(optimizers={"d": ADAM, "g": ADAM}, size={"d": 10.0, "g": 10.0}, modes=8, batch=64)
+EVERY_FAULT = pytest.mark.parametrize("name", FAULTS)
+
+
+def history(steps: int = 3000, **curves: Any) -> list[dict[str, Any]]:
+    """A healthy game of 2014, which has found its data at step 600; each curve is a number or f(step)."""
+
+    def rise(s: int) -> float:
+        return 0.95 * min(s / 600, 1.0)
+
+    healthy: dict[str, Any] = {
+        "d_loss": lambda s: math.log(4) - 0.4 * (1 - rise(s)) + 0.01 * math.sin(s * s),
+        "g_loss": lambda s: math.log(2) + 0.02 * math.cos(s * s),
+        "d_real": 0.52,
+        "d_fake": 0.48,
+        "accuracy": 0.55,
+        "accuracy_train": 0.55,
+        "accuracy_held": 0.55,
+        "overfit_ratio": 0.02,
+        "saturation": 1.1,
+        "d_gradient": 0.05,
+        "g_gradient": 0.02,
+        "d_gradient_share": 0.005,
+        "g_gradient_share": 0.002,
+        "d_update": 0.1,
+        "g_update": 0.1,
+        "d_update_share": 0.01,
+        "g_update_share": 0.01,
+        "spread": rise,
+        "coverage": rise,
+        "duplicates": 0.01,
+        "modes_covered": lambda s: round(8 * rise(s) / 0.95),
+        "output_low": -1.0,
+        "output_high": 1.0,
+        "divergence_bound": 0.01,
+    }
+    return [
+        {"step": s} | {k: c(s) if callable(c) else c for k, c in {**healthy, **curves}.items()}
+        for s in range(0, steps, 50)
+    ]
+
+
+# each fault: facts and curves that show it, and one curve with values ever further from health
+CASES: dict[str, tuple[Facts, dict[str, Any], tuple[str, list[float]]]] = {
+    "non-finite values": (GAME, {"d_loss": math.nan}, ("g_loss", [math.nan, math.inf])),
+    "range mismatch": (
+        replace(GAME, output=(-1.0, 1.0), low=0.0, high=1.0, image=True),
+        {},
+        ("output_outside", [0.0, 0.1, 0.5]),
+    ),
+    "batch too small for batch norm": (
+        replace(GAME, batch=4, batch_norm=("G",)),
+        {},
+        ("accuracy", [0.5, 0.6]),
+    ),
+    "learning rate too high": (GAME, {"d_update": 2.0}, ("d_update", [0.6, 1.0, 3.0, 9.0])),
+    "dead player": (GAME, {"g_gradient_share": 0.0}, ("g_gradient_share", [1e-8, 1e-12, 0.0])),
+    "learning rate too low": (
+        GAME,
+        {"g_update_share": 1e-6, "g_update": 1e-5, "coverage": 0.1, "modes_covered": 8},
+        ("g_update_share", [2e-5, 1e-5, 3e-6, 1e-7]),
+    ),
+    "divergence": (GAME, {"output_high": 1000.0}, ("output_high", [12.0, 20.0, 100.0, 1e9])),
+    "minimax saturation": (
+        replace(GAME, saturates=True),
+        {"d_fake": 0.01, "coverage": 0.1},
+        ("d_fake", [0.14, 0.1, 0.01, 1e-6]),
+    ),
+    "discriminator overfitting": (
+        replace(GAME, examples=100.0, modes=0),
+        {"overfit_ratio": 0.8, "accuracy_train": 0.9},
+        ("overfit_ratio", [0.3, 0.5, 0.9, 1.0]),
+    ),
+    "generator too strong": (
+        GAME,
+        {"d_loss": 1.4, "coverage": 0.0, "modes_covered": 0, "spread": 1.0},
+        ("d_loss", [1.26, 1.3, 1.38, 1.4]),
+    ),
+    "discriminator too strong": (
+        GAME,
+        {"d_loss": 0.01, "coverage": 0.1, "duplicates": 0.0},
+        ("d_loss", [0.3, 0.2, 0.1, 0.0]),
+    ),
+    "oscillation": (GAME, {"g_loss": lambda s: 0.7 + 0.3 * math.sin(s / 60)}, ("accuracy", [0.55, 0.6])),
+    "mode collapse": (
+        GAME,
+        {"spread": 0.05, "coverage": 0.05, "duplicates": 1.0, "modes_covered": 1, "d_loss": 1.0},
+        ("coverage", [0.2, 0.1, 0.0]),
+    ),
+    "partial mode dropping": (
+        GAME,
+        {"modes_covered": lambda s: min(s // 100, 5), "coverage": 0.7},
+        ("modes_covered", [7, 6, 4, 3]),
+    ),
+}
+
+
+def names(findings: list[Finding]) -> list[str]:
+    return [finding.name for finding in findings]
+
+
+# every fault ------------------------------------------------------------------------------------------------
+
+
+def test_every_fault_has_its_case() -> None:
+    assert CASES.keys() == FAULTS.keys()
+
+
+@EVERY_FAULT
+def test_the_smallest_history_of_a_fault_is_named_first(name: str) -> None:
+    game, curves, _ = CASES[name]
+    assert names(diagnose(history(**curves), game))[0] == name
+
+
+@EVERY_FAULT
+def test_a_finding_explains_itself_in_words_that_name_curves_and_fields(name: str) -> None:
+    game, curves, _ = CASES[name]
+    records = history(**curves)
+    finding = diagnose(records, game)[0]
+    assert finding.fault and finding.evidence and finding.advice
+    assert 0 <= finding.since <= records[-1]["step"]
+    text = str(finding)
+    assert finding.name in text and "\n" not in "".join(finding.evidence)
+    assert all(advice.field in text for advice in finding.advice)
+    known = set(Recipe.__dataclass_fields__)
+    assert all(advice.field.split(".")[0] in known for advice in finding.advice)
+    json.dumps([advice.value for advice in finding.advice])  # a recipe can be written with it
+    if name not in ("range mismatch", "batch too small for batch norm"):
+        assert any(reading in text for reading in records[0] if reading != "step")
+
+
+@EVERY_FAULT
+def test_confidence_rises_with_the_evidence(name: str) -> None:
+    game, curves, (curve, values) = CASES[name]
+    found = [
+        next(f for f in diagnose(history(**{**curves, curve: x}), game) if f.name == name).confidence
+        for x in values
+    ]
+    assert found == sorted(found) and all(0.5 <= c <= 1 for c in found)
+
+
+@EVERY_FAULT
+def test_a_fault_is_given_as_of_the_last_record_not_of_the_past(name: str) -> None:
+    """A game that has recovered has no fault; but what its facts forbid, or nan, does not pass."""
+    if name in ("non-finite values", "range mismatch", "batch too small for batch norm"):
+        return
+    game, curves, _ = CASES[name]
+    ill = history(1500, **curves)
+    well = [{**r, "step": r["step"] + 1500} for r in history(4500)[12:]]
+    assert not any(f.fault for f in diagnose(ill + well, game))
+
+
+@pytest.mark.parametrize("name", set(FAULTS) - {"range mismatch", "batch too small for batch norm"})
+def test_no_fault_is_named_in_the_first_turns(name: str) -> None:
+    game, curves, _ = CASES[name]
+    early = diagnose(history(50, **curves), game)
+    assert names(early) == (["non-finite values"] if name == "non-finite values" else [])
+
+
+# no fault ---------------------------------------------------------------------------------------------------
+
+GAMES = {
+    "logistic": GAME,
+    "saturating": replace(GAME, saturates=True),
+    "images": replace(GAME, modes=0, examples=1500.0, output=(-1.0, 1.0), image=True),
+    "one mode": replace(GAME, modes=1),
+    "batch norm": replace(GAME, batch_norm=("D", "G")),
+}
+
+
+@pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
+def test_a_healthy_history_shows_no_fault_at_any_time(game: Facts) -> None:
+    records = history()
+    for n in range(len(records) + 1):
+        assert not [f for f in diagnose(records[:n], game) if f.fault]
+
+
+def test_verdicts_tell_a_game_on_its_way_from_one_that_is_there_and_one_that_stands() -> None:
+    def verdict(**curves: Any) -> list[str]:
+        return names(diagnose(history(**curves), GAME))
+
+    assert verdict() == ["at equilibrium"]
+    assert verdict(coverage=lambda s: 0.2 + s / 6000) == ["converging"]
+    assert verdict(coverage=0.7) == ["stalled"]
+    assert {*VERDICTS} == {"at equilibrium", "converging", "stalled"}
+    assert not diagnose(history(), GAME)[0].fault
+
+
+# any history ------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_history_says_nothing() -> None:
+    assert diagnose([], GAME) == []
+    assert diagnose([], Facts()) == []
+
+
+@EVERY_FAULT
+@pytest.mark.parametrize("missing", list(history(50)[0]))
+def test_a_missing_reading_breaks_nothing(name: str, missing: str) -> None:
+    game, curves, _ = CASES[name]
+    records = [{k: v for k, v in r.items() if k != missing} for r in history(**curves)]
+    assert len(diagnose(records, game)) <= len(FAULTS)
+
+
+@EVERY_FAULT
+def test_readings_on_slow_clocks_are_enough(name: str) -> None:
+    """Instruments look at their own times: here each at every fourth record, no two readings together
+    but those of one instrument."""
+    game, curves, _ = CASES[name]
+    groups = [
+        ("d_loss", "g_loss", "d_real", "d_fake", "accuracy"),
+        ("spread", "coverage", "duplicates"),
+        ("d_update", "g_update", "d_update_share", "g_update_share"),
+        ("overfit_ratio", "accuracy_train", "accuracy_held"),
+    ]
+    group_of = {reading: i for i, group in enumerate(groups) for reading in group}
+    records = history(12_000, **curves)
+    thin = [
+        {k: v for k, v in r.items() if k == "step" or group_of.get(k, 0) == i % 4}
+        for i, r in enumerate(records)
+    ]
+    if name == "oscillation":
+        return  # a curve is needed at a clock that its period is long beside
+    assert name in names(diagnose(thin, game))
+
+
+def test_unknown_keys_texts_and_intervals_are_ignored() -> None:
+    records = [
+        {**r, "about": "x", "intervals": {"coverage": [0.1, 0.2]}, "mine": math.nan, "n": None}
+        for r in history()
+    ]
+    assert names(diagnose(records, GAME)) == ["at equilibrium"]
+
+
+def test_nothing_is_known_of_the_game_but_its_curves() -> None:
+    assert not any(f.fault for f in diagnose(history(), Facts()))
+
+
+def test_an_event_of_a_loss_that_is_no_number_is_a_finding() -> None:
+    event = {"event": "fault", "name": "non-finite", "step": 2999, "term": "r1"}
+    (finding, *_) = diagnose([*history(), event], GAME)
+    assert (finding.name, finding.since) == ("non-finite values", 2999) and "r1" in finding.evidence[0]
+
+
+def test_infinite_saturation_is_no_broken_loss() -> None:
+    assert "non-finite values" not in names(diagnose(history(saturation=math.inf), GAME))
+
+
+def test_the_records_are_left_as_they_are() -> None:
+    records = history()
+    before = json.dumps(records)
+    diagnose(records, GAME)
+    assert json.dumps(records) == before
+
+
+# facts ------------------------------------------------------------------------------------------------------
+
+
+def game_of(objective: Any = None, output: Any = nn.Identity, **options: Any) -> Game:
+    G = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), output())
+    D = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1), nn.Flatten(0))
+    return Game(G, D, objective or objectives.nonsaturating(), latent=4, **options)
+
+
+@pytest.mark.parametrize(
+    ("objective", "saturates"),
+    [
+        (objectives.minimax(), True),
+        (objectives.f_divergence("jensen_shannon", saturating=True), True),
+        (objectives.nonsaturating(), False),
+        (objectives.nonsaturating(label_smoothing=0.1), False),
+        (objectives.least_squares(), False),
+        (objectives.wasserstein(), False),
+        (objectives.hinge(), False),
+        (objectives.relativistic_pairing(), False),
+        (objectives.relativistic_average(), False),
+        (objectives.f_divergence("kl"), False),
+    ],
+)
+def test_which_losses_of_G_saturate(objective: Any, saturates: bool) -> None:
+    assert facts(game_of(objective), data.ring()).saturates is saturates
+
+
+@pytest.mark.parametrize(
+    ("output", "bound"),
+    [
+        (nn.Identity, None),
+        (nn.Tanh, (-1.0, 1.0)),
+        (nn.Sigmoid, (0.0, 1.0)),
+        (nn.ReLU, (0.0, math.inf)),
+        (lambda: nn.Hardtanh(-2.0, 3.0), (-2.0, 3.0)),
+        (lambda: nn.LeakyReLU(0.2), None),
+    ],
+)
+def test_the_range_of_the_last_activation(output: Any, bound: Any) -> None:
+    assert facts(game_of(output=output), data.ring()).output == pytest.approx(bound)
+
+
+def test_facts_of_a_game() -> None:
+    fall = schedules.ramp(4.0, 1.0, steps=10)
+    made = facts(
+        game_of(
+            penalties=[penalties.r1(weight=fall, every=4)],
+            optimizers=(
+                optimizers.adam(1e-3, (0.0, 0.9)),
+                optimizers.scheduled(optimizers.sgd(0.1, 0.5), lr=0.2),
+            ),
+            batch=32,
+            accumulate=4,
+            k=3,
+        ),
+        data.ring(modes=5),
+    )
+    assert made.optimizers == {
+        "g": {"name": "adam", "lr": 1e-3, "betas": [0.0, 0.9]},
+        "d": {"name": "sgd", "lr": 0.1, "momentum": 0.5},
+    }
+    assert made.plain == ("g",) and made.penalties == ({"name": "r1", "weight": 4.0, "every": 4},)
+    assert (made.batch, made.k, made.modes, made.examples) == (8, 3, 5, math.inf)
+    assert not made.critic and made.equilibrium == pytest.approx(math.log(4))
+    assert -1.1 < made.low < -0.9 < 0.9 < made.high < 1.1
+
+
+def test_facts_of_images_and_batch_norm() -> None:
+    G = nn.Sequential(nn.Linear(4, 64), nn.BatchNorm1d(64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)), nn.Tanh())
+    D = nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))
+    made = facts(Game(G, D, objectives.hinge(), latent=4, batch=4), data.digits(low=0.0))
+    assert (made.low, made.high, made.image, made.examples) == (0.0, 1.0, True, 1500)
+    assert made.batch_norm == ("G",) and made.critic and made.output == (-1.0, 1.0)
+    first, second, *_ = diagnose([{"step": 0}], made)
+    assert (first.name, second.name) == ("range mismatch", "batch too small for batch norm")
+    assert first.advice[0] == Advice("G.output", "Sigmoid", first.advice[0].why)
+
+
+def test_looking_at_the_facts_changes_nothing() -> None:
+    game = game_of(penalties=[penalties.lecam()])
+    before = [t.clone() for p in (game.G, game.D) for t in p.network.state_dict().values()]
+    state = torch.get_rng_state()
+    facts(game, data.ring())
+    after = [t for p in (game.G, game.D) for t in p.network.state_dict().values()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# advice -----------------------------------------------------------------------------------------------------
+
+
+def advice_of(name: str, field: str, game: Facts) -> Any:
+    _, curves, _ = CASES[name]
+    finding = next(f for f in diagnose(history(**curves), game) if f.name == name)
+    return next(a.value for a in finding.advice if a.field == field)
+
+
+def test_a_scheduled_rate_is_advised_as_a_whole_optimizer() -> None:
+    assert advice_of("learning rate too high", "d_optimizer.lr", GAME) < 1e-3
+    constant = advice_of("learning rate too high", "d_optimizer", replace(GAME, plain=("g",)))
+    assert constant["name"] == "adam" and constant["lr"] < 1e-3
+
+
+def test_r1_stands_beside_other_penalties_and_grows_where_it_is_there() -> None:
+    other = {"name": "r2", "weight": 3.0, "every": 1}
+    for have, wanted in ((0.0, 1.0), (2.0, 20.0)):
+        mine = [{"name": "r1", "weight": have, "every": 1}] * bool(have)
+        game = replace(GAME, penalties=(other, *mine))
+        found = advice_of("discriminator too strong", "penalties", game)
+        assert found[0] == other and found[1]["name"] == "r1" and found[1]["weight"] == wanted
+
+
+def test_a_real_game_is_watched_and_judged() -> None:
+    """From play to words, with the standard instruments and records as a run writes them."""
+    source = data.digits(low=0.0)
+    G = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)), nn.Tanh())
+    D = nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0))
+    game = Game(G, D, objectives.nonsaturating(), latent=4, batch=16)
+    watch = instruments.standard(game, source)
+    records = [
+        {"step": turn.step} | {r.name: r.value for r in instruments.read(watch, game, turn)}
+        for turn in game.play(source, 26)
+    ]
+    assert names(diagnose(records, facts(game, source)))[0] == "range mismatch"
