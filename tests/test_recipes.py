@@ -505,3 +505,10 @@ def test_a_network_is_looked_at_without_being_changed(mine: Path) -> None:
     assert isinstance(wanted, nn.Module) and game.G.network.training and game.D.network.training
     for name, tensor in wanted.state_dict().items():
         assert torch.equal(tensor, game.G.network.state_dict()[name]), name
+
+
+def test_what_is_given_stays_as_it_is() -> None:
+    given: dict[str, Any] = {"G": {"name": "mlp", "width": 8}, "G.depth": 1, "penalties": [{"name": "r1"}]}
+    before = repr(given)
+    recipes.load("ring", {**given, "penalties.0.weight": 3.0})
+    assert repr(given) == before

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from zerosum import checkpoints, cli, recipes
+from zerosum.diagnosis import Advice, Finding
 from zerosum.display import curve
+from zerosum.remedies import key, remedy
 from zerosum.runs import Run, RunError, examine, records
 
 SMALL = {"G.width": 16, "D.width": 16, "batch": 16, "log_every": 10, "checkpoint_every": 20}
@@ -166,3 +168,34 @@ def test_all_of_it_is_on_by_default_and_in_the_recipe(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", steps=10)
     assert recipes.load(str(run.path / "recipe.yaml")).watch == "standard"
     assert torch.isfinite(torch.tensor([f.confidence for f in run.findings])).all()
+
+
+def test_a_run_ends_at_the_fault_that_it_was_asked_to_end_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even one that would be gone at the next look."""
+    once = Finding("oscillation", True, 10, 0.5, (), (Advice("batch", 8, "because"),))
+
+    def diagnose(history: Any, judged: Any) -> list[Finding]:
+        return [once] if history and history[-1]["step"] == 10 else []
+
+    monkeypatch.setattr("zerosum.diagnosis.diagnose", diagnose)
+    run = trained(tmp_path / "run", stop=True)
+    assert run.game.step == 10 and run.stopped_by_fault and "oscillation" in run.stop_reason
+    assert checkpoints.steps(run.path / "checkpoints")[-1] == 10
+
+
+def test_advice_that_a_recipe_cannot_take_is_passed_over(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", steps=10)
+    advice = (Advice("D.cardinality", 3, "no such field"), Advice("batch", 8, "there is"))
+    run.findings = [Finding("mode collapse", True, 0, 0.9, (), advice)]
+    cure = remedy(run)
+    assert cure is not None and cure.advice.field == "batch" and cure.recipe.batch == 8
+    assert remedy(run, {key(advice[1])}) is None
+
+
+def test_events_are_json_that_any_program_reads(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", "ring", steps=10)  # of no end of examples
+    for line in (run.path / "events.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert examine(run.path).findings == run.findings

@@ -534,7 +534,7 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
         node = node[key]
         if isinstance(node, dict):
             node.setdefault(following, None)
-    node[_index(node, [head, *rest][-1], path)] = value
+    node[_index(node, [head, *rest][-1], path)] = _copied(value)
 
 
 def _index(node: Any, step: str, path: str) -> Any:
