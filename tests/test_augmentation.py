@@ -381,7 +381,7 @@ def test_all_passes_of_d_are_augmented() -> None:
     D = augmented((2,), (), network=networks.mlp, augment=Count())
     game = Game(nn.Linear(4, 2), D, objectives.nonsaturating(), [penalties.r1()], latent=4, batch=8)
     list(game.play(data.ring(), 1))
-    assert seen == [16, 8, 8]  # both at once; R1; G's
+    assert seen == [8, 8, 8]  # real, which R1 takes up; fake; G's
 
 
 def test_labels_pass_beside_the_images() -> None:

@@ -212,8 +212,8 @@ def test_recipes_are_listed_and_printed(here: Path, capsys: pytest.CaptureFixtur
             "train tiny.yaml --data rnig",
             "--data rnig: neither a folder, a file nor a name of data; did you mean 'ring'?",
         ),
-        ("train tiny.yaml --data missing", "--data missing: neither a folder nor a name of data"),
-        ("train tiny.yaml --data empty", "data: empty: the folder lacks a file"),
+        ("train tiny.yaml --data missing", "--data missing: neither a folder, a file nor a name of data"),
+        ("train tiny.yaml --data empty", "empty: there is no image in this folder: it is empty"),
         (
             "train tiny.yaml --data colour",
             "data: colour/train-images-idx3-ubyte: not an IDX file of bytes in 3-D",

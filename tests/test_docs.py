@@ -18,6 +18,8 @@ from zerosum.cli import VERBS, main
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHECKED = [
+    "conditional",
+    "stacked_mnist",
     "faults",
     "tracking",
     "mnist_quality",

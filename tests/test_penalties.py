@@ -163,12 +163,13 @@ def test_the_gradient_in_the_weights_is_that_of_finite_differences(make: Callabl
 @every
 def test_the_points_are_left_alone(make: Callable[..., Penalty]) -> None:
     """Nothing flows back to G, and the batch is not changed."""
-    D, (real, fake) = critic(), points(5)
-    fake.requires_grad_()
+    D, (real, source) = critic(), points(5)
+    source.requires_grad_()
+    fake = source * 1  # as G gives them
     before = real.clone(), fake.detach().clone()
     if make is not penalties.lecam:  # a function of logits: there the game gives fakes without a graph
         make().term(D, real, fake).backward()
-        assert fake.grad is None
+        assert source.grad is None
     assert not real.requires_grad
     assert real.equal(before[0])
     assert fake.detach().equal(before[1])

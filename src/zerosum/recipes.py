@@ -574,7 +574,7 @@ def _complete(key: str, value: Part, where: str, home: str) -> Any:
     part = _as_part(value, where)
     function = _find(part["name"], home, where)
     defaults = {p.name: _plain(p.default) for p in _parameters(function) if _is_plain(p.default)}
-    full = part if key in _HANDED else {"name": part["name"], **defaults, **part}
+    full = part if key in _HANDED - {"network"} else {"name": part["name"], **defaults, **part}
     full = {
         k: _complete(k, v, f"{where}.{k}", _HOMES.get(k, home)) if _is_part(k, v) else _plain(v)
         for k, v in full.items()

@@ -610,7 +610,9 @@ def _fill(part: Path, folder: Path, files: list[_File], report: list[tuple[str, 
     causes, total = dict(report), len(files) + len(report)
     with warnings.catch_warnings(), (part / "pixels.bin").open("wb") as pixels:
         warnings.simplefilter("ignore")  # what Pillow warns of is met: sizes, EXIF data, palettes
-        headers = dict(_good(_look, folder, [file.path for file in files], "looking at", causes))
+        found = [file.path for file in files]
+        _check_some(folder, found, causes, total)
+        headers = dict(_good(_look, folder, found, "looking at", causes))
         parts = _parts(list(headers))
         headers = _placed(headers, parts, causes)
         _check_some(folder, headers, causes, total)
