@@ -332,8 +332,7 @@ def evaluate(
     there.
 
     wanted: the labels that G was asked for. about: facts for every row, such as the step. Raises ValueError
-    for a metric that is unknown, or that was
-    asked for by name and is impossible.
+    for a metric that is unknown, or that was asked for by name and is impossible.
     """
     known = table(judge.real)
     check_names(names, judge.real)

@@ -743,6 +743,23 @@ _SGD_2014 = {
 }
 
 
+def _compact(about: str, lr: float, steps: int) -> dict[str, Any]:
+    """Small images on a processor: nothing is computed at their full size."""
+    return {
+        "about": about,
+        "data": "mnist",
+        "latent": 64,
+        "G": {"name": "compact", "width": 32},
+        "D": {"name": "compact", "width": 32},
+        "penalties": [{"name": "r1", "weight": 1.0}],
+        "g_optimizer": _cooled(lr, steps),
+        "d_optimizer": _cooled(lr, steps),
+        "batch": 64,
+        "steps": steps,
+        "precision": "bf16",
+    }
+
+
 def _photos(about: str, conditional: bool) -> dict[str, Any]:
     """`_r3` on anybody's images, with augmentation as far as D overfits."""
     recipe = _r3(about, "digits")
@@ -825,33 +842,17 @@ PRESETS: dict[str, dict[str, Any]] = {
         "about": "the generator loss that 2014 trained with, on a ring, with nothing to help it",
         "objective": "nonsaturating",
     },
-    "mnist-dcgan": {
-        "about": "MNIST, or --data with any small images: every class and every shape of it, in ten minutes",
-        "data": "mnist",
-        "latent": 64,
-        "G": {"name": "compact", "width": 32},
-        "D": {"name": "compact", "width": 32},
-        "penalties": [{"name": "r1", "weight": 1.0}],
-        "g_optimizer": _cooled(1e-3, 7_000),
-        "d_optimizer": _cooled(1e-3, 7_000),
-        "batch": 64,
-        "steps": 7_000,
-        "precision": "bf16",
-    },
+    "mnist-dcgan": _compact(
+        "MNIST, or --data with any small images: every class and every shape of it, in ten minutes",
+        1e-3,
+        7_000,
+    ),
     "mnist-r3": _r3("R3GAN's networks, objective and penalties on MNIST, at the size of two cores", "mnist"),
     "mnist-conditional": {
-        "about": "MNIST with its labels: digits of the class that is asked for, in ten minutes",
-        "data": "mnist",
+        **_compact(
+            "MNIST with its labels: digits of the class that is asked for, in ten minutes", 2e-3, 6_000
+        ),
         "conditional": True,
-        "latent": 64,
-        "G": {"name": "compact", "width": 32},
-        "D": {"name": "compact", "width": 32},
-        "penalties": [{"name": "r1", "weight": 1.0}],
-        "g_optimizer": _cooled(2e-3, 6_000),
-        "d_optimizer": _cooled(2e-3, 6_000),
-        "batch": 64,
-        "steps": 6_000,
-        "precision": "bf16",
     },
     "stacked-mnist": {
         "about": "1,000 modes of three digits each, R3GAN's test of mode collapse at the size of two cores",

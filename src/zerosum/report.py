@@ -879,21 +879,13 @@ def _interpolations(facts: _Facts, rows: int = 5, columns: int = 9) -> _Html:
 
 
 def _walk(a: Tensor, b: Tensor, n: int, great_circle: bool) -> Tensor:
-    """n points from a to b: ``[n, *latent]``.
-
-    On the great circle: (sin((1 - t) w) u + sin(t w) v) / sin w, with w the angle between the directions u
-    and v (Shoemake 1985), while the length goes evenly from |a| to |b|. Normal noise of many dimensions
-    lies near one sphere, which a straight line leaves (White 2016, arXiv:1609.04468).
-    """
+    """n points from a to b, ``[n, *latent]``: on the great circle, or straight."""
     import torch
 
-    t = torch.linspace(0, 1, n, dtype=a.dtype, device=a.device).view(-1, *(1,) * a.ndim)
-    u, v = a / a.norm(), b / b.norm()
-    angle = (u * v).sum().clamp(-1, 1).arccos()
-    if not great_circle or angle.sin() < 1e-4:  # in one line with the origin there is no one circle
-        return (1 - t) * a + t * b
-    directions = (((1 - t) * angle).sin() * u + (t * angle).sin() * v) / angle.sin()
-    return ((1 - t) * a.norm() + t * b.norm()) * directions
+    from zerosum.sampling import lerp, slerp
+
+    path = slerp if great_circle else lerp
+    return path(a[None], b[None], torch.linspace(0, 1, n, dtype=a.dtype, device=a.device))[0]
 
 
 def _neighbours(facts: _Facts, n: int = 12, k: int = 3) -> _Html:
