@@ -63,18 +63,16 @@ PIECES = {
     ),
     "goodfellow2014": Piece("strokes with the grain of a network without convolutions.", steps=3_000),
     "mnist-dcgan": Piece("even strokes and closed loops; look for digits that are two at once."),
-    "mnist-r3": Piece("strokes that begin to close into digits, early in training.", steps=700),
+    "mnist-r3": Piece("digits of even stroke, made by a network without any normalisation."),
     "mnist-conditional": Piece(
         "a column for each class, 0 to 9: the digit that was asked for, in another hand each time."
     ),
-    "stacked-mnist": Piece(
-        "three digits in each picture, one in red, one in green and one in blue.", steps=2_000
-    ),
+    "stacked-mnist": Piece("three digits in each picture, one in red, one in green and one in blue."),
     "photos": Piece(
-        "pieces of a temple and of a dahlia: the colours and edges of two photographs.", PHOTOS, 600
+        "pieces of a temple and of a dahlia: the colours and edges of two photographs.", PHOTOS
     ),
     "photos-conditional": Piece(
-        "columns in turn of the temple and of the flower, as asked for.", PHOTOS, 600
+        "columns in turn of the temple and of the flower, as asked for.", PHOTOS
     ),
     "vectors": Piece(
         "the blue samples lie where the grey rows of the table lie, thin tails included.", TABLE

@@ -33,7 +33,7 @@ class Maxout(nn.Module):
         self.linear = nn.Linear(inputs, units * pieces)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x).unflatten(-1, (-1, self.pieces)).amax(-1)
+        return self.linear(x).unflatten(-1, (self.pieces, -1)).amax(-2)
 
 
 class ConditionalBatchNorm(nn.Module):
