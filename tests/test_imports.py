@@ -25,12 +25,24 @@ FLOORS = {
     **dict.fromkeys(("game", "ensemble"), 2),
     **dict.fromkeys(("instruments", "diagnosis", "demonstration"), 3),
     **dict.fromkeys(
-        ("recipes", "runtime", "checkpoints", "runs", "remedies", "evaluation", "pictures", "sampling"), 4
+        (
+            "recipes",
+            "runtime",
+            "checkpoints",
+            "runs",
+            "remedies",
+            "seeds",
+            "bench",
+            "evaluation",
+            "pictures",
+            "sampling",
+        ),
+        4,
     ),
     **dict.fromkeys(("cli", "__main__", "report", "sweeps", "export", "web", "display"), 5),
 }
 # beside the engine: judges that train networks of their own, and the duality gap, which moves copies only
-MAY_TRAIN = {"game", "optimizers", "metrics/two_sample", "metrics/features", "instruments"}
+MAY_TRAIN = {"game", "ensemble", "optimizers", "metrics/two_sample", "metrics/features", "instruments"}
 every_module = pytest.mark.parametrize("name", MODULES, ids=str)
 
 

@@ -71,7 +71,8 @@ def test_what_is_printed_loads_back_equal(name: str, tmp_path: Path) -> None:
 def test_every_preset_builds_plays_two_turns_and_resumes_exactly(name: str) -> None:
     if "mnist" in recipes.name_of(PRESETS[name]["data"]) and "ZEROSUM_DATA" not in os.environ:
         pytest.skip("MNIST is not downloaded in tests: set ZEROSUM_DATA to a folder with mnist/")
-    recipe = recipes.load(name)
+    yours = {"data": "digits"} if recipes.name_of(PRESETS[name]["data"]) == "image_folder" else {}
+    recipe = recipes.load(name, yours)
     source = recipes.build_source(recipe)
     whole, first, second = (made(recipe, source) for _ in range(3))
     turns = list(whole.play(source, steps=2))
@@ -82,6 +83,13 @@ def test_every_preset_builds_plays_two_turns_and_resumes_exactly(name: str) -> N
     list(second.play(source, steps=1))
     ends = [[v for _, v in recipes.leaves(game.state_dict())] for game in (whole, second)]
     assert all(a.equal(b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(*ends, strict=True))
+
+
+@pytest.mark.parametrize("name", ["photos", "photos-conditional"])
+def test_what_is_for_your_images_asks_for_them(name: str) -> None:
+    for given in ({}, {"data.size": 32}):
+        assert refused(name, given) == "data: your images are needed: give a folder of them, --data FOLDER"
+        assert recipes.resolved(recipes.load(name, given))["data"]["path"] is None
 
 
 @each_preset
@@ -407,6 +415,10 @@ class Points:
         return torch.full((n, *self.made), float(step + self.seed)), None
 
 def broken(seed): return Points(seed, first=KeyError("lost"))
+def by_name(seed, split="train"): return {"train": Points(seed)}[split]
+def no_file(seed, split="train"): return Points(seed, first=FileNotFoundError(split))
+def damaged(seed, split="train"): return Points(seed, first=ValueError("the file has 2 bytes, not 3"))
+def unforeseen(seed, split="train"): return Points(seed, first=RuntimeError("not today"))
 def whole(seed): return Points(seed, shape=(3,), made=(4,))
 def line(inputs, outputs, scale=2.0):
     return nn.Sequential(nn.Linear(*inputs, *outputs or (1,)), nn.Identity() if outputs else nn.Flatten(0))
@@ -491,6 +503,31 @@ def test_what_is_wrong_with_your_own_parts_is_told_in_one_line(
     (mine / "own_leaves.py").write_text("raise SystemExit(5)\n")
     with pytest.raises(RecipeError) as caught:
         two_turns(recipes.load("ring", overrides))
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["ring", "own_parts:Points", "own_parts:by_name", "own_parts:no_file"])
+def test_a_split_that_a_source_has_not_is_none(part: str, mine: Path) -> None:
+    (mine / "own_parts.py").write_text(MINE)
+    assert recipes.build_split(part, "test") is None
+    assert recipes.build_split("digits", "valid") is None
+    held = recipes.build_split({"name": "digits", "low": 0.0}, "test")
+    assert (len(held), held.split, held.low) == (297, "test", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("own_parts:damaged", "data: the file has 2 bytes, not 3"),
+        ("own_parts:unforeseen", "data: RuntimeError: not today (own_parts.py, line "),
+        ({"name": "digits", "lowest": 0.0}, "data: digits has no option 'lowest'"),
+        ("nothing", "data: nothing is called 'nothing'"),
+    ],
+)
+def test_whatever_else_is_wrong_with_a_split_is_told(part: Any, said: str, mine: Path) -> None:
+    (mine / "own_parts.py").write_text(MINE)
+    with pytest.raises(RecipeError) as caught:
+        recipes.build_split(part, "test")
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from zerosum.recipes import Recipe
     from zerosum.runs import Run, RunError
     from zerosum.sampling import Sampler
+    from zerosum.seeds import Seeds
 
 __all__ = ["main"]
 
@@ -116,6 +118,7 @@ Any field of the recipe can be set by its dotted name, `zerosum recipes NAME` sh
   zerosum train photos --data FOLDER --out runs/mine
   zerosum train digits --data mnist --watch thorough --on-fault stop
   zerosum train ring --G.width 64 --penalties.0.weight 0.5 --objective hinge
+  zerosum train ring --seeds 16
 """
 
 
@@ -132,6 +135,12 @@ def train(args: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="directory of the run (default: runs/RECIPE-seedN)")
     parser.add_argument("--steps", help="turns to play; a finished run given more steps goes on")
     parser.add_argument("--seed", help="where all randomness starts (default: 0)")
+    parser.add_argument(
+        "--seeds",
+        type=_count,
+        metavar="N",
+        help="train N seeds from --seed on, together where that is faster",
+    )
     parser.add_argument("--override", action="store_true", help="resume although the recipe has changed")
     parser.add_argument(
         "--on-fault", choices=["continue", "stop"], default="continue", help="default: continue, and say so"
@@ -149,6 +158,8 @@ def train(args: list[str]) -> int:
     texts |= {name: text for name in ("steps", "seed") if (text := getattr(known, name)) is not None}
     data = {"data": recipes.data_part(known.data)} if known.data is not None else {}
     recipe = recipes.load(known.recipe, data | {name: recipes.value(text) for name, text in texts.items()})
+    if known.seeds is not None:
+        return _train_seeds(recipe, known, args)
     out = known.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}"
     run, before, error = _play(out, recipe, known, known.override)
     if known.follow_advice:
@@ -191,6 +202,46 @@ def _follow(
     return run, error
 
 
+def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> int:
+    """Train a recipe on many seeds: as one computation where that can be, otherwise in processes."""
+    from zerosum import seeds
+    from zerosum.display import together
+    from zerosum.recipes import RecipeError
+
+    if known.follow_advice:
+        raise UsageError("--follow-advice is for one seed: leave out --seeds")
+    numbers = range(recipe.seed, recipe.seed + known.seeds)
+    out = known.out or Path("runs") / f"{recipe.name}-seeds{numbers[0]}-{numbers[-1]}"
+    code, reason = 0, ""
+    try:
+        with seeds.Seeds(out, recipe, known.seeds, known.override) as runs:
+            with _stopping(runs), together(runs, known.quiet) as show:
+                for found in runs.play(known.on_fault == "stop"):
+                    show(found)
+            code, reason = int(any(run.stopped_by_fault for run in runs.runs)), runs.interrupted
+    except RecipeError:
+        raise
+    except ValueError as error:
+        say: Callable[[str], None] = (lambda line: None) if known.quiet else partial(print, flush=True)
+        say(f"each seed in a process of its own: {error}")
+        options = ["--on-fault", known.on_fault, *(["--override"] if known.override else [])]
+        code = seeds.apart(out, recipe, known.seeds, options, say)
+    if reason:
+        print(f"stopped by {reason}, saved in {out}", file=sys.stderr)
+        print(f"to go on: zerosum train {shlex.join(args)}", file=sys.stderr)
+        return 128 + signal.Signals[reason]
+    result = seeds.summary(out, numbers)
+    if not known.quiet:
+        print(f"{seeds.table(result)}\nevery seed, and all that was read: {out / 'seeds.json'}")
+    return code
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seeds: give 2 or more")
+    return int(text)
+
+
 def _with_fields(parser: _Parser, args: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
     """The verb's own options, and fields of a recipe: ``--G.width 64``, ``--G.width=64``, ``G.width 64``."""
     own: list[str] = []
@@ -212,7 +263,7 @@ def _with_fields(parser: _Parser, args: list[str]) -> tuple[argparse.Namespace, 
 
 
 @contextmanager
-def _stopping(run: Run) -> Iterator[None]:
+def _stopping(run: Run | Seeds) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run after the present turn; a second one at once."""
 
     def stop(number: int, frame: object) -> None:
@@ -288,7 +339,8 @@ def sample(args: list[str]) -> int:
         type=_classes,
         default=(),
         metavar="A,B,...",
-        help="classes of a conditional run, from 0, in turn (default: all)",
+        help="classes of a conditional run, in turn: names where the data have them, such as those of a "
+        "folder's sub-folders, or numbers from 0 (default: all)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     parser.add_argument(
@@ -332,6 +384,7 @@ def sample(args: list[str]) -> int:
     _refuse_contradictions(known)
 
     from zerosum.checkpoints import replacing
+    from zerosum.data.images import quietly
     from zerosum.runs import Run, RunError
     from zerosum.sampling import Sampler
 
@@ -340,7 +393,7 @@ def sample(args: list[str]) -> int:
         print(f"zerosum: warning: {note}", file=sys.stderr)
     sampler = Sampler(run, known.seed, known.live, known.classes, known.truncation)
     try:
-        with replacing(known.out) as file:
+        with quietly(known.quiet), replacing(known.out) as file:
             said = _write_samples(sampler, known, file)
     except OSError as error:
         raise RunError(f"cannot write {known.out}: {error.strerror or error}") from error
@@ -356,11 +409,8 @@ def _grid(text: str) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def _classes(text: str) -> tuple[int, ...]:
-    numbers = [number.strip() for number in text.split(",")]
-    if not all(number.isdecimal() for number in numbers):
-        raise argparse.ArgumentTypeError(f"numbers from 0 are wanted, such as 3 or 3,5: got {text!r}")
-    return tuple(map(int, numbers))
+def _classes(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _refuse_contradictions(known: argparse.Namespace) -> None:
@@ -468,11 +518,13 @@ def evaluate(args: list[str]) -> int:
     if known.all and (known.compare or known.step is not None):
         raise UsageError("--all judges every checkpoint: leave out --step and --compare")
 
+    from zerosum.data.images import quietly
     from zerosum.recipes import RecipeError
     from zerosum.runs import RunError
 
     try:
-        _evaluate(known, lambda text: None if known.quiet else print(text, flush=True))
+        with quietly(known.quiet):
+            _evaluate(known, lambda text: None if known.quiet else print(text, flush=True))
     except RecipeError:
         raise
     except (ValueError, ImportError) as error:
@@ -623,6 +675,76 @@ def theory(args: list[str]) -> int:
     return 1 if refused else 0
 
 
+# bench ---------------------------------------------------------------------------------------------------
+
+_BENCH = """\
+Measure how fast the game of a recipe is played on this machine, and with which settings it is faster.
+
+  zerosum bench                                     mnist-dcgan where its data are there, otherwise digits
+  zerosum bench digits --seconds 5                  shorter, and so less certain
+  zerosum bench photos --data FOLDER --batch 256    your data; any field of a recipe, as in `zerosum train`
+  zerosum bench digits --json speed.json            all of it, for a program to read
+
+What is said, and in what units:
+
+  ms a turn  where the time of one turn goes (k steps of D and one of G). "G forward, for D" makes the fakes
+             that D is shown; "D backward" includes what penalties add to it; "the rest" is losses and checks
+  steps/s    turns a second, without instruments, pictures and checkpoints; the median of several windows,
+             between which the settings take turns, with the slowest and the fastest window
+  images/s   real examples that D is shown in a second
+  GFLOP      10^9 multiplications or additions, in matrix products and convolutions, backward included
+  peak       GFLOP/s of this machine in square matrix products, at that precision and with those threads;
+             share is what part of it the game reaches
+
+The last line names the best setting, as options for `zerosum train`. bf16 is named where it is at least 1.15
+times as fast. Other programs that work meanwhile cost speed: more so where there are more threads.
+"""
+
+
+def bench(args: list[str]) -> int:
+    """measure speed here: steps a second, the phases of a turn, and the best settings"""
+    usage = "zerosum bench [RECIPE] [options] [--any.recipe.field VALUE ...]"
+    parser = _parser("bench", usage=usage, description=_BENCH)
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        help="a preset or a .yaml file (default: mnist-dcgan if its data are there, or digits)",
+    )
+    parser.add_argument("--data", help="other data than the recipe's, as in `zerosum train`")
+    parser.add_argument("--seconds", type=float, default=20.0, help="to measure for, about (default: 20)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured")
+    parser.add_argument("--quiet", action="store_true", help="do not say what is being measured")
+    known, texts = _with_fields(parser, args)
+    if not 0 < known.seconds < float("inf"):
+        raise UsageError(f"--seconds {known.seconds}: it should be above 0")
+    if known.json and not known.json.parent.is_dir():
+        raise UsageError(f"--json {known.json}: there is no directory {known.json.parent}")
+
+    import json
+
+    from zerosum import bench, checkpoints, recipes
+
+    data = {"data": recipes.data_part(known.data)} if known.data is not None else {}
+    fields = {name: recipes.value(text) for name, text in texts.items()}
+    recipe = recipes.load(known.recipe or bench.default(), data | fields)
+    live = sys.stderr.isatty()
+    before, after = ("\r\033[K", "") if live else ("zerosum: ", "\n")
+
+    def say(line: str) -> None:
+        if not known.quiet:
+            print(before + line, end=after, file=sys.stderr, flush=True)
+
+    try:
+        found = bench.measure(recipe, known.seconds, say)
+    finally:
+        if live:
+            say("")
+    print(bench.told(found))
+    if known.json:
+        checkpoints.write(known.json, (json.dumps(found.as_dict(), indent=1) + "\n").encode())
+    return 0
+
+
 # recipes -------------------------------------------------------------------------------------------------
 
 
@@ -651,5 +773,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "diagnose": diagnose,
     "report": report,
     "theory": theory,
+    "bench": bench,
     "recipes": recipes,
 }

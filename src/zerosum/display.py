@@ -16,8 +16,9 @@ from zerosum.recipes import name_of
 if TYPE_CHECKING:
     from zerosum.diagnosis import Finding
     from zerosum.runs import Examined, Run
+    from zerosum.seeds import Seeds
 
-__all__ = ["curve", "display", "told"]
+__all__ = ["curve", "display", "together", "told"]
 
 Record = dict[str, Any]
 Show = Callable[[Record], None]
@@ -28,8 +29,7 @@ _LINE_EVERY = 5.0  # seconds between two plain lines
 @contextmanager
 def display(run: Run, quiet: bool) -> Iterator[Show]:
     """A function that shows a record of `Run.play`; notes (a broken checkpoint, ...) come first."""
-    for note in run.notes:
-        print(f"zerosum: warning: {note}", file=sys.stderr)
+    _say_notes([run], quiet)
     if quiet:
         yield lambda record: None
     elif sys.stdout.isatty():
@@ -37,6 +37,12 @@ def display(run: Run, quiet: bool) -> Iterator[Show]:
             yield show
     else:
         yield _plain(run)
+
+
+def _say_notes(runs: Sequence[Run], quiet: bool) -> None:
+    for note in (note for run in runs for note in run.notes):
+        if not quiet or note.startswith("warning"):
+            print(f"zerosum: {note}", file=sys.stderr)
 
 
 def _title(run: Run) -> str:
@@ -140,6 +146,35 @@ def _plain(run: Run) -> Show:
         print(f"step {step:,}/{steps:,}  ETA {_eta(run, record)}  {figures}", flush=True)
 
     return show
+
+
+@contextmanager
+def together(seeds: Seeds, quiet: bool) -> Iterator[Callable[[Sequence[Record]], None]]:
+    """A function that shows the records of all seeds in a line: means, and what stands between which."""
+    last, steps, some = -_LINE_EVERY, seeds.recipe.steps, seeds.runs[0]
+    _say_notes(seeds.runs, quiet)
+    if not quiet:
+        print(f"{_title(some)} and {len(seeds.runs) - 1} beside it, as one computation", flush=True)
+
+    def show(records: Sequence[Record]) -> None:
+        nonlocal last
+        step = records[0]["step"]
+        if quiet or (time.monotonic() - last < _LINE_EVERY and step < steps and not seeds.interrupted):
+            return
+        last = time.monotonic()
+        names = [name for name in ("d_loss", "g_loss", "modes_covered", "high_quality") if name in records[0]]
+        figures = [f"{name} {_range([r[name] for r in records if name in r])}" for name in names]
+        faults = sum(bool(run.faults) for run in seeds.runs)
+        figures += [f"faults in {faults} of {len(seeds.runs)}"] if faults else []
+        print(f"step {step:,}/{steps:,}  ETA {_eta(some, records[0])}  {'  '.join(figures)}", flush=True)
+
+    yield show
+    for note in (note for run in seeds.runs for note in run.notes if note.startswith("seed ")):
+        print(f"zerosum: {note}", file=sys.stderr)
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{fmean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
 
 
 @contextmanager

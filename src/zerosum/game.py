@@ -82,6 +82,7 @@ class Player:
 
     def __init__(self, network: nn.Module, optimizer: Factory, decay: Decay | None = None) -> None:
         self.network = network
+        self.factory = optimizer
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         if not self.parameters:
             raise ValueError(f"{type(network).__name__} cannot play: no parameter of it requires a gradient")
@@ -202,7 +203,7 @@ class Game:
         self.simultaneous = simultaneous
         self.accumulate = accumulate
         self.classes = classes
-        self.precision = precision
+        self.precision: Precision = precision
         self.seed = seed
         self.rank = rank
         self.step = 0
@@ -256,15 +257,15 @@ class Game:
             if due:
                 real, fake = real.detach().requires_grad_(), fake.requires_grad_()
             real_logits, fake_logits = self._judge(real, fake, y, apart=self.mixes or bool(due))
-            loss = self.objective.d(real_logits, fake_logits).mean()
+            loss = self._mean(self.objective.d(real_logits, fake_logits))
             critic = _Critic(partial(self._ask, self.D, y=y), {real: real_logits, fake: fake_logits})
-            terms = {p.name: p.term(critic, real, fake, d_step) for p in due}
-            (sum(terms.values(), loss) / self.accumulate).backward()
+            terms = {p.name: p.term(critic, real, fake, d_step, self._mean) for p in due}
+            (sum(terms.values(), loss) / self.accumulate).sum().backward()
             penalties = {name: term.detach() for name, term in terms.items()}
             parts.append((loss.detach(), real_logits.detach(), fake_logits.detach(), penalties))
         losses, real_logits, fake_logits, terms = zip(*parts, strict=True)
-        penalties = {p.name: torch.stack([part[p.name] for part in terms]).mean() for p in due}
-        return torch.stack(losses).mean(), torch.cat(real_logits), torch.cat(fake_logits), penalties
+        penalties = {p.name: torch.stack([part[p.name] for part in terms]).mean(0) for p in due}
+        return torch.stack(losses).mean(0), torch.cat(real_logits), torch.cat(fake_logits), penalties
 
     def _g_gradient(self, source: Source) -> Tensor:
         """Add the gradient of mean L_G to G, through a D whose weights are spared theirs."""
@@ -275,10 +276,11 @@ class Game:
                 with torch.no_grad():
                     shown = real if self.objective.sees_real else None
                     real_logits = None if shown is None else self._ask(self.D, shown, y)
-                loss = self.objective.g(real_logits, self._ask(self.D, self._ask(self.G, z, y), y)).mean()
-                (loss / self.accumulate).backward()
+                fake_logits = self._ask(self.D, self._ask(self.G, z, y), y)
+                loss = self._mean(self.objective.g(real_logits, fake_logits))
+                (loss / self.accumulate).sum().backward()
                 losses.append(loss.detach())
-        return torch.stack(losses).mean()
+        return torch.stack(losses).mean(0)
 
     # what a turn asks and draws -----------------------------------------------------------------------------
 
@@ -287,6 +289,10 @@ class Game:
         with self._autocast():
             answer = player.network(x) if y is None else player.network(x, y)
         return answer.to(self.dtype)
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """The mean over the examples of a batch."""
+        return values.mean()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "fp32":

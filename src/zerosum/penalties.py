@@ -23,7 +23,7 @@ __all__ = ["Penalty", "dragan", "lecam", "r1", "r2", "wgan_gp", "zero_centred_gp
 
 Critic = Callable[[Tensor], Tensor]
 Function = Callable[[Critic, Tensor, Tensor], Tensor]
-Weight = float | Callable[[int], float]
+Weight = float | Callable[[int], float | Tensor]
 """A number, or a schedule: a function of how many steps D has taken (see `zerosum.schedules`)."""
 
 
@@ -31,19 +31,28 @@ class Penalty(nn.Module):
     """A function ``(critic, real, fake) -> [N]``, any one of yours too, with a weight and a rhythm.
 
     A function that keeps state (as `lecam`) is a module with buffers, and is saved and resumed with the game.
+    mixes_examples: whether the value of an example depends on the others of its batch.
 
     >>> small = Penalty(lambda critic, real, fake: critic(fake) ** 2, weight=0.001, name="small")
     >>> small(lambda x: x.sum(-1), torch.ones(1, 2), torch.ones(1, 2))
     tensor([4.])
     """
 
-    def __init__(self, function: Function, weight: Weight, every: int = 1, name: str = "") -> None:
+    def __init__(
+        self,
+        function: Function,
+        weight: Weight,
+        every: int = 1,
+        name: str = "",
+        mixes_examples: bool = False,
+    ) -> None:
         super().__init__()
         if (not callable(weight) and weight < 0) or every < 1:
             raise ValueError(f"penalty {name}: weight = {weight} must be >= 0 and every = {every} >= 1")
         self.function = function
         self.weight = weight
         self.every = every
+        self.mixes_examples = mixes_examples
         self.name = name or getattr(function, "__name__", type(function).__name__)
 
     def forward(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
@@ -53,10 +62,17 @@ class Penalty(nn.Module):
         """Whether step `d_step` of D takes this penalty."""
         return d_step % self.every == 0
 
-    def term(self, critic: Critic, real: Tensor, fake: Tensor, d_step: int = 0) -> Tensor:
+    def term(
+        self,
+        critic: Critic,
+        real: Tensor,
+        fake: Tensor,
+        d_step: int = 0,
+        mean: Callable[[Tensor], Tensor] = torch.mean,
+    ) -> Tensor:
         """What the penalty adds to the loss of D at its step `d_step`: weight x every x mean, a scalar."""
         weight = self.weight(d_step) if callable(self.weight) else self.weight
-        return weight * self.every * self(critic, real, fake).mean()
+        return weight * self.every * mean(self(critic, real, fake))
 
     def extra_repr(self) -> str:
         return f"{self.name}, weight={self.weight}, every={self.every}"
@@ -104,7 +120,7 @@ def dragan(weight: Weight = 10.0, every: int = 1, spread: float = 0.5) -> Penalt
         near = real + spread * real.std(correction=0) * torch.rand_like(real)
         return (_slope(critic, near).norm(dim=1) - 1).square()
 
-    return Penalty(unit_slope, weight, every, "dragan")
+    return Penalty(unit_slope, weight, every, "dragan", mixes_examples=True)
 
 
 def lecam(weight: Weight = 0.3, every: int = 1, decay: float = 0.99) -> Penalty:
@@ -112,7 +128,7 @@ def lecam(weight: Weight = 0.3, every: int = 1, decay: float = 0.99) -> Penalty:
 
     r and f are running means of the real and the fake logits, with this decay a step; they start at 0.
     """
-    return Penalty(_LeCam(decay), weight, every, "lecam")
+    return Penalty(_LeCam(decay), weight, every, "lecam", mixes_examples=True)
 
 
 class _LeCam(nn.Module):

@@ -36,6 +36,7 @@ __all__ = [
     "PRESETS",
     "Recipe",
     "RecipeError",
+    "build",
     "build_data",
     "build_game",
     "build_source",
@@ -109,10 +110,10 @@ class Recipe:
     """where all randomness starts"""
     scale: Literal["cpu", "gpu"] = "cpu"
     """the machine that a preset is sized for: two processor cores, or one accelerator"""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """fp32, or bf16: networks under bfloat16 autocast, everything kept in float32"""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """fp32; bf16: networks under bfloat16 autocast, all else in float32; auto: what a short trial finds"""
     threads: Annotated[int, Ge(0), Le(1024)] = 0
-    """processor threads; 0 leaves the choice to torch"""
+    """processor threads; 0 leaves the choice to torch, or to the trial of precision: auto"""
     device: str = "auto"
     """auto (an accelerator if there is one), cpu, cuda, ..."""
     watch: Literal["none", "standard", "thorough"] = "standard"
@@ -325,11 +326,24 @@ def build_data(part: Part, seed: int = 0) -> Any:
 
 
 def build_split(part: Part, split: str, seed: int = 0) -> Any:
-    """The same data set's other split, or None where it has none of this name."""
+    """The same data set's other split, or None where it has none of this name.
+
+    A source says that it has none by an error with the name of the split (or of the option) in quotes, or by
+    not finding a file of it. Raises RecipeError for whatever else is wrong.
+    """
     try:
         return build_data({**_as_part(part, "data"), "split": split}, seed)
-    except RecipeError:
-        return None
+    except RecipeError as error:
+        named = "'split'" in str(error) or repr(split) in str(error)
+        if named or isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+def build(recipe: Recipe, source: Any) -> Any:
+    """The game of a recipe on its source."""
+    mean = source.batch(0, 4096)[0].double().mean(0) if recipe.centre else None
+    return build_game(recipe, source.shape, mean, classes=source.classes)
 
 
 def build_game(
@@ -762,7 +776,7 @@ def _compact(about: str, lr: float, steps: int) -> dict[str, Any]:
 
 def _photos(about: str, conditional: bool) -> dict[str, Any]:
     """`_r3` on anybody's images, with augmentation as far as D overfits."""
-    recipe = _r3(about, "digits")
+    recipe = _r3(about, "image_folder")
     augment = {"name": "adaptive", "flip": True, "images": 100_000}
     D = {"name": "augmented", "network": recipe["D"], "augment": augment}
     return {**recipe, "conditional": conditional, "D": D}

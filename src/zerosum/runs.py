@@ -19,7 +19,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum import __version__, checkpoints, diagnosis, instruments, recipes
+from zerosum import __version__, bench, checkpoints, diagnosis, instruments, recipes, runtime
 from zerosum.checkpoints import CheckpointError
 from zerosum.data.arrays import to_bytes
 from zerosum.data.tables import Table, undone
@@ -41,7 +41,7 @@ from zerosum.instruments import Reading
 from zerosum.pictures import cloud, columns_for, tiles
 from zerosum.recipes import Recipe
 
-__all__ = ["Examined", "Run", "RunError", "examine", "records"]
+__all__ = ["Examined", "Run", "RunError", "Session", "examine", "records"]
 
 Record = dict[str, Any]
 State = dict[str, Any]
@@ -86,30 +86,32 @@ class Run:
     # begin ----------------------------------------------------------------------------------------------
 
     @classmethod
-    def start(cls, path: Path, recipe: Recipe, override: bool = False) -> Run:
-        """Begin a run in `path`, or take up the one that is there.
+    def start(cls, path: Path, recipe: Recipe, override: bool = False, at_most: int | None = None) -> Run:
+        """Begin a run in `path`, or take up the one that is there; at_most: where it stood at that step.
 
         The directory belongs to this run until `close`, or until the process ends.
 
         Raises RunError if the recipe there differs (unless `override`), if another process trains there, if
         no checkpoint can be used or if the disk refuses; RecipeError if the recipe cannot be built.
         """
+        runtime.keep_memory()
+        source = recipes.build_source(recipe)
+        recipe, chosen = _settled(path, recipe, source)
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
-        source = recipes.build_source(recipe)
-        mean = source.batch(0, 4096)[0].double().mean(0) if recipe.centre else None
-        game = recipes.build_game(recipe, source.shape, mean, classes=source.classes)
+        game = recipes.build(recipe, source)
         run = cls(path, recipe, game, _facts(source), source)
+        run.notes = [chosen] if chosen else []
         run.watch = recipes.call(lambda: _watch(recipe, game, source), "watch")
         try:
             with _disk(path, "before the first step"):
-                run._begin(override)
+                run._begin(override, at_most)
         except BaseException:
             run.close()
             raise
         return run
 
-    def _begin(self, override: bool) -> None:
+    def _begin(self, override: bool, at_most: int | None = None) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         self._unlock = finalize(self, os.close, _locked(self.path))
         if not override:
@@ -117,7 +119,7 @@ class Run:
         for folder in (self.path, self.path / "samples", self.path / "checkpoints"):
             checkpoints.sweep(folder)
         broken: list[str] = []
-        found = _newest(self.path / "checkpoints", broken, self.game.device)
+        found = _newest(self.path / "checkpoints", broken, self.game.device, at_most)
         if found is not None:
             self._adopt(found[0], override)
             self.saved = self.game.step
@@ -127,7 +129,7 @@ class Run:
         self._keep("metrics.jsonl", lambda record: record.get("step") in range(self.game.step + 1))
         for cause in broken:
             self._event("fell_back", step=self.game.step, cause=cause)
-        self.notes = _fallen(broken, self.game.step)
+        self.notes += _fallen(broken, self.game.step)
         self.history = records(self.path)
         self.judged = recipes.call(lambda: diagnosis.facts(self.game, self.source), "watch")
         self.findings = diagnosis.diagnose(self.history, self.judged)
@@ -196,42 +198,14 @@ class Run:
         not finite, at whatever goes wrong inside a turn, and where the disk refuses: the checkpoints before
         that stay good.
         """
-        window: dict[int, dict[str, Tensor]] = {}  # the terms of the turns since the last record
-        seen: dict[str, Reading] = {}  # the newest of each reading
-        begun = last = time.monotonic()
+        session = Session(self, stop_at_fault)
         for turn in self._turns():
-            window[self.game.step] = _terms(turn)
-            seen |= {reading.name: reading for reading in instruments.read(self.watch, self.game, turn)}
-            end = self.game.step >= self.recipe.steps or bool(self.stop_reason)
-            log, picture, save = (
-                end or self.game.step % every == 0
-                for every in (self.recipe.log_every, self.recipe.sample_every, self.recipe.checkpoint_every)
-            )
-            record: Record | None = None
-            with self._on_disk():
-                if log or picture or save:
-                    self._check_losses(window)
-                if log:
-                    now = time.monotonic()
-                    rate = {"steps_per_second": round(len(window) / max(now - last, 1e-9), 2)}
-                    record = _record(turn, self.game, window)
-                    record |= _flat(r for name, r in seen.items() if name not in record)
-                    record |= rate | {"seconds": round(now - begun, 3)}
-                    self._append("metrics.jsonl", record)
-                    if self._judge(record, stop_at_fault):
-                        end = picture = save = True
-                    window, seen, last = {}, {}, now
-                if picture:
-                    self.picture()
-                if save:
-                    self.save()
+            record = session.after(turn)
             if record is not None:
                 yield record
-            if end:
+            if session.over:
                 break
-        with self._on_disk():
-            finished = self.game.step >= self.recipe.steps
-            self._event("finished" if finished else "stopped", step=self.game.step, reason=self.stop_reason)
+        session.end()
 
     def _turns(self) -> Iterator[Turn]:
         """The game's turns; an error inside one becomes a line, and its traceback an event."""
@@ -369,6 +343,57 @@ class Run:
         checkpoints.write(path, b"".join(line for line in lines if wanted(_parsed(line))))
 
 
+class Session:
+    """What a run does after each turn, from start or resumption to the end: look, log, judge, draw, save."""
+
+    def __init__(self, run: Run, stop_at_fault: bool = False) -> None:
+        self.run = run
+        self.stop_at_fault = stop_at_fault
+        self.over = False
+        self._window: dict[int, dict[str, Tensor]] = {}  # the terms of the turns since the last record
+        self._seen: dict[str, Reading] = {}  # the newest of each reading
+        self._begun = self._last = time.monotonic()
+
+    def after(self, turn: Turn) -> Record | None:
+        """See to a turn that the run's game has just played: its record, if it is time for one."""
+        run, step = self.run, self.run.game.step
+        self._window[step] = _terms(turn)
+        self._seen |= {reading.name: reading for reading in instruments.read(run.watch, run.game, turn)}
+        self.over = step >= run.recipe.steps or bool(run.stop_reason)
+        every = (run.recipe.log_every, run.recipe.sample_every, run.recipe.checkpoint_every)
+        log, picture, save = (self.over or step % turns == 0 for turns in every)
+        record: Record | None = None
+        with run._on_disk():
+            if log or picture or save:
+                run._check_losses(self._window)
+            if log:
+                record = self._logged(turn)
+                if run._judge(record, self.stop_at_fault):
+                    self.over = picture = save = True
+            if picture:
+                run.picture()
+            if save:
+                run.save()
+        return record
+
+    def _logged(self, turn: Turn) -> Record:
+        now = time.monotonic()
+        rate = round(len(self._window) / max(now - self._last, 1e-9), 2)
+        record = _record(turn, self.run.game, self._window)
+        record |= _flat(r for name, r in self._seen.items() if name not in record)
+        record |= {"steps_per_second": rate, "seconds": round(now - self._begun, 3)}
+        self.run._append("metrics.jsonl", record)
+        self._window, self._seen, self._last = {}, {}, now
+        return record
+
+    def end(self) -> None:
+        """Write down why it ended."""
+        run = self.run
+        with run._on_disk():
+            finished = run.game.step >= run.recipe.steps
+            run._event("finished" if finished else "stopped", step=run.game.step, reason=run.stop_reason)
+
+
 def records(path: Path, name: str = "metrics.jsonl") -> list[Record]:
     """The records (or "events.jsonl") of a run, of those lines that are whole."""
     file = path / name
@@ -408,13 +433,24 @@ def examine(path: Path) -> Examined:
     return Examined(path, seen, happened, findings, begun["scales"])
 
 
+def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
+    """The recipe with `precision: auto` settled, as it was when the run began; and what to say of it."""
+    if recipe.precision != "auto":
+        return recipe, ""
+    if not (path / "recipe.yaml").is_file():
+        return bench.settled(recipe, source)
+    begun = _recipe_of(path)
+    return replace(recipe, precision=begun.precision, threads=recipe.threads or begun.threads), ""
+
+
 def _watch(recipe: Recipe, game: Game, source: Any) -> list[instruments.Instrument]:
     """The instruments that a recipe asks for, with the data's other split for what must be held out."""
     if recipe.watch == "none":
         return []
     other = recipes.build_split(recipe.data, "test", recipe.seed)
     room = max(64, 2**26 // math.prod(source.shape))  # a quarter of a gigabyte
-    held = None if other is None else other.batch(0, min(4096, room, len(other)))[0]
+    most = min(4096, room, len(other) if isinstance(other, Sized) else 4096)
+    held = None if other is None else other.batch(0, most)[0]
     watch = instruments.standard(game, source, held)
     return watch + (instruments.thorough(game, source, held) if recipe.watch == "thorough" else [])
 
@@ -484,6 +520,8 @@ def _facts(source: Any) -> Record:
     """What must be known of the data to sample without them."""
     black_and_white = [getattr(source, "low", -1.0), getattr(source, "high", 1.0)]
     facts = {"shape": list(source.shape), "range": black_and_white, "classes": source.classes}
+    facts |= {"class_names": list(getattr(source, "class_names", ()))}
+    facts |= {"fingerprint": getattr(source, "fingerprint", "")}
     if isinstance(source, Table):
         facts |= {
             "columns": list(source.columns),
@@ -510,9 +548,13 @@ def _refuse_changes(path: Path, recipe: Recipe) -> None:
         )
 
 
-def _newest(folder: Path, broken: list[str], device: Any = "cpu") -> tuple[State, Record] | None:
+def _newest(
+    folder: Path, broken: list[str], device: Any = "cpu", at_most: int | None = None
+) -> tuple[State, Record] | None:
     """The newest checkpoint that can be read, None if there is none; adds to `broken` what it passed over."""
     for step in reversed(checkpoints.steps(folder)):
+        if at_most is not None and step > at_most:
+            continue
         try:
             return checkpoints.load(folder / f"{step:06d}", device)
         except CheckpointError as error:
@@ -526,7 +568,7 @@ def _newest(folder: Path, broken: list[str], device: Any = "cpu") -> tuple[State
 
 
 def _fallen(broken: list[str], step: int) -> list[str]:
-    return [f"falling back to the checkpoint of step {step}: {cause}" for cause in broken]
+    return [f"warning: falling back to the checkpoint of step {step}: {cause}" for cause in broken]
 
 
 def _exactly(folder: Path, step: int) -> tuple[State, Record]:

@@ -7,6 +7,7 @@ run finds it where it was.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import cos, pi
 
 __all__ = ["ramp"]
@@ -34,9 +35,20 @@ def ramp(
         raise ValueError(f"ramp: steps = {steps} and every = {every} must be >= 1")
     if shape == "geometric" and min(start, end) <= 0:
         raise ValueError(f"ramp: a geometric ramp needs positive ends: start = {start}, end = {end}")
+    return _Ramp(start, end, steps, begin, every, shape)
 
-    def at(step: int) -> float:
-        held = step // every * every
-        return _SHAPES[shape](start, end, min(max(held - begin, 0) / steps, 1.0))
 
-    return at
+@dataclass(frozen=True)
+class _Ramp:
+    """See `ramp`. Two that say the same are equal, which a function would not be."""
+
+    start: float
+    end: float
+    steps: int
+    begin: int
+    every: int
+    shape: str
+
+    def __call__(self, step: int) -> float:
+        held = step // self.every * self.every
+        return _SHAPES[self.shape](self.start, self.end, min(max(held - self.begin, 0) / self.steps, 1.0))

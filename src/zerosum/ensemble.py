@@ -1,0 +1,386 @@
+"""Ensembles: N games of one architecture played as one computation.
+
+The weights of the N players are stacked along a leading axis, and each network is asked once for all of them
+(`torch.func.vmap`). A batch is that of member 0, then that of member 1, ...: objectives, penalties and the
+engine work on examples, and see N times as many. So there is no second engine: `Ensemble` is a `Game` whose
+batches come from N sources, whose noise comes from N seeds and whose means are taken member by member.
+
+>>> from torch import nn
+>>> from zerosum import Game, data, objectives
+>>> def game(seed):
+...     D = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1), nn.Flatten(0))
+...     return Game(nn.Linear(4, 2), D, objectives.nonsaturating(), latent=4, batch=8, seed=seed)
+>>> games = [game(seed) for seed in range(3)]
+>>> together = Ensemble(games)
+>>> for turn in together.play([data.ring(seed=seed) for seed in range(3)], steps=5):
+...     first, second, third = together.each(turn)
+>>> first.real_logits.shape, games[2].step
+(torch.Size([8]), 5)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+from zerosum.game import Game, Player, Turn
+from zerosum.objectives import Objective
+from zerosum.optimizers import Wrapper, end_turn
+from zerosum.penalties import Penalty
+from zerosum.randomness import key
+
+if TYPE_CHECKING:
+    from zerosum.data import Source
+
+__all__ = ["Ensemble"]
+
+
+class Ensemble(Game):
+    """N games played as one. They may differ in their seeds, the settings of their optimizers and the weights
+    of their penalties; everything else is the first one's, and must be the same in all.
+
+    After each turn every game stands where it would have come alone, up to the rounding of other orders of
+    addition: its weights, buffers and averages are views of the stacked ones, so that it can be sampled,
+    examined and saved as a lone game, and a lone game's `state_dict` may be loaded before the ensemble is
+    made.
+
+    `play` takes one source for all, or one for each. Its turns have losses ``[N]`` and logits
+    ``[N * batch]``; `each` takes a turn apart.
+
+    Raises ValueError where games differ too much, and where they cannot be played so: layers that draw at
+    random or adapt, penalties that mix the examples of a batch, a split batch, weights without a dimension.
+    """
+
+    def __init__(self, games: Sequence[Game]) -> None:
+        first = games[0]
+        _refuse(games)
+        self.games = list(games)
+        weights = zip(*(game.penalties for game in games), strict=True)
+        super().__init__(
+            _Together([game.G.network for game in games]),
+            _Together([game.D.network for game in games]),
+            _vmapped(first.objective, len(games)),
+            [_weighted(penalties, first.G.parameters[0].detach()) for penalties in weights],
+            latent=first.latent,
+            prior=first.prior,
+            optimizers=(_optimizer([g.G for g in games]), _optimizer([g.D for g in games])),
+            batch=first.batch,
+            k=first.k,
+            simultaneous=first.simultaneous,
+            ema=first.G.decay,
+            classes=first.classes,
+            precision=first.precision,
+        )
+        self.step = first.step
+        self._try()
+        self.mixes = True  # the two sides of a batch are judged apart: joined, members would be
+        for mine, theirs in ((self.G, [g.G for g in games]), (self.D, [g.D for g in games])):
+            _lend(mine, theirs)
+
+    @torch.no_grad()
+    def _try(self) -> None:
+        """Ask copies of both players once: not every module can be mapped over its weights."""
+        G, D = deepcopy(self.G.network).train(), deepcopy(self.D.network).train()
+        z = self.prior((2 * len(self.games), *self.latent), torch.Generator(self.device), self.dtype)
+        y = [torch.zeros(len(z), dtype=torch.long, device=self.device)] if self.classes else []
+        try:
+            D(G(z, *y), *y)
+        except Exception as error:  # whatever vmap does not know
+            line = " ".join(str(error).split())[:150]
+            raise ValueError(f"these networks cannot be played together: {line}") from error
+
+    def play(self, source: Source | Sequence[Source], steps: int) -> Iterator[Turn]:
+        """`steps` turns of every game: see `Game.play`."""
+        sources = source if isinstance(source, Sequence) else [source] * len(self.games)
+        for turn in super().play(_Joined(sources), steps):
+            for game in self.games:
+                game.step = self.step
+            yield turn
+
+    def each(self, turn: Turn) -> list[Turn]:
+        """A turn of the ensemble as the turns of its games."""
+        return [
+            Turn(
+                turn.step,
+                turn.d_loss[i],
+                turn.g_loss[i],
+                turn.real_logits[i * self.batch : (i + 1) * self.batch],
+                turn.fake_logits[i * self.batch : (i + 1) * self.batch],
+                {name: term[i] for name, term in turn.penalties.items()},
+            )
+            for i in range(len(self.games))
+        ]
+
+    # what differs from a lone game --------------------------------------------------------------------------
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """The mean over the examples of each member, ``[N]``."""
+        return values.unflatten(0, (len(self.games), -1)).mean(1)
+
+    def _noise(self, purpose: str, i: int) -> tuple[Tensor, ...]:
+        """The noise that each game would draw alone."""
+        for game in self.games:
+            game.step = self.step
+        return (torch.cat([z for game in self.games for z in game._noise(purpose, i)]),)
+
+    @contextmanager
+    def _layers_seeded(self) -> Iterator[None]:
+        """Penalties draw for each member what they would draw in its lone game."""
+        seeds = (key(game.seed, game.rank, self.step, "layers") for game in self.games)
+        with _Drawn([torch.Generator(self.device).manual_seed(seed) for seed in seeds]):
+            yield
+
+
+class _Together(nn.Module):
+    """N networks of one architecture as one: ``[N * n, ...] -> [N * n, ...]``."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = len(networks)
+        self.architecture = (
+            deepcopy(networks[0]).to("meta"),
+        )  # in a tuple, so that its weights are not ours
+        self.names = [name for name, _ in _tensors(networks[0])]
+        for i, rows in enumerate(zip(*(_tensors(n) for n in networks), strict=True)):
+            stacked = torch.stack([row.detach() for _, row in rows])
+            if isinstance(rows[0][1], nn.Parameter):
+                stacked = nn.Parameter(stacked, requires_grad=rows[0][1].requires_grad)
+                self.register_parameter(f"t{i}", stacked)
+            else:
+                self.register_buffer(f"t{i}", stacked)
+
+    @property
+    def stacked(self) -> dict[str, Tensor]:
+        """The weights and buffers of all members, ``[N, ...]``, by their names in the architecture."""
+        return {name: getattr(self, f"t{i}") for i, name in enumerate(self.names)}
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        parts = [x.unflatten(0, (self.members, -1)) for x in inputs]
+        return torch.vmap(partial(functional_call, self.architecture[0]))(self.stacked, tuple(parts)).flatten(
+            0, 1
+        )
+
+    def train(self, mode: bool = True) -> _Together:
+        self.architecture[0].train(mode)
+        return super().train(mode)
+
+    def lend(self, i: int, network: nn.Module) -> None:
+        """Make the tensors of a network views of row i."""
+        for (_, tensor), stacked in zip(_tensors(network), self.stacked.values(), strict=True):
+            tensor.data = stacked.data[i]
+
+
+def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
+    return [*network.named_parameters(), *network.named_buffers()]
+
+
+def _lend(player: Player, lone: Sequence[Player]) -> None:
+    """Make players parts of a stacked one, which takes over what their optimizers and averages remember."""
+    if not isinstance(player.optimizer, _Rows):
+        state = _stacked([one.optimizer.state_dict() for one in lone])
+        player.optimizer.load_state_dict(state)
+    for i, one in enumerate(lone):
+        player.network.lend(i, one.network)  # pyright: ignore[reportCallIssue]
+    if player.average is not None:
+        averages = _Together([one.average for one in lone if one.average is not None])
+        player.average.load_state_dict(averages.state_dict())
+        for i, one in enumerate(lone):
+            if one.average is not None:
+                player.average.lend(i, one.average)  # pyright: ignore[reportCallIssue]
+    if not isinstance(player.optimizer, _Rows):
+        for i, one in enumerate(lone):
+            one.optimizer = _Row(player.optimizer, i)
+
+
+_SHARED = (
+    "step",
+    "latent",
+    "prior",
+    "batch",
+    "k",
+    "simultaneous",
+    "classes",
+    "precision",
+    "device",
+    "G.decay",
+)
+
+
+def _refuse(games: Sequence[Game]) -> None:
+    """Raise ValueError unless these games can be played as one."""
+    first = games[0]
+    for game in games:
+        for name in _SHARED:
+            mine, theirs = attrgetter(name)(game), attrgetter(name)(first)
+            if mine != theirs:
+                raise ValueError(f"games played together must have the same {name}: {mine}, {theirs}")
+        if [(p.name, p.every) for p in game.penalties] != [(p.name, p.every) for p in first.penalties]:
+            raise ValueError("games played together must have the same penalties, but for their weights")
+    if first.accumulate > 1 or first.adapting:
+        raise ValueError("games with accumulate > 1, or with layers that adapt, cannot be played together")
+    mixing = [p.name for p in first.penalties if p.mixes_examples]
+    if mixing:
+        raise ValueError(f"the penalty {mixing[0]} mixes the examples of a batch: no games to play together")
+    if any(p.ndim == 0 for player in (first.G, first.D) for p in player.parameters):
+        raise ValueError("a weight without a dimension: such games cannot be played together")
+
+
+# losses and draws -------------------------------------------------------------------------------------------
+
+
+def _vmapped(objective: Objective, members: int) -> Objective:
+    """The objective member by member, since it may compare the examples of a batch."""
+
+    def rows(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def of_all(real: Tensor | None, fake: Tensor) -> Tensor:
+            sides = [None if x is None else x.unflatten(0, (members, -1)) for x in (real, fake)]
+            return torch.vmap(f, in_dims=tuple(None if x is None else 0 for x in sides))(*sides).flatten()
+
+        return of_all
+
+    return replace(objective, d=rows(objective.d), g=rows(objective.g))
+
+
+def _weighted(penalties: Sequence[Penalty], like: Tensor) -> Penalty:
+    """The first, with the weights of all, ``[N]``."""
+    first = penalties[0]
+
+    def weights(d_step: int) -> Tensor:
+        return like.new_tensor([p.weight(d_step) if callable(p.weight) else p.weight for p in penalties])
+
+    return Penalty(first.function, weights, first.every, first.name)
+
+
+class _Drawn(TorchFunctionMode):
+    """Within, what is drawn for the batch of all members is drawn for each from a generator of its own."""
+
+    def __init__(self, generators: Sequence[torch.Generator]) -> None:
+        self.generators = generators
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _LIKE:
+            like = args[0]
+            return self._draw(_LIKE[func], like.shape, dtype=like.dtype, device=like.device)
+        if func in _LIKE.values() and "generator" not in kwargs:
+            return self._draw(func, torch.Size(args[0] if isinstance(args[0], Sequence) else args), **kwargs)
+        return func(*args, **kwargs)
+
+    def _draw(self, draw: Any, shape: torch.Size, **kwargs: Any) -> Tensor:
+        part = (shape[0] // len(self.generators), *shape[1:])
+        return torch.cat([draw(part, generator=generator, **kwargs) for generator in self.generators])
+
+
+_LIKE = {torch.rand_like: torch.rand, torch.randn_like: torch.randn}
+
+
+class _Joined:
+    """The minibatches of N sources, one after the other."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = sources
+        self.shape, self.classes = sources[0].shape, sources[0].classes
+
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+        x, y = zip(*(source.batch(step, n) for source in self.sources), strict=True)
+        return torch.cat(x), None if y[0] is None else torch.cat(y)
+
+
+# optimizers -------------------------------------------------------------------------------------------------
+
+
+def _optimizer(players: Sequence[Player]) -> Callable[..., Any]:
+    """The factory of one optimizer for all: elementwise, or row by row where their settings differ."""
+    settings = [_settings(player.optimizer) for player in players]
+    if all(some == settings[0] for some in settings):
+        return players[0].factory
+    return lambda stacked: _Rows([*stacked], players)
+
+
+def _settings(optimizer: Any) -> Any:
+    """All that makes an optimizer's rule, as far as it can be compared."""
+    if isinstance(optimizer, Wrapper):
+        own = {name: value for name, value in vars(optimizer).items() if name not in ("base", "memory")}
+        return type(optimizer), own, _settings(optimizer.base)
+    groups = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    return type(optimizer), groups
+
+
+class _Rows(Wrapper):
+    """An optimizer for each member, which moves its row."""
+
+    def __init__(self, stacked: Sequence[nn.Parameter], players: Sequence[Player]) -> None:
+        super().__init__(None)
+        self.stacked = stacked
+        self.players = players
+        self.optimizers = [player.optimizer for player in players]
+
+    @property
+    def together(self) -> bool:
+        return any(getattr(optimizer, "together", False) for optimizer in self.optimizers)
+
+    def step(self) -> None:
+        for i, (player, optimizer) in enumerate(zip(self.players, self.optimizers, strict=True)):
+            for row, p in zip(player.parameters, self.stacked, strict=True):
+                row.grad = None if p.grad is None else p.grad[i]
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def zero_grad(self) -> None:
+        for p in self.stacked:
+            p.grad = None
+
+    def end_turn(self) -> None:
+        for optimizer in self.optimizers:
+            end_turn(optimizer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": [optimizer.state_dict() for optimizer in self.optimizers]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for optimizer, row in zip(self.optimizers, state["rows"], strict=True):
+            optimizer.load_state_dict(row)
+
+
+class _Row:
+    """One member's part of a common optimizer, to be saved."""
+
+    def __init__(self, optimizer: Any, i: int) -> None:
+        self.optimizer = optimizer
+        self.i = i
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        return self.optimizer.param_groups
+
+    def state_dict(self) -> dict[str, Any]:
+        return _mapped(lambda x: x[self.i] if x.ndim else x, [self.optimizer.state_dict()])
+
+
+def _stacked(states: Sequence[Any]) -> Any:
+    """The states of N lone optimizers as one's: tensors are stacked, but for numbers, which all share."""
+    return _mapped(lambda *rows: torch.stack(rows) if rows[0].ndim else rows[0].clone(), states)
+
+
+def _mapped(f: Callable[..., Tensor], trees: Sequence[Any]) -> Any:
+    """f of the tensors at the same place in all trees; everything else as the first has it."""
+    first = trees[0]
+    if isinstance(first, Tensor):
+        return f(*trees)
+    if isinstance(first, dict):
+        return {name: _mapped(f, [tree[name] for tree in trees]) for name in first}
+    if isinstance(first, list | tuple):
+        return type(first)(_mapped(f, [*items]) for items in zip(*trees, strict=True))
+    return first

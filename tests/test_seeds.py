@@ -1,0 +1,199 @@
+"""`zerosum train RECIPE --seeds N`: together or in processes, and the same after any interruption."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from zerosum import recipes, runs, seeds
+
+SMALL = ["--G.width", "16", "--D.width", "16", "--batch", "32", "--log_every", "10", "--sample_every", "1000"]
+COMMAND = [sys.executable, "-m", "zerosum", "train"]
+
+
+def train(*words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, check=check)
+
+
+def weights(folder: Path) -> str:
+    newest = max((folder / "checkpoints").iterdir())
+    return hashlib.sha256(
+        b"".join(file.read_bytes() for file in sorted(newest.glob("*.safetensors")))
+    ).hexdigest()
+
+
+def test_each_seed_is_a_run_and_the_table_has_all(tmp_path: Path) -> None:
+    out = tmp_path / "many"
+    said = train("ring", *SMALL, "--steps", 30, "--seeds", 3, "--seed", 5, "--out", out).stdout
+    assert "as one computation" in said and "mean" in said and "95 %" in said
+    found = json.loads((out / "seeds.json").read_text())
+    assert list(found["seeds"]) == ["5", "6", "7"]
+    values = [runs.records(seeds.folder(out, seed))[-1]["d_loss"] for seed in (5, 6, 7)]
+    mean = found["means"]["d_loss"]
+    assert mean["mean"] == pytest.approx(statistics.fmean(values)) and len(set(values)) == 3
+    reach = 4.302653 * statistics.stdev(values) / 3**0.5  # Student's t with two degrees of freedom
+    assert (mean["low"], mean["high"]) == pytest.approx(
+        (mean["mean"] - reach, mean["mean"] + reach), rel=1e-5
+    )
+    for seed in (5, 6, 7):
+        with runs.Run.open(seeds.folder(out, seed)) as run:
+            assert run.game.step == 30 and run.recipe.seed == seed
+            assert len({float(x) for x in run.game.sample(8).flatten()}) > 8
+
+
+def test_a_member_ends_where_the_lone_run_does(tmp_path: Path) -> None:
+    recipe = recipes.load("ring", {"steps": 20, "batch": 32, "G.width": 16, "D.width": 16})
+    with seeds.Seeds(tmp_path / "many", recipe, 3) as together:
+        for _ in together.play():
+            pass
+    with runs.Run.start(tmp_path / "alone", recipes.changed(recipe, {"seed": 1})) as alone:
+        for _ in alone.play():
+            pass
+    member = together.runs[1].game.sample(64)
+    assert float((member - alone.game.sample(64)).abs().max()) < 1e-4
+
+
+def test_killed_at_any_instant_all_seeds_resume_to_the_same_bytes(tmp_path: Path) -> None:
+    words = ["ring", *SMALL, "--steps", 120, "--checkpoint_every", 10, "--seeds", 3, "--quiet"]
+    train(*words, "--out", tmp_path / "straight")
+    out = tmp_path / "killed"
+    process = subprocess.Popen([*COMMAND, *map(str, words), "--out", str(out)])
+    newest = out / "seed1" / "checkpoints" / "000030"
+    while not newest.exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    train(*words, "--out", out)
+    for seed in range(3):
+        assert weights(out / f"seed{seed}") == weights(tmp_path / "straight" / f"seed{seed}")
+
+
+def test_seeds_at_different_checkpoints_go_back_to_a_common_one(tmp_path: Path) -> None:
+    words = [
+        "ring",
+        *SMALL,
+        "--steps",
+        40,
+        "--checkpoint_every",
+        10,
+        "--seeds",
+        2,
+        "--quiet",
+        "--out",
+        tmp_path,
+    ]
+    train(*words)
+    straight = [weights(tmp_path / f"seed{seed}") for seed in range(2)]
+    newest = tmp_path / "seed1" / "checkpoints" / "000040"
+    for file in newest.iterdir():
+        file.unlink()
+    newest.rmdir()
+    train(*words)
+    assert [weights(tmp_path / f"seed{seed}") for seed in range(2)] == straight
+
+
+def test_an_interrupt_saves_every_seed_and_says_how_to_go_on(tmp_path: Path) -> None:
+    words = ["ring", *SMALL, "--steps", 100_000, "--seeds", 2, "--out", tmp_path]
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "seed1" / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT and "to go on: zerosum train ring" in said
+    steps = {seeds._common([tmp_path / f"seed{seed}"]) for seed in range(2)}
+    assert len(steps) == 1 and steps != {0, None}
+
+
+def test_what_auto_finds_is_written_down_and_kept(tmp_path: Path) -> None:
+    words = ["ring", *SMALL, "--precision", "auto", "--checkpoint_every", 10, "--out", tmp_path]
+    said = train(*words, "--steps", 20)
+    assert "after a trial" in said.stderr
+    begun = recipes.load(str(tmp_path / "recipe.yaml"))
+    assert begun.precision in ("fp32", "bf16") and begun.threads >= 1
+    assert "after a trial" not in train(*words, "--steps", 40).stderr
+    assert recipes.load(str(tmp_path / "recipe.yaml")).precision == begun.precision
+    straight = tmp_path / "straight"
+    settings = ["--precision", begun.precision, "--threads", begun.threads]
+    train("ring", *SMALL, *settings, "--checkpoint_every", 10, "--steps", 40, "--out", straight)
+    assert weights(tmp_path) == weights(straight)
+
+
+def test_networks_that_draw_at_random_play_in_processes(tmp_path: Path) -> None:
+    words = ["ring", *SMALL, "--D.dropout", 0.1, "--steps", 10, "--seeds", 2, "--out", tmp_path]
+    said = train(*words).stdout
+    assert "each seed in a process of its own" in said and "seed 1: finished" in said
+    assert {str(seed) for seed in range(2)} == json.loads((tmp_path / "seeds.json").read_text())[
+        "seeds"
+    ].keys()
+
+
+def test_convolutions_play_in_processes(tmp_path: Path) -> None:
+    recipe = recipes.load("digits", {"G": {"name": "dcgan", "width": 4}, "D": {"name": "dcgan", "width": 4}})
+    with pytest.raises(ValueError, match="one by one"):
+        seeds.Seeds(tmp_path, recipe, 2)
+
+
+def test_a_seed_that_breaks_leaves_the_others_be(tmp_path: Path) -> None:
+    recipe = recipes.load("ring", {"steps": 20, "log_every": 5, "batch": 32, "G.width": 16, "D.width": 16})
+    with seeds.Seeds(tmp_path, recipe, 3) as together:
+        for step, _ in enumerate(together.play()):
+            if step == 0:
+                next(iter(together.runs[1].game.D.network.parameters())).data.fill_(float("nan"))
+    assert [run.saved for run in together.runs] == [20, 0, 20]
+    assert "seed 1" in together.runs[1].notes[-1] and "not finite" not in str(together.runs[0].notes)
+    assert runs.records(tmp_path / "seed1", "events.jsonl")[-1]["event"] == "fault"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seeds", "0"], "no number of seeds"),
+        (["--seeds", "two"], "no number of seeds"),
+        (["--seeds", "2", "--follow-advice"], "leave out --seeds"),
+    ],
+)
+def test_bad_numbers_are_one_line(words: list[str], said: str, tmp_path: Path) -> None:
+    ended = train("ring", *words, "--out", tmp_path / "x", check=False)
+    assert ended.returncode == 2 and said in ended.stderr and "Traceback" not in ended.stderr
+
+
+_FAULTS = """
+import resource, sys, torch
+from zerosum import runtime
+if sys.argv[1] == "kept":
+    runtime.keep_memory()
+def turn():
+    held = [torch.ones(2**18) for _ in range(32)]
+for _ in range(3):
+    turn()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    turn()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallopt"),
+    reason="the C library has no mallopt, so nothing is asked of it",
+)
+def test_memory_is_kept_from_turn_to_turn() -> None:
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+    faults = {
+        how: int(subprocess.check_output([sys.executable, "-c", _FAULTS, how], text=True, env=one_thread))
+        for how in ("kept", "given back")
+    }
+    assert faults["kept"] < 0.5 * faults["given back"], faults
