@@ -68,12 +68,8 @@ PIECES = {
         "a column for each class, 0 to 9: the digit that was asked for, in another hand each time."
     ),
     "stacked-mnist": Piece("three digits in each picture, one in red, one in green and one in blue."),
-    "photos": Piece(
-        "pieces of a temple and of a dahlia: the colours and edges of two photographs.", PHOTOS
-    ),
-    "photos-conditional": Piece(
-        "columns in turn of the temple and of the flower, as asked for.", PHOTOS
-    ),
+    "photos": Piece("pieces of a temple and of a dahlia: the colours and edges of two photographs.", PHOTOS),
+    "photos-conditional": Piece("columns in turn of the temple and of the flower, as asked for.", PHOTOS),
     "vectors": Piece(
         "the blue samples lie where the grey rows of the table lie, thin tails included.", TABLE
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 
 from zerosum import Game, data, instruments, objectives, optimizers, penalties, schedules
 from zerosum.diagnosis import FAULTS, VERDICTS, Advice, Facts, Finding, diagnose, facts
-from zerosum.recipes import Recipe
+from zerosum.recipes import Recipe, build_game, changed
 
 ADAM = {"name": "adam", "lr": 1e-3, "betas": [0.5, 0.999]}
 GAME = Facts(optimizers={"d": ADAM, "g": ADAM}, size={"d": 10.0, "g": 10.0}, modes=8, batch=64)
@@ -128,6 +129,16 @@ def test_every_fault_has_its_case() -> None:
 def test_the_smallest_history_of_a_fault_is_named_first(name: str) -> None:
     game, curves, _ = CASES[name]
     assert names(diagnose(history(**curves), game))[0] == name
+
+
+def test_only_the_newest_records_are_looked_at() -> None:
+    """As many as the docstring says: what lies one further back is not seen."""
+    said = re.search(r"the newest (\d+) ", diagnose.__doc__ or "")
+    assert said
+    old = {"event": "fault", "name": "non-finite", "term": "d_loss", "step": 0}
+    new = history(steps=50 * int(said[1]))
+    assert "non-finite values" not in names(diagnose([old, *new], GAME))
+    assert "non-finite values" in names(diagnose([old, *new[1:]], GAME))
 
 
 @EVERY_FAULT
@@ -382,6 +393,25 @@ def test_r1_stands_beside_other_penalties_and_grows_where_it_is_there() -> None:
         game = replace(GAME, penalties=(other, *mine))
         found = advice_of("discriminator too strong", "penalties", game)
         assert found[0] == other and found[1]["name"] == "r1" and found[1]["weight"] == wanted
+
+
+def test_the_options_of_a_network_within_another_are_advised_where_the_recipe_has_them() -> None:
+    inner = {"name": "mlp", "width": 8, "depth": 1, "output": "Tanh"}
+    packed = {"name": "packed", "network": inner, "m": 2}
+    around = {"name": "augmented", "network": packed, "augment": {"name": "diffaugment"}}
+    source = data.digits()
+    for D, place in ((inner, "D"), (packed, "D.network"), (around, "D.network.network")):
+        recipe = Recipe(data="digits", G={**inner, "width": 9}, D=D, batch=8)
+        game = facts(build_game(recipe, source.shape), source)
+        assert game.places == {"D": place, "G": "G"} and game.d_output == game.output == (-1.0, 1.0)
+        game = replace(game, equilibrium=math.log(4), batch_norm=("D", "G"))
+        for name in ("discriminator overfitting", "dead player", "batch too small for batch norm"):
+            curves = CASES[name][1]
+            advice = next(f for f in diagnose(history(**curves), game) if f.name == name).advice
+            mine = [a.field for a in advice if a.field.startswith("D.")]
+            assert mine and all(field.rpartition(".")[0] == place for field in mine)
+        wanted = changed(recipe, {f"{place}.width": 32})
+        assert build_game(wanted, source.shape).D.network.state_dict().keys()
 
 
 def test_a_real_game_is_watched_and_judged() -> None:

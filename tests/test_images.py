@@ -13,6 +13,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,6 +180,59 @@ def test_every_kind_is_read_and_every_bad_file_is_named(
     [listed] = tmp_path.rglob("skipped.txt")
     assert str(listed) in line
     assert [row.split("\t")[0] for row in listed.read_text().splitlines()] == sorted(bad)
+
+
+def test_the_fingerprint_is_that_of_the_examples_and_their_order(tmp_path: Path) -> None:
+    folder, n = tmp_path / "folder", 12
+    for i in range(n):
+        (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(8, 8, seed=i)).save(folder / "ab"[i % 2] / f"{i}.png")
+
+    def fingerprint(**options: Any) -> str:
+        whole = [
+            data.image_folder(folder, split, cache=tmp_path / "cache", **options) for split in ("all", "test")
+        ]
+        assert whole[0].fingerprint == whole[1].fingerprint != ""
+        return whole[0].fingerprint
+
+    first = fingerprint()
+    os.utime(folder / "a" / "0.png", (0, 0))
+    (folder / "notes.txt").write_text("no image")
+    assert fingerprint(flip=True, seed=5, low=0.0) == first, "neither dates nor other files count"
+    seen = [first, fingerprint(size=16)]
+    for change in (
+        lambda: (folder / "a" / "0.png").rename(folder / "a" / "1.png"),  # another order
+        lambda: (folder / "a" / "2.png").rename(folder / "b" / "2.png"),  # another label
+        lambda: Image.fromarray(noise(8, 8, seed=n)).save(folder / "a" / "1.png"),
+        lambda: Image.fromarray(noise(8, 8, seed=n)).save(folder / "a" / "x.png"),
+        lambda: (folder / "b").rename(folder / "c"),
+        lambda: (folder / "a" / "x.png").unlink(),
+    ):
+        change()
+        seen.append(fingerprint())
+    assert len({*seen}) == len(seen)
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_quietly_only_bad_files_are_told_of(
+    bad: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for i in range(4):
+        Image.new("L", (8, 8), 60 * i).save(folder / f"{i}.png")
+    for i in range(bad):
+        (folder / f"bad{i}.png").write_bytes(b"")
+    for terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        module._say.cache_clear()
+        with module.quietly():
+            data.image_folder(folder, cache=tmp_path / f"cache{terminal}")
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.count("\n") == bad
+        assert not bad or "1 of 5 files skipped: 1 empty (bad0.png)" in said.err
+    data.image_folder(folder, cache=tmp_path / "loud")
+    assert "4 images of 1 x 8 x 8" in capsys.readouterr().err, "loud again"
 
 
 def test_cached_and_fresh_are_the_same_and_no_file_is_opened_again(

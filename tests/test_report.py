@@ -506,17 +506,6 @@ def test_a_walk_between_equal_or_opposite_points_is_finite() -> None:
         assert report._walk(a, b, 9, great_circle=True).isfinite().all()
 
 
-def test_neighbours_are_the_nearest_by_pixels() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, train = torch.rand(5, 1, 4, 4, generator=generator), torch.rand(40, 1, 4, 4, generator=generator)
-    x[2] = train[7]
-    distances, at = report._nearest(x, train, 3)
-    brute = np.sqrt(((x.numpy()[:, None] - train.numpy()[None]) ** 2).mean(axis=(2, 3, 4)))
-    assert at.tolist() == np.argsort(brute, axis=1)[:, :3].tolist()
-    np.testing.assert_allclose(distances.numpy(), np.sort(brute, axis=1)[:, :3], atol=1e-3)
-    assert at[2, 0] == 7
-
-
 def pixels_of(uri: str) -> np.ndarray:
     return np.asarray(Image.open(BytesIO(base64.b64decode(uri.split(",")[1]))))
 

@@ -594,3 +594,35 @@ def test_live_weights_differ_from_their_average(tmp_path: Path) -> None:
     network = run.game.G.network.eval()
     with torch.no_grad():
         assert np.array_equal(live, network(z).numpy())
+
+
+def test_two_dozen_images_are_enough_to_begin(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for i in range(24):
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / f"{i}.png")
+    data = {"name": "image_folder", "path": str(tmp_path)}
+    recipe = recipes.load("digits", {"data": data, "steps": 4, "log_every": 4, "batch": 8})
+    with Run.start(tmp_path / "run", recipe) as run:
+        (record,) = run.play()
+    assert record["step"] == 4 and "coverage" in {name for i in run.watch for name in i.gives}
+
+
+def test_a_folder_that_has_changed_is_told_of_once(tmp_path: Path) -> None:
+    folder, draw = tmp_path / "images", np.random.default_rng(0)
+    folder.mkdir()
+
+    def add(name: str) -> None:
+        Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).save(folder / name)
+
+    for i in range(24):
+        add(f"{i}.png")
+    recipe = recipes.load("digits", {"data": {"name": "image_folder", "path": str(folder)}, "batch": 8})
+    told = []
+    for steps in (2, 4, 6):
+        with Run.start(tmp_path / "run", recipes.changed(recipe, {"steps": steps})) as run:
+            told.append([note for note in run.notes if "the images of the data" in note])
+            for _ in run.play():
+                pass
+        if steps == 2:
+            add("one-more.png")
+    assert [len(notes) for notes in told] == [0, 1, 0]

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -458,6 +459,37 @@ def test_nearest_is_what_scikit_learn_finds(kind: str, rows: int, k: int) -> Non
     assert torch.equal(found, train[torch.from_numpy(numbers)]) and found.dtype == train.dtype
 
 
+@pytest.mark.parametrize("rows", [7, 10_000])
+def test_an_image_is_as_near_as_the_nearer_of_itself_and_its_mirror_image(rows: int) -> None:
+    x, train = data.digits("test").pixels[:20], data.digits().pixels[:45]
+    x = torch.cat([x, train[:3].flip(3)])  # copies, but mirrored
+    distances, found = nearest(x, train.split(rows), 2, mirrored=True)
+    flat, mirror, made = (t.flatten(1).double().numpy() for t in (train, train.flip(3), x))
+    every = np.minimum(*(((made[:, None] - other) ** 2).mean(2) ** 0.5 for other in (flat, mirror)))
+    assert np.allclose(distances, np.sort(every, axis=1)[:, :2], rtol=1e-5)
+    assert torch.equal(found[:, 0], train[torch.from_numpy(every.argmin(1))]), "shown as it is in the data"
+    assert distances[20:, 0].tolist() == [0, 0, 0] and (nearest(x, [train], 1)[0][20:] > 0).all()
+
+
+def test_where_the_players_see_mirror_images_a_mirrored_copy_is_one(runs: Path) -> None:
+    sees = {"name": "augmented", "network": SMALL, "augment": {"name": "diffaugment", "flip": True}}
+    run = Run.open(runs / "memory")
+    wholes = [
+        run.recipe,
+        replace(run.recipe, D=sees),
+        replace(run.recipe, D={**sees, "augment": "diffaugment"}),
+    ]
+    assert [sampling.mirrors(recipe) for recipe in wholes] == [False, True, False]
+    assert sampling.mirrors(replace(run.recipe, data={"name": "image_folder", "path": "x", "flip": True}))
+    generate = run.game.generate
+    run.game.generate = lambda *given: generate(*given).flip(3)  # pyright: ignore[reportAttributeAccessIssue]
+    plain = Sampler(run).neighbours(12, 1)
+    run.recipe = wholes[1]
+    mirrored = Sampler(run).neighbours(12, 1)
+    assert "exact copies: 0" in plain.line() and mirrored.line().endswith("exact copies, mirrored or not: 12")
+    assert torch.equal(mirrored.found[:, 0].flip(3), mirrored.samples)
+
+
 def test_what_was_learnt_by_heart_is_found(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sample("memory --nearest 2 --n 12 --out x.png") == 0
     said, line = capsys.readouterr().out.splitlines()
@@ -511,6 +543,48 @@ def test_beside_keeps_every_pixel(channels: int) -> None:
     for i, wanted in enumerate((images, others[:, 0], others[:, 1])):
         assert np.array_equal(sheet[:, :, 1:7, 1 + 5 * i : 5 + 5 * i], wanted)
     assert (sheet[:, :, 0] == sheet[:, :, -1]).all() and (sheet[:, 0, :, ::5] == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "labels"),
+    [
+        ("dog", (1,)),
+        ("cat, dog", (0, 1)),
+        ("2", (2,)),
+        ("0", (3,)),
+        ("1,3", (1, 3)),
+        ("dog,1,cat", (1, 1, 0)),
+    ],
+)
+def test_classes_may_be_asked_for_by_name(asked: str, labels: tuple[int, ...]) -> None:
+    """A name that is a number is a name first."""
+    run = conditional()
+    run.facts["class_names"] = ["cat", "dog", "2", "0"]
+    sampler = Sampler(run, classes=cli._classes(asked))
+    assert sampler.labels == labels and sampler == replace(sampler, classes=cli._classes(asked))
+    assert torch.cat([x for x, _ in sampler.parts(6)]).equal(
+        torch.cat([x for x, _ in Sampler(run, classes=labels).parts(6)])
+    )
+
+
+def test_the_folders_of_images_are_the_names_of_the_classes(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    for name, level in (("cat", 40), ("dog", 200), ("3", 90)):
+        (here / "pets" / name).mkdir(parents=True)
+        for i in range(8):
+            Image.new("L", (8, 8), level + i).save(here / "pets" / name / f"{i}.png")
+    small = "--conditional true --steps 1 --batch 4 --G.width 4 --D.width 4 --threads 1 --watch none"
+    assert cli.main(f"train digits --data pets {small} --out run --quiet".split()) == 0
+    assert Run.open(here / "run").facts["class_names"] == ["3", "cat", "dog"]
+    assert sample("run --class dog,3 --n 4 --out x.npz --quiet") == 0
+    assert np.load("x.npz")["labels"].tolist() == [2, 0, 2, 0]
+    capsys.readouterr()
+    (here / "pets" / "cat" / "8.png").write_bytes(b"")  # so that the folder is read anew
+    assert sample("run --nearest 1 --n 4 --out x.png --quiet") == 0
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("1 of 25 files skipped: 1 empty (cat/8.png)") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("n", [1, 7, 64, 100, 5000])
@@ -582,13 +656,13 @@ def test_an_interrupt_leaves_the_old_file(here: Path) -> None:
         ("digits --grid 4x4 --n 17", "--n 17: more than --grid has room for"),
         ("digits --grid 4x4 --out x.npy", "--out x.npy: --grid is for a .png"),
         ("ring --grid 4x4", "--grid is for images: ring makes points"),
-        (
-            "digits --class three",
-            "numbers from 0 are wanted, such as 3 or 3,5: got 'three'",
-        ),
-        ("digits --class -1", "argument --class: "),
+        ("digits --class three", "--class three: digits makes no classes: leave --class out"),
+        ("asked --class three", "--class three: the classes of asked are 0 to 3"),
+        ("named --class dog,bird", "--class bird: the classes of named are 0 to 3, called cat, dog, 2, 0"),
+        ("digits --class ''", "--class : digits makes no classes"),
+        ("asked --class -1", "--class -1: the classes of asked are 0 to 3"),
         ("digits --class 3", "--class 3: digits makes no classes: leave --class out"),
-        ("asked --class 1,4", "--class 1,4: the classes of asked are 0 to 3"),
+        ("asked --class 1,4", "--class 4: the classes of asked are 0 to 3"),
         ("digits --truncation 0", "--truncation 0.0: it should be above 0"),
         ("digits --truncation nan", "--truncation nan: it should be above 0"),
         ("digits --truncation inf", "--truncation inf: it should be above 0"),
@@ -620,8 +694,11 @@ def test_what_cannot_be_is_one_line(
     opened = Run.open
 
     def other(path: Path, step: int | None = None) -> Run:
-        if path.name == "asked":
-            return conditional()
+        if path.name in ("asked", "named"):
+            run = conditional()
+            run.path = path
+            run.facts |= {"class_names": ["cat", "dog", "2", "0"]} if path.name == "named" else {}
+            return run
         if path.name == "uniform":
             run = conditional()
             run.recipe = Recipe(data="digits")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from zerosum import checkpoints, cli, recipes
-from zerosum.diagnosis import Advice, Finding
+from zerosum.diagnosis import Advice, Finding, diagnose
 from zerosum.display import curve
 from zerosum.remedies import key, remedy
 from zerosum.runs import Run, RunError, examine, records
@@ -192,6 +192,23 @@ def test_advice_that_a_recipe_cannot_take_is_passed_over(tmp_path: Path) -> None
     cure = remedy(run)
     assert cure is not None and cure.advice.field == "batch" and cure.recipe.batch == 8
     assert remedy(run, {key(advice[1])}) is None
+
+
+def test_advice_for_a_discriminator_within_another_is_followed(tmp_path: Path) -> None:
+    inner = {"name": "mlp", "width": 16, "depth": 1}
+    D = {"name": "augmented", "network": inner, "augment": {"name": "diffaugment", "probability": 0.5}}
+    recipe = recipes.changed(recipes.load("digits", {**SMALL, "steps": 10}), {"D": D})
+    with Run.start(tmp_path / "run", recipe) as run:
+        assert len(list(run.play())) == 1
+    seen = [
+        {"step": 50 * i, "overfit_ratio": 0.9, "accuracy_train": 0.9, "accuracy_held": 0.5} for i in range(60)
+    ]
+    run.findings = diagnose(seen, run.judged)
+    _, dropout, width = run.findings[0].advice
+    assert (dropout.field, width.field) == ("D.network.dropout", "D.network.width")
+    tried = {key(advice) for advice in run.findings[0].advice if advice != width}
+    cure = remedy(run, tried)
+    assert cure is not None and cure.recipe.D["network"] == {**inner, "width": 32}
 
 
 def test_events_are_json_that_any_program_reads(tmp_path: Path) -> None:

@@ -161,11 +161,14 @@ def train(args: list[str]) -> int:
     if known.seeds is not None:
         return _train_seeds(recipe, known, args)
     out = known.out or Path("runs") / f"{recipe.name}-seed{recipe.seed}"
-    run, before, error = _play(out, recipe, known, known.override)
+    first, before, error = _play(out, recipe, known, known.override)
+    run = first
     if known.follow_advice:
-        run, error = _follow(run, error, known)
+        run, error = _follow(first, error, known)
     if error is not None:
         raise error
+    if run is not first:  # a remedy, which goes on by a recipe of its own
+        args = [str(run.path / "recipe.yaml"), "--out", str(run.path)]
     return _say_how_it_ended(run, before, known.quiet, args)
 
 
@@ -173,10 +176,11 @@ def _play(
     out: Path, recipe: Recipe, known: argparse.Namespace, override: bool
 ) -> tuple[Run, int, RunError | None]:
     """Train to the end: the run, the step it began from, and what stopped it."""
+    from zerosum.data.images import quietly
     from zerosum.display import display
     from zerosum.runs import Run, RunError
 
-    with Run.start(out, recipe, override) as run:
+    with quietly(known.quiet), Run.start(out, recipe, override) as run:
         before = run.game.step
         with display(run, known.quiet) as show, _stopping(run):
             try:
@@ -198,6 +202,8 @@ def _follow(
         print(f"\n{cure.fault}\n{cure}" if not tried else f"\n{cure}")
         tried.append(key(cure.advice))
         run, _, error = _play(cure.path, cure.recipe, known, override=True)
+        if run.stop_reason and not run.stopped_by_fault:  # interrupted: too early to say
+            break
         print(verdict(first, run, cure.fault))
     return run, error
 
@@ -205,6 +211,7 @@ def _follow(
 def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> int:
     """Train a recipe on many seeds: as one computation where that can be, otherwise in processes."""
     from zerosum import seeds
+    from zerosum.data.images import quietly
     from zerosum.display import together
     from zerosum.recipes import RecipeError
 
@@ -214,7 +221,7 @@ def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> 
     out = known.out or Path("runs") / f"{recipe.name}-seeds{numbers[0]}-{numbers[-1]}"
     code, reason = 0, ""
     try:
-        with seeds.Seeds(out, recipe, known.seeds, known.override) as runs:
+        with quietly(known.quiet), seeds.Seeds(out, recipe, known.seeds, known.override) as runs:
             with _stopping(runs), together(runs, known.quiet) as show:
                 for found in runs.play(known.on_fault == "stop"):
                     show(found)

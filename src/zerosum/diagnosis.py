@@ -37,6 +37,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from zerosum.data import GaussianMixture, Source
 from zerosum.game import Game, Player
+from zerosum.networks.augmentation import Augmented
+from zerosum.networks.packing import Packed
 from zerosum.objectives import Objective
 
 __all__ = ["FAULTS", "VERDICTS", "Advice", "Facts", "Finding", "diagnose", "facts"]
@@ -128,6 +130,7 @@ class Facts:
     be chosen (data.low, data.high). output, d_output: the range of the last activation of G and of D, None
     where it has no bound. batch_norm: the players that have it. size: the norm that each player's weights
     have if every matrix keeps the scale of what passes through it, the root of the number of their rows.
+    places: where a recipe has the options of "D" and of "G": in D.network if that is one within another.
     """
 
     critic: bool = False
@@ -149,12 +152,16 @@ class Facts:
     batch_norm: tuple[str, ...] = ()
     penalties: tuple[Mapping[str, Any], ...] = ()
     size: Mapping[str, float] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=lambda: {"D": "D", "G": "G"})
 
 
 def facts(game: Game, source: Source, n: int = 1024) -> Facts:
     """The facts of this game as it stands, with the range of n examples of the source."""
     real = source.batch(0, min(n, len(source)) if hasattr(source, "__len__") else n)[0]  # type: ignore[arg-type]
     players = {"d": game.D, "g": game.G}
+    places, inner = {}, {}
+    for who, player in players.items():
+        places[who.upper()], inner[who] = _within(who.upper(), player.network)
     return Facts(
         critic=game.objective.probability is None,
         saturates=_saturates(game.objective),
@@ -169,8 +176,8 @@ def facts(game: Game, source: Source, n: int = 1024) -> Facts:
         low=float(getattr(source, "low", real.min())),
         high=float(getattr(source, "high", real.max())),
         image=hasattr(source, "low"),
-        output=_bound(game.G.network),
-        d_output=_bound(game.D.network),
+        output=_bound(inner["g"]),
+        d_output=_bound(inner["d"]),
         relativistic=game.objective.sees_real,
         batch_norm=tuple(w.upper() for w, p in players.items() if _has_batch_norm(p.network)),
         penalties=tuple(
@@ -178,10 +185,18 @@ def facts(game: Game, source: Source, n: int = 1024) -> Facts:
             for p in game.penalties
         ),
         size={who: _usual_norm(player) for who, player in players.items()},
+        places=places,
     )
 
 
-def _now(weight: float | Callable[[int], float], step: int) -> float:
+def _within(place: str, network: torch.nn.Module) -> tuple[str, torch.nn.Module]:
+    """The network that does the work, and where a recipe has it: within `augmented` and `packed`."""
+    while isinstance(network, Augmented | Packed):
+        place, network = f"{place}.network", network.network
+    return place, network
+
+
+def _now(weight: float | Callable[[int], float | torch.Tensor], step: int) -> float:
     return float(weight(step)) if callable(weight) else float(weight)
 
 
@@ -350,7 +365,7 @@ def _range_mismatch(h: _History, f: Facts) -> Finding | None:
         evidence += (f"{outside:.0%} of the numbers in samples lie outside the data (output_outside)",)
     why = "the range of the data and of G's last activation should be the same"
     fitting = {(-1.0, 1.0): "Tanh", (0.0, 1.0): "Sigmoid"}.get((round(f.low, 1), round(f.high, 1)))
-    advice = (Advice("G.output", fitting if fitting and f.image else "Identity", why),)
+    advice = (Advice(f"{f.places['G']}.output", fitting if fitting and f.image else "Identity", why),)
     if f.image and math.isfinite(low - high):
         advice += (Advice("data.low", low, why), Advice("data.high", high, why))
     return Finding(
@@ -369,7 +384,7 @@ def _batch_too_small(h: _History, f: Facts) -> Finding | None:
     )
     advice = (
         Advice("batch", 64, "the error falls with the root of the batch"),
-        *(Advice(f"{w}.norm", None, "a network that small does without") for w in f.batch_norm),
+        *(Advice(f"{f.places[w]}.norm", None, "a network that small does without") for w in f.batch_norm),
     )
     since = h.records[-1]["step"]
     return Finding("batch too small for batch norm", True, since, _sure(noise, NOISY, 0.5), evidence, advice)
@@ -421,14 +436,15 @@ def _awake(f: Facts, who: str) -> tuple[Advice, ...]:
     for network, bound in (("D", f.d_output), ("G", f.output)):
         if bound is not None and (network == "D" or who == "g") and not (network == "G" and f.image):
             why = "an output at the end of its range passes no gradient"
-            advice += (Advice(f"{network}.output", "Identity", why),)
+            advice += (Advice(f"{f.places[network]}.output", "Identity", why),)
     if f.optimizers.get(who, {}).get("lr", 1.0) == 0 or who not in f.plain:
         advice = (
             Advice(f"{who}_optimizer", dict(other), "its rate is or becomes 0: take the other's"),
             *advice,
         )
     leaky = {"name": "LeakyReLU", "negative_slope": 0.2}
-    return (*advice, Advice(f"{who.upper()}.activation", leaky, "units that are off still pass a gradient"))
+    place = f.places[who.upper()]
+    return (*advice, Advice(f"{place}.activation", leaky, "units that are off still pass a gradient"))
 
 
 def _too_slow(h: _History, f: Facts) -> Finding | None:
@@ -515,8 +531,8 @@ def _overfitting(h: _History, f: Facts) -> Finding | None:
     )
     advice = (
         *_with_r1(f, 10.0),
-        Advice("D.dropout", 0.3, "a D that forgets cannot learn by heart"),
-        Advice("D.width", 32, "fewer weights remember less"),
+        Advice(f"{f.places['D']}.dropout", 0.3, "a D that forgets cannot learn by heart"),
+        Advice(f"{f.places['D']}.width", 32, "fewer weights remember less"),
     )
     return _finding("discriminator overfitting", seen, _sure(r, MEMORISED, 1.0), evidence, advice)
 
@@ -755,7 +771,8 @@ def diagnose(records: Sequence[Record], facts: Facts) -> list[Finding]:
     """The faults that stand at the last record, causes first; or else one verdict, or nothing if it is early.
 
     records: in the order of time, ``{"step": s, name of a reading: value, ...}``; a reading is missing where
-    its instrument did not look, and what is not known is ignored. Only the newest 500 are looked at.
+    its instrument did not look, and what is not known is ignored. Only the newest 400 (`DEPTH`) are
+    looked at.
     """
     history = _History(records)
     found = [finding for fault in FAULTS.values() if (finding := fault(history, facts)) is not None]

@@ -890,6 +890,8 @@ def _walk(a: Tensor, b: Tensor, n: int, great_circle: bool) -> Tensor:
 
 def _neighbours(facts: _Facts, n: int = 12, k: int = 3) -> _Html:
     """Samples beside the training examples that are nearest to them."""
+    from zerosum.sampling import mirrors, nearest
+
     heading = _html("<h2>Nearest training examples</h2>")
     if facts.run is None or facts.recipe is None or not facts.images:
         return heading + _html(_NO_IMAGES if facts.run else _NO_RUN)
@@ -903,21 +905,24 @@ def _neighbours(facts: _Facts, n: int = 12, k: int = 3) -> _Html:
         return heading + _html("<p>Left out: there are only {n} training examples.</p>", n=len(train))
     low, high = facts.run.facts["range"] or (-1.0, 1.0)
     made = facts.run.game.sample(n).to(train)
-    (distances, at), (usual, _) = _nearest(made, train, k), _nearest(train[:500], train, 2)
+    mirrored = mirrors(facts.recipe)
+    distances, found = nearest(made, [train], k, mirrored)
+    usual, _ = nearest(train[:500], [train], 2, mirrored)
     percent = 100 / (high - low)
-    pixels, known = _pixels(facts.run, made), _pixels(facts.run, train[at.flatten()])
+    pixels, known = _pixels(facts.run, made), _pixels(facts.run, found.flatten(0, 1))
     cards = (
         _card(pixels[i : i + 1], known[i * k : (i + 1) * k], (distances[i] * percent).tolist())
         for i in range(n)
     )
     return _html(
         '<h2>{title}</h2><div class="cards">{cards}</div><p class="soft">Each sample (framed) beside its {k} '
-        "nearest of {searched} training examples. Distances are root-mean-square differences of the pixels, "
-        "in percent of the way from black to white. A generator that copies has distances near zero; a "
-        "training example is {usual} % (median) from the nearest other one.</p>",
+        "nearest of {searched} training examples. Distances are root-mean-square differences of the "
+        "pixels{mirror}, in percent of the way from black to white. A generator that copies has distances "
+        "near zero; a training example is {usual} % (median) from the nearest other one.</p>",
         title=f"The nearest training examples are {float(distances[:, 0].median()) * percent:.1f} % away",
         cards=_join(cards),
         k=k,
+        mirror=" (the smaller of those to the example and to its mirror image)" if mirrored else "",
         searched=f"{len(train):,}" + (f" of {number:,}" if len(train) < number else ""),
         usual=f"{float(usual[:, 1].median()) * percent:.1f}",  # the first is the example itself
     )
@@ -931,15 +936,6 @@ def _card(made: Tensor, near: Tensor, distances: Sequence[float]) -> _Html:
         others=_drawn(near, len(near)).uri,
         text=" · ".join(f"{distance:.1f}" for distance in distances),
     )
-
-
-def _nearest(x: Tensor, reference: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Root-mean-square differences ``[n, k]`` to the k nearest of `reference`, and which they are."""
-    from zerosum.metrics.neighbours import squared_distances
-
-    x, reference = x.flatten(1), reference.flatten(1)
-    found = squared_distances(x, reference).topk(k, largest=False)
-    return (found.values / x.shape[1]).sqrt(), found.indices
 
 
 def _pixels(run: Run, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
@@ -43,6 +43,8 @@ from zerosum.recipes import Recipe
 
 __all__ = ["Examined", "Run", "RunError", "Session", "examine", "records"]
 
+FEW = 32
+"""Fewer examples than this are not held out for the instruments: they would say nothing."""
 Record = dict[str, Any]
 State = dict[str, Any]
 
@@ -130,6 +132,13 @@ class Run:
         for cause in broken:
             self._event("fell_back", step=self.game.step, cause=cause)
         self.notes += _fallen(broken, self.game.step)
+        now = self.facts["fingerprint"]
+        if found is not None and found[1].get("fingerprint", now) != now:
+            self._event("data_changed", step=self.game.step)
+            self.notes.append(
+                f"warning: the images of the data are not those that step {self.game.step} was reached with: "
+                "the run goes on with these, and is not what one without a stop would be"
+            )
         self.history = records(self.path)
         self.judged = recipes.call(lambda: diagnosis.facts(self.game, self.source), "watch")
         self.findings = diagnosis.diagnose(self.history, self.judged)
@@ -447,10 +456,10 @@ def _watch(recipe: Recipe, game: Game, source: Any) -> list[instruments.Instrume
     """The instruments that a recipe asks for, with the data's other split for what must be held out."""
     if recipe.watch == "none":
         return []
-    other = recipes.build_split(recipe.data, "test", recipe.seed)
+    other: Any = recipes.build_split(recipe.data, "test", recipe.seed)
     room = max(64, 2**26 // math.prod(source.shape))  # a quarter of a gigabyte
-    most = min(4096, room, len(other) if isinstance(other, Sized) else 4096)
-    held = None if other is None else other.batch(0, most)[0]
+    most = min(4096, room, len(other) if hasattr(other, "__len__") else 4096)
+    held = None if other is None or most < FEW else other.batch(0, most)[0]
     watch = instruments.standard(game, source, held)
     return watch + (instruments.thorough(game, source, held) if recipe.watch == "thorough" else [])
 

@@ -15,7 +15,7 @@ import csv
 import io
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
@@ -26,13 +26,23 @@ from torch import Tensor
 from zerosum import pictures, recipes
 from zerosum.data.arrays import to_bytes
 from zerosum.game import Prior, normal, uniform
-from zerosum.recipes import RecipeError
+from zerosum.recipes import Recipe, RecipeError
 from zerosum.runs import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Neighbours", "Sampler", "SamplingError", "lerp", "nearest", "slerp", "truncated", "write"]
+__all__ = [
+    "Neighbours",
+    "Sampler",
+    "SamplingError",
+    "lerp",
+    "mirrors",
+    "nearest",
+    "slerp",
+    "truncated",
+    "write",
+]
 
 _PART = 1024  # samples made at a time, at most
 _NUMBERS = 2**20  # numbers in the samples made at a time, so that large images come in smaller parts
@@ -112,7 +122,8 @@ class Sampler:
     """The samples of a run.
 
     seed: of the noise. live: the last weights, in place of their running average. classes: those wanted, in
-    turn, of a conditional run; all unless given. truncation: the bound on the coordinates of z (`truncated`).
+    turn, of a conditional run, by name or by number from 0 (a name comes first where it is both); all unless
+    given. truncation: the bound on the coordinates of z (`truncated`).
 
     Raises SamplingError where the run has not what is wanted.
     """
@@ -120,22 +131,30 @@ class Sampler:
     run: Run
     seed: int = 0
     live: bool = False
-    classes: tuple[int, ...] = ()
+    classes: tuple[int | str, ...] = ()
     truncation: float | None = None
 
     def __post_init__(self) -> None:
-        known = self.run.game.classes
-        named = ",".join(map(str, self.classes))
-        if self.classes and not known:
+        if self.classes and not self.run.game.classes:
+            named = ",".join(map(str, self.classes))
             raise SamplingError(f"--class {named}: {self.run.path} makes no classes: leave --class out")
-        if any(not 0 <= label < known for label in self.classes):
-            raise SamplingError(f"--class {named}: the classes of {self.run.path} are 0 to {known - 1}")
-        self.noise(1)  # a truncation of a prior that has none is an error now
+        self.labels_of(1)  # a class that there is not is an error now,
+        self.noise(1)  # and so is a truncation of a prior that has none
 
     @property
     def labels(self) -> tuple[int, ...]:
         """The classes that come in turn; none where the run is not conditional."""
-        return self.classes or tuple(range(self.run.game.classes))
+        return tuple(map(self._label, self.classes)) or tuple(range(self.run.game.classes))
+
+    def _label(self, name: int | str) -> int:
+        """The number of a class."""
+        known, names = self.run.game.classes, self.run.facts.get("class_names", [])
+        if name in names:
+            return names.index(name)
+        if str(name).isdecimal() and int(name) < known:
+            return int(name)
+        called = f", called {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}" if names else ""
+        raise SamplingError(f"--class {name}: the classes of {self.run.path} are 0 to {known - 1}{called}")
 
     @property
     def of_images(self) -> bool:
@@ -232,11 +251,13 @@ class Sampler:
             held_out, which, skip = train, "training examples among themselves", 1  # the nearest is itself
         if len(train) < k + skip:
             raise SamplingError(f"--nearest {k}: there are {len(train)} training examples")
-        samples = self.shown(n)
+        samples, mirrored = self.shown(n), self.of_images and mirrors(self.run.recipe)
         real = next(self._examples(held_out, max(100, min(_HELD_OUT, 16 * _NUMBERS // samples[0].numel()))))
-        distances, found = nearest(torch.cat([samples, real]), self._examples(train), k + skip)
+        distances, found = nearest(torch.cat([samples, real]), self._examples(train), k + skip, mirrored)
         unit = "grey levels" if self.of_images else "units of training"
-        return Neighbours(samples, found[:n, :k], distances[:n, :k], distances[n:, skip], which, unit)
+        return Neighbours(
+            samples, found[:n, :k], distances[:n, :k], distances[n:, skip], which, unit, mirrored
+        )
 
     def _data(self) -> Any:
         """The source that the run was trained on."""
@@ -265,7 +286,7 @@ class Neighbours:
 
     samples: ``[n, *shape]``; found: ``[n, k, *shape]``, the nearest first; distances: ``[n, k]``, root mean
     squares over the numbers of an example, in `unit`. real: ``[m]``, the distances of real examples (`which`)
-    to their nearest.
+    to their nearest. mirrored: a distance is the smaller of those to an example and to its mirror image.
     """
 
     samples: Tensor
@@ -274,6 +295,7 @@ class Neighbours:
     real: Tensor
     which: str
     unit: str
+    mirrored: bool = False
 
     def picture(self, columns: int) -> Image:
         """Each sample with its nearest to its right, in a frame; or the samples over their nearest points."""
@@ -286,36 +308,49 @@ class Neighbours:
         """How near the samples are, beside how near real data are."""
         made, real = (float(x.quantile(0.5)) for x in (self.distances[:, 0], self.real))
         copies = int((self.distances[:, 0] == 0).sum())
+        exact = "exact copies, mirrored or not" if self.mirrored else "exact copies"
         return (
             f"distance to the nearest training example, median: {made:.3g} of samples, {real:.3g} of "
-            f"{self.which} ({len(self.real)}), in {self.unit}; exact copies: {copies}"
+            f"{self.which} ({len(self.real)}), in {self.unit}; {exact}: {copies}"
         )
 
 
-def nearest(x: Tensor, batches: Iterator[Tensor], k: int) -> tuple[Tensor, Tensor]:
+def mirrors(recipe: Recipe) -> bool:
+    """Whether the players see images mirrored too: the data or an augmentation of D has ``flip: true``."""
+    return any(
+        path.endswith(".flip") and value is True for path, value in recipes.leaves(recipes.resolved(recipe))
+    )
+
+
+def nearest(x: Tensor, batches: Iterable[Tensor], k: int, mirrored: bool = False) -> tuple[Tensor, Tensor]:
     """The k nearest of what the batches hold: distances ``[n, k]``, ascending, and examples ``[n, k, ...]``.
 
     x is ``[n, ...]`` and a batch ``[m, ...]``, of one type. A distance is the root of the mean square of the
-    differences: 0 for a copy, exactly. No more than a batch is held at a time.
+    differences: 0 for a copy, exactly. No more than a batch is held at a time. mirrored: the distance to an
+    image is the smaller of those to it and to its mirror image; the image is given as it is in the batch.
 
     >>> data = torch.tensor([[0.0, 0.0], [3.0, 3.0], [5.0, 5.0]])
     >>> distances, found = nearest(torch.tensor([[2.0, 2.0]]), iter(data.split(2)), k=2)
     >>> distances.tolist(), found.tolist()
     ([[1.0, 2.0]], [[[3.0, 3.0], [0.0, 0.0]]])
     """
-    query = x.flatten(1).float()
-    best = query.new_empty(len(x), 0)
+    queries = [q.flatten(1).float() for q in ([x, x.flip(-1)] if mirrored else [x])]
+    best = queries[0].new_empty(len(x), 0)
     found = x.new_empty(len(x), 0, *x.shape[1:])
     for batch in batches:
         flat = batch.flatten(1).float()
-        squares = torch.addmm(flat.square().sum(1), query, flat.T, alpha=-2)  # but for |x|^2, alike for all
-        near = squares.topk(min(k, len(batch)), largest=False)
+        # but for |x|^2, alike for all
+        squares = [torch.addmm(flat.square().sum(1), query, flat.T, alpha=-2) for query in queries]
+        near = torch.stack(squares).amin(0).topk(min(k, len(batch)), largest=False)
         joined = torch.cat([best, near.values], dim=1)
         best, order = joined.topk(min(k, joined.shape[1]), largest=False)
         found = torch.cat([found, batch[near.indices]], dim=1)
         found = found[torch.arange(len(x))[:, None], order]
-    squares = [(query - other.flatten(1).float()).square().mean(1) for other in found.unbind(1)]  # exact
-    distances, order = torch.stack(squares, dim=1).sqrt().sort(dim=1)
+    exact = [
+        torch.stack([(query - other).square().mean(1) for query in queries]).amin(0)
+        for other in (examples.flatten(1).float() for examples in found.unbind(1))
+    ]
+    distances, order = torch.stack(exact, dim=1).sqrt().sort(dim=1)
     return distances, found[torch.arange(len(x))[:, None], order]
 
 

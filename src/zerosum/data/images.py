@@ -23,6 +23,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache as once
 from functools import partial
@@ -41,7 +42,7 @@ from zerosum.randomness import key, stream
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-__all__ = ["ImageFolder", "image_folder"]
+__all__ = ["ImageFolder", "image_folder", "quietly"]
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ AHEAD = 64  # files that are decoded before their turn to be written
 NAMED = 20  # files that the summary names, of each cause
 SPLITS = "train", "test", "valid", "all"
 OTHER, OUTSIDE = "not an image", "outside of the splits"
-FORM = 1  # of the cache; a cache of another form is not looked at
+FORM = 2  # of the cache; a cache of another form is not looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +72,13 @@ class ImageFolder(Images):
         flip: Show each image as it is or mirrored, at even odds that follow from (seed, step).
         class_names: The name of each label: the sub-folders, sorted.
         report: (path in the folder, cause) of each file that was skipped.
+        fingerprint: The same where all images of the folder, their order, splits and labels are.
     """
 
     flip: bool = False
     class_names: tuple[str, ...] = ()
     report: tuple[tuple[str, str], ...] = ()
+    fingerprint: str = ""
 
     @property
     def classes(self) -> int:
@@ -92,7 +95,7 @@ class ImageFolder(Images):
 
 
 def image_folder(
-    path: str | Path,
+    path: str | Path | None = None,
     split: str = "train",
     *,
     size: int | tuple[int, int] | None = None,
@@ -125,7 +128,7 @@ def image_folder(
     time wait for the one that makes it; one that is killed leaves nothing that is taken for a cache.
 
     Arguments:
-        path: The folder.
+        path: The folder. There is none by default: a recipe for your images says so.
         split: Which part of the images.
         size: The side, or (height, width). None: the size of the images if it is the same for all, at most
             128 and a multiple of 4, else the largest of 8, 16, 32, 64, 128 up to their median shorter side.
@@ -154,7 +157,10 @@ def image_folder(
     >>> images = image_folder(folder.name, cache=f"{folder.name}/cache")
     >>> images.shape, images.classes, len(images)
     ((1, 8, 8), 0, 9)
+    >>> folder.cleanup()
     """
+    if path is None:
+        raise ValueError("your images are needed: give a folder of them, --data FOLDER")
     form = _Form(_checked_size(size), channels, fit)
     _check(channels, fit, split, bad)
     folder = Path(path).expanduser().resolve()
@@ -163,16 +169,16 @@ def image_folder(
     root = Path(cache).expanduser().resolve() if cache is not None else _home()
     cached = _cached(folder, form, root)
     _check_share(folder, cached, bad)
-    for line in (_describe(folder, form, cached), _summary(cached.report, cached.files, cached.home)):
-        _say(line)
+    if not _QUIET.get():
+        _say(_describe(folder, form, cached))
+    _say(_summary(cached.report, cached.files, cached.home))
     if split not in cached.parts:
         has = _join(cached.parts)
         raise ValueError(f"{folder}: its {len(cached.pixels)} images have no split {split!r}, only {has}")
     rows = slice(*cached.parts[split])
     labels = torch.tensor(cached.labels[rows]) if cached.class_names else None
-    return ImageFolder(
-        cached.pixels[rows], labels, low, high, seed, split, flip, cached.class_names, cached.report
-    )
+    names, report, fingerprint = cached.class_names, cached.report, cached.fingerprint
+    return ImageFolder(cached.pixels[rows], labels, low, high, seed, split, flip, names, report, fingerprint)
 
 
 class _Form(NamedTuple):
@@ -448,6 +454,9 @@ def _each(work: Callable[[Picture], T], folder: Path, paths: Sequence[str], what
 @contextmanager
 def _progress(what: str, total: int) -> Generator[Callable[[], None]]:
     """A bar with the time that is left on stderr if that is a terminal, else one plain line."""
+    if _QUIET.get():
+        yield lambda: None
+        return
     if not sys.stderr.isatty():
         print(f"{what} {total:,} files", file=sys.stderr)
         yield lambda: None
@@ -537,6 +546,7 @@ class _Cached:
     class_names: tuple[str, ...]
     report: tuple[tuple[str, str], ...]
     files: int
+    fingerprint: str
 
 
 def _cached(folder: Path, form: _Form, root: Path) -> _Cached:
@@ -576,7 +586,8 @@ def _read(home: Path) -> _Cached | None:
         pixels = torch.frombuffer(mapped, dtype=torch.uint8).reshape(index["shape"])
     report = tuple((path, cause) for path, cause in index["report"])
     names = tuple(index["class_names"])
-    return _Cached(home, pixels, index["parts"], index["labels"], names, report, index["files"])
+    files, fingerprint = index["files"], index["fingerprint"]
+    return _Cached(home, pixels, index["parts"], index["labels"], names, report, files, fingerprint)
 
 
 def _make(
@@ -608,6 +619,7 @@ def _fill(part: Path, folder: Path, files: list[_File], report: list[tuple[str, 
 
     Image.init()  # here, not in several threads at once
     causes, total = dict(report), len(files) + len(report)
+    seen = hashlib.blake2b(digest_size=8)
     with warnings.catch_warnings(), (part / "pixels.bin").open("wb") as pixels:
         warnings.simplefilter("ignore")  # what Pillow warns of is met: sizes, EXIF data, palettes
         found = [file.path for file in files]
@@ -620,6 +632,7 @@ def _fill(part: Path, folder: Path, files: list[_File], report: list[tuple[str, 
         decode, paths = partial(_decode, shape=shape, fit=form.fit), _joined(parts)
         for _, image in _good(decode, folder, paths, "decoding", causes):
             pixels.write(image)
+            seen.update(image)
         pixels.flush()
         os.fsync(pixels.fileno())
     parts = {name: [path for path in paths if path not in causes] for name, paths in parts.items()}
@@ -627,14 +640,14 @@ def _fill(part: Path, folder: Path, files: list[_File], report: list[tuple[str, 
     tops = _tops(parts)
     names = sorted(set(tops)) if all(tops) and len(set(tops)) > 1 else []
     label = {name: i for i, name in enumerate(names)}
-    index = {
+    index: dict[str, Any] = {
         "shape": [len(tops), *shape],
         "parts": _rows(parts),
         "labels": [label[top] for top in tops] if names else [],
         "class_names": names,
-        "report": sorted(causes.items()),
-        "files": total,
     }
+    fingerprint = _digest(f"{seen.hexdigest()} {json.dumps(index)}")
+    index |= {"report": sorted(causes.items()), "files": total, "fingerprint": fingerprint}
     _write_index(part, index)
 
 
@@ -670,6 +683,18 @@ def _digest(text: str) -> str:
 
 
 # what is said -------------------------------------------------------------------------------------------
+
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quietly(quiet: bool = True) -> Generator[None]:
+    """In here, folders that are read say nothing but which files were skipped, and why."""
+    before = _QUIET.set(quiet)
+    try:
+        yield
+    finally:
+        _QUIET.reset(before)
 
 
 @once

@@ -420,7 +420,9 @@ def _choose(names: list[str], choice: _Choice) -> tuple[list[str], str | None]:
             raise ValueError(f"there is no column {name!r}: there are {_list(names)}")
     if choice.columns is None and {"", "__index_level_0__"} & set(columns):
         named = [name for name in columns if name not in ("", "__index_level_0__")]
-        raise ValueError(f"a column without a name (row numbers?): choose with columns=[{', '.join(named)}]")
+        raise ValueError(
+            f"a column without a name (row numbers?): choose with columns=[...] of {_list(named)}"
+        )
     if not columns and (choice.columns is None or label is None):
         raise ValueError("there are no columns of numbers")
     return columns, label
@@ -434,23 +436,27 @@ def _sheet(columns: list[str], blocks: Iterable[Sequence[Any]], label: str | Non
     """A table from blocks of rows: the cells of each column, then those of the label."""
     numbers: list[Array] = []
     cells: list[Array] = []
+    texts: dict[str, str] = {}
     rows = 0
     for block in blocks:
         read = [_numbers(column) for column in block[: len(columns)]]
-        texts = {name: text for name, (_, text) in zip(columns, read, strict=True) if text is not None}
-        if texts:
-            found = [f"{name} has {text!r} in row {rows + at + 1}" for name, (at, text) in texts.items()]
-            fit = ", ".join(name for name in columns if name not in texts)
-            hint = f"choose columns=[{fit}], or name the column of classes, label=..." if fit else "mend it"
-            raise ValueError(f"not a number: {_list(found)}: {hint}")
+        for name, (_, text) in zip(columns, read, strict=True):
+            if text is not None:
+                texts.setdefault(name, f"{name} has {text[1]!r} in row {rows + text[0] + 1}")
         length = len(block[0])
         numbers.append(np.stack([column for column, _ in read], axis=1) if read else np.empty((length, 0)))
         cells.append(np.asarray(block[-1]))
         rows += length
     if not rows:
         raise ValueError("there are no rows")
+    table = np.concatenate(numbers)
+    if texts:
+        known = [name for j, name in enumerate(columns) if np.isfinite(table[:, j]).any()]
+        fit = ", ".join(name for name in known if name not in texts)
+        hint = f"choose columns=[{fit}], or name the column of classes, label=..." if fit else "mend it"
+        raise ValueError(f"not a number: {_list(list(texts.values()))}: {hint}")
     found = None if label is None else _Label(label, np.concatenate(cells))
-    return _Sheet(columns, np.concatenate(numbers), found)
+    return _Sheet(columns, table, found)
 
 
 def _numbers(cells: Sequence[Any] | Array) -> tuple[Array, tuple[int, str] | None]:

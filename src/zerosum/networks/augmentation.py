@@ -81,8 +81,8 @@ class Augmentation(nn.Module):
     def adapt(self, real_logits: Tensor) -> None:
         """One turn's logits of (augmented) real examples, ``[N]``: every so many turns, p moves a step.
 
-        r_t = mean sign(D(x)) of the turns since the last step; p <- p + sign(r_t - target) n / images, with n
-        their number of examples, kept in [0, 1] (Karras et al. 2020, section 3).
+        r_t = mean sign(logits) of the turns since the last step; p <- p + sign(r_t - target) n / images, with
+        n their number of examples (Karras et al. 2020, section 3), kept in [0, 1] as the share that it is.
         """
         self.signs += real_logits.sign().sum()
         self.seen += len(real_logits)
@@ -139,10 +139,18 @@ def adaptive(
 ) -> Augmentation:
     """The same, with the probability that D's overfitting asks for (ADA, Karras et al. 2020, section 3).
 
-    p starts at 0. The game shows its logits of real examples to `Augmentation.adapt` each turn; while their
-    mean sign r_t is above `target`, D is too sure of the examples it trains on and p rises, else it falls.
-    For r_t a logit's sign must mean something: after `nonsaturating`, `minimax` or `hinge` it does; after
-    relativistic objectives and `wasserstein`, which fix logits up to a constant, it does not.
+    p starts at 0. The game shows `Augmentation.adapt` each turn
+
+        a = D(T(x))                    theirs: r_t = E[sign a] = 2 P(D calls an example real) - 1
+        a = D(T(x)) - D(T(G(z)))       where L_G sees real logits, as in `relativistic_pairing`: r_t =
+                                       2 P(D puts an example before a fake) - 1
+
+    and while r_t is above `target`, D is too sure of the examples it trains on and p rises, else it falls.
+    The lead over the fakes takes the place of the logit where that is fixed up to a constant only, so that
+    its sign means nothing. After `wasserstein` it means nothing either, yet D(T(x)) is what is shown: there
+    p says nothing of overfitting, and `diffaugment` is the choice.
+
+    p may reach 1. From about 0.8 on T may leak (section 2.2): a `flip` then shows in what G makes.
 
     images: how many real images p takes from 0 to 1 if it only rises. every: turns between two steps of p.
     colour, translation, cutout, flip, low, high: as in `diffaugment`.

@@ -1,0 +1,86 @@
+"""The pictures of 2014: samples beside their nearest training digits, and the way from one z to another.
+
+    python benchmarks/reproduce/figures.py [RUN] [--step N]     default: runs/goodfellow2014/seed0, its end
+
+Figure 2 of the paper shows samples, and for some of them the nearest training example, "in order to
+demonstrate that the model has not memorized the training set"; here every sample has its own to its right,
+and the distances are compared with those of real test digits. Figure 3 shows "digits obtained by linearly
+interpolating between coordinates in z space": a row for each of eight legs. The samples are the first of
+seed 0, not chosen. The same pictures come from `zerosum sample RUN --nearest 1 --grid 8x6` and
+`zerosum sample RUN --interpolate 8 --frames 12`, whose ways are straight where the prior is uniform.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zerosum import checkpoints
+from zerosum.runs import Run
+from zerosum.sampling import Sampler
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "reproduce_figures.json"
+PICTURES = ROOT / "docs" / "images" / "reproduce"
+ROWS, COLUMNS = 8, 6
+LEGS, FRAMES = 8, 12
+
+
+def figures(run: Run, folder: Path) -> dict[str, Any]:
+    """Write both pictures to a folder; what the distances to the nearest training digits say."""
+    sampler = Sampler(run)
+    near = sampler.neighbours(ROWS * COLUMNS, 1)
+    written(near.picture(COLUMNS), folder / "nearest.png")
+    written(sampler.strip(LEGS, FRAMES), folder / "interpolation.png")
+    made, real = near.distances[:, 0], near.real
+    return {
+        "recipe": run.recipe.name,
+        "seed": run.recipe.seed,
+        "step": run.game.step,
+        "samples": len(made),
+        "unit": near.unit,
+        "median_of_samples": round(float(made.median()), 2),
+        "least_of_samples": round(float(made.min()), 2),
+        "median_of_real": round(float(real.median()), 2),
+        "least_of_real": round(float(real.min()), 2),
+        "real": [len(real), near.which],
+        "copies": int((made == 0).sum()),
+    }
+
+
+def written(image: Any, path: Path) -> None:
+    file = io.BytesIO()
+    image.save(file, format="PNG", optimize=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoints.write(path, file.getvalue())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", nargs="?", type=Path, default=Path("runs/goodfellow2014/seed0"))
+    parser.add_argument("--step", type=int, default=None, help="of the checkpoint (default: the last)")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--pictures", type=Path, default=PICTURES)
+    known = parser.parse_args()
+    result = {
+        "command": "python benchmarks/reproduce/figures.py",
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        **figures(Run.open(known.run, known.step), known.pictures),
+    }
+    checkpoints.write(known.out, (json.dumps(result, indent=1) + "\n").encode())
+    print(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

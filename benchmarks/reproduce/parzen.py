@@ -1,0 +1,249 @@
+"""The number of 2014: the log-likelihood of MNIST's test digits under a Parzen window (Table 1 of the paper).
+
+    zerosum train goodfellow2014 --seed 0 --precision bf16 --watch none --threads 1 \\
+        --checkpoint_every 5000 --keep 30 --out runs/goodfellow2014/seed0        (also seeds 1 and 2)
+    python benchmarks/reproduce/parzen.py                     judge what is new in runs/goodfellow2014/seed*
+    python benchmarks/reproduce/parzen.py RUN ...             the same of any runs on MNIST
+    python benchmarks/reproduce/parzen.py --report            only summarise and draw what was judged
+
+The protocol of their `parzen_ll.py`: a window on 10,000 samples, pixels in [0, 1]; sigma of logspace(-1, 0,
+10), the best in the mean of the first 1,000 validation digits (`MNIST` 50,000 to 59,999); then the mean of
+the 10,000 test digits, ± its standard error over them. Every checkpoint is judged, once. The epoch that is
+reported is the one with the best *validation* likelihood (early stopping; 2014 names no stopping rule), and
+the last one is given beside it. Two other sets of 10,000 "samples" stand beside, without which the number
+misleads: training digits, and k-means centres of them (Theis, van den Oord and Bethge 2016).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from functools import cache
+from itertools import cycle, groupby, pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zerosum import checkpoints, data, metrics, recipes
+from zerosum.metrics.estimate import Estimate, Z, student
+from zerosum.runs import Run, records
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "reproduce_parzen.json"
+PICTURE = ROOT / "docs" / "images" / "reproduce" / "parzen.png"
+SAMPLES, HELD = 10_000, 1_000
+PUBLISHED = {"goodfellow2014": [225.0, 2.0]}  # Table 1, "Adversarial nets"; the error is over test digits
+COLOURS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9"
+Checkpoint = dict[str, Any]
+
+
+# The score --------------------------------------------------------------------------------------------------
+
+
+@cache
+def flat(split: str) -> Tensor:
+    """MNIST's digits of a split as real vectors, [n, 784] in [0, 1]."""
+    return data.mnist(split, low=0.0).pixels.flatten(1).float() / 255
+
+
+def scored(samples: Tensor, test: Tensor, valid: Tensor) -> Checkpoint:
+    """`test` and `valid` log-likelihoods under the window, each [mean, standard error] in nats, and sigma."""
+    begun = time.monotonic()
+    held = metrics.parzen_log_likelihood(valid[:HELD], samples, valid)
+    tested = metrics.parzen_log_likelihood(test, samples, valid)
+    return {
+        "test": mean_and_error(tested),
+        "valid": mean_and_error(held),
+        "sigma": chosen_sigma(tested),
+        "judged_in": round(time.monotonic() - begun, 1),
+    }
+
+
+def mean_and_error(estimate: Estimate) -> list[float]:
+    """An interval of ± Z standard errors, undone."""
+    return [round(estimate.value, 3), round((estimate.high - estimate.low) / (2 * Z), 3)]
+
+
+def references() -> dict[str, Checkpoint]:
+    """What 10,000 training digits, and 10,000 k-means centres of them, score in a generator's place."""
+    found = metrics.parzen_references(flat("test"), flat("fit"), flat("valid"))
+    return {name: {"test": mean_and_error(e), "sigma": chosen_sigma(e)} for name, e in found.items()}
+
+
+def chosen_sigma(estimate: Estimate) -> float:
+    """The metric's name ends with it."""
+    return float(estimate.metric.rsplit(" ", 1)[1])
+
+
+# Runs -------------------------------------------------------------------------------------------------------
+
+
+def judge(path: Path, known: Sequence[Checkpoint]) -> dict[str, Any]:
+    """A run with all its checkpoints judged; those among `known`, by the bytes of G, are not judged again."""
+    run, examples = Run.open(path), None
+    judged = {row["sha256"]: row for row in known}
+    rows = []
+    for step in checkpoints.steps(path / "checkpoints"):
+        sha = digest(path, step)
+        if sha not in judged:
+            examples = examples or len(recipes.build_source(run.recipe))
+            epoch = round(step * run.recipe.batch / examples, 2)
+            about = {"step": step, "epoch": epoch, "sha256": sha, "trained_in": trained_in(path, step)}
+            judged[sha] = about | scored(samples(Run.open(path, step)), flat("test"), flat("valid"))
+            print(f"{run.recipe.name}, seed {run.recipe.seed}: {judged[sha]}", flush=True)
+        rows.append(judged[sha])
+    facts = {name: getattr(run.recipe, name) for name in ("name", "seed", "steps", "precision", "threads")}
+    return facts | {"checkpoints": rows}
+
+
+def digest(path: Path, step: int) -> str:
+    """What tells the generator of one checkpoint from any other, shortened."""
+    manifest = json.loads((path / "checkpoints" / f"{step:06d}" / "manifest.json").read_text())
+    return "".join(manifest["sha256"][f"{name}.safetensors"][:8] for name in ("G", "ema"))
+
+
+def samples(run: Run) -> Tensor:
+    """The generator's 10,000 as vectors in [0, 1], whatever its black and white are."""
+    low, high = run.facts["range"]
+    return ((run.game.sample(SAMPLES, seed=1).flatten(1) - low) / (high - low)).float()
+
+
+def trained_in(path: Path, step: int) -> float:
+    """Wall-clock seconds of training up to a step; the clock of a resumed run begins anew."""
+    clock = [0.0, *(r["seconds"] for r in records(path) if r["step"] <= step)]
+    return round(sum(after - before if after >= before else after for before, after in pairwise(clock)), 1)
+
+
+# Over seeds -------------------------------------------------------------------------------------------------
+
+
+def chosen(run: dict[str, Any]) -> Checkpoint:
+    """The checkpoint of the best validation likelihood: the test digits have no say."""
+    return max(run["checkpoints"], key=lambda row: row["valid"][0])
+
+
+def last(run: dict[str, Any]) -> Checkpoint:
+    return run["checkpoints"][-1]
+
+
+def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each recipe the mean over its seeds, chosen by validation and last, with 95 % intervals."""
+    rows = []
+    for name, group in groupby(sorted(runs, key=lambda run: (run["name"], run["seed"])), lambda r: r["name"]):
+        mine = list(group)
+        rows.append(
+            {
+                "recipe": name,
+                "published": PUBLISHED.get(name),
+                "seeds": [run["seed"] for run in mine],
+                "finished": all(last(run)["step"] >= run["steps"] for run in mine),
+                "epochs": [last(run)["epoch"] for run in mine],
+                "chosen_epochs": [chosen(run)["epoch"] for run in mine],
+                "chosen": interval([chosen(run)["test"] for run in mine]),
+                "last": interval([last(run)["test"] for run in mine]),
+                "trained_in": [last(run)["trained_in"] for run in mine],
+            }
+        )
+    for row in rows:
+        row["verdict"] = verdict(row)
+    return rows
+
+
+def interval(scores: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Mean and 95 % interval: Student's over seeds; of one seed, that over the test digits."""
+    values = torch.tensor([value for value, _ in scores], dtype=torch.float64)
+    mean, n = float(values.mean()), len(values)
+    if n == 1:
+        error = scores[0][1]
+        low, high, over = mean - Z * error, mean + Z * error, "test digits"
+    else:
+        error = float(values.std()) / math.sqrt(n)
+        (low, high), over = student(mean, error, n), "seeds"
+    return {
+        "mean": round(mean, 2),
+        "error": round(error, 2),
+        "low": round(low, 2),
+        "high": round(high, 2),
+        "over": over,
+    }
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """Whether the published value is inside the interval, or below it."""
+    if row["published"] is None:
+        return ""
+    reached = row["chosen"]["high"] >= row["published"][0]
+    return "reached" if reached else "not reached" if row["finished"] else "not reached yet: it still trains"
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Test likelihood against epochs, a line for each seed, between the references."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(7, 4), layout="constrained")
+    for run, colour in zip(result["runs"], cycle(COLOURS), strict=False):
+        rows = [row for row in run["checkpoints"] if row["step"]]
+        epochs = [row["epoch"] for row in rows]
+        label = f"{run['name']}, seed {run['seed']}"
+        axis.plot(epochs, [row["test"][0] for row in rows], ".-", color=colour, label=label)
+        axis.plot(epochs, [row["valid"][0] for row in rows], ":", color=colour, linewidth=1)
+        best = chosen(run)
+        axis.plot(best["epoch"], best["test"][0], "o", color=colour, markersize=8, fillstyle="none")
+    lines = {"published": 225.0} | {name: row["test"][0] for name, row in result["references"].items()}
+    left = axis.get_yaxis_transform()
+    for name, height in lines.items():
+        axis.axhline(height, color="grey", linewidth=0.8, linestyle="--")
+        axis.text(0.01, height, f"{name}: {height:.0f}", va="bottom", fontsize=7, transform=left)
+    axis.set(xlabel="epochs", ylabel="log-likelihood, nats", ylim=(-100, 370))
+    axis.set_title("solid: test, dotted: validation, ring: chosen by validation", fontsize=9)
+    axis.legend(fontsize=8, loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="*", type=Path, help="default: runs/goodfellow2014/seed*")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--picture", type=Path, default=PICTURE)
+    parser.add_argument("--report", action="store_true", help="judge nothing")
+    known = parser.parse_args()
+    result = json.loads(known.out.read_text()) if known.out.exists() else {"references": {}, "runs": []}
+    paths = [] if known.report else known.runs or sorted(Path("runs/goodfellow2014").glob("seed*"))
+    if paths and not result["references"]:
+        result["references"] = references()
+    before = {(run["name"], run["seed"]): run for run in result["runs"]}
+    for path in paths:
+        recipe = Run.open(path).recipe
+        old = before.get((recipe.name, recipe.seed), {"checkpoints": []})
+        before[recipe.name, recipe.seed] = judge(path, old["checkpoints"])
+    runs = [before[name] for name in sorted(before)]
+    result |= {
+        "command": "python benchmarks/reproduce/parzen.py",
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        "runs": runs,
+        "summary": summary(runs),
+    }
+    checkpoints.write(known.out, (json.dumps(result, indent=1) + "\n").encode())
+    draw(result, known.picture)
+    for row in result["summary"]:
+        print(row)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,509 @@
+"""How fast, beside what? The same networks, batches and numbers of images on both sides, in turns.
+
+    python benchmarks/speed.py [PART ...] [--jax PYTHON]     all parts, or some; ten minutes on two cores
+
+    mlp      an epoch of the tutorial's MLP GAN on MNIST, from the command line to its end, start-up included
+    dcgan    the tutorial's DCGAN at 32 pixels, images per second once it runs, and of the processor's peak
+    toy      two-dimensional players, turns per second: tutorial, ours, many seeds at once, JAX by hand
+    cost     seconds and memory of the networks of `mnist-dcgan` by number of images, pixels, batch
+    start    help, import, and the first record of a run
+    quality  what `mnist-dcgan` draws within a minute of the command, beside the tutorial's minutes
+
+Every part writes its own key of benchmarks/results/speed.json. What is compared alternates, A B A B, and is
+told as its median with the least and the most; the load of the machine is written down before and after.
+JAX is no dependency: PYTHON is any interpreter that has it, and without one its rows are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mmap
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice, repeat
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from classifier import RESULTS
+from mnist_quality import N, machine, quality
+from textbook import LATENT, Digits
+from textbook_mlp import digits, turns
+from textbook_networks import dcgan_discriminator, dcgan_generator
+from zerosum import __version__, checkpoints, data, networks, recipes
+from zerosum.data import Images
+from zerosum.data.arrays import to_bytes
+from zerosum.ensemble import Ensemble
+from zerosum.game import Game
+from zerosum.objectives import nonsaturating
+from zerosum.runs import Run
+
+HERE = Path(__file__).resolve().parent
+ZEROSUM = [sys.executable, "-m", "zerosum"]
+Result = dict[str, Any]
+Known = argparse.Namespace
+
+
+# how to measure -----------------------------------------------------------------------------------------
+
+
+def spread(values: list[float]) -> Result:
+    return {"median": median(values), "least": min(values), "most": max(values), "values": values}
+
+
+def alternated(variants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, Result]:
+    """Each variant once, then each again, and so on: what slows the machine for a while slows them all."""
+    found: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, measure in variants.items():
+            found[name].append(round(measure(), 4))
+            print(f"  {name}: {found[name][-1]:,}", flush=True)
+    return {name: spread(values) for name, values in found.items()}
+
+
+def rate(playing: Iterator[Any], seconds: float) -> Callable[[], float]:
+    """Turns per second of a window of an endless game; the first of them are not counted."""
+
+    def window() -> float:
+        next(playing)
+        played, begun = 0, time.perf_counter()
+        while (spent := time.perf_counter() - begun) < seconds:
+            next(playing)
+            played += 1
+        return played / spent
+
+    for _ in islice(playing, 3):
+        pass
+    return window
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Of a command: so many threads, and the networks of this folder."""
+    return {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": str(HERE)}
+
+
+def seconds_of(command: list[str], known: Known) -> float:
+    """Wall clock from the start of a command to its end."""
+    begun = time.perf_counter()
+    subprocess.run(command, check=True, env=environment(known.threads), stdout=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def ratio(of: Result, to: Result) -> float:
+    return round(of["median"] / to["median"], 3)
+
+
+# mlp ----------------------------------------------------------------------------------------------------
+
+
+def mlp(known: Known) -> Result:
+    """Seconds of an epoch, each side a command of its own."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+
+        def ours(precision: str) -> float:
+            shutil.rmtree(out, ignore_errors=True)
+            options = ["--steps", str(known.turns), "--precision", precision, "--out", str(out), "--quiet"]
+            return seconds_of([*ZEROSUM, "train", str(HERE / "textbook_mlp.yaml"), *options], known)
+
+        def tutorial() -> float:
+            options = ["--iterations", str(known.turns), "--out", f"{folder}/images"]
+            return seconds_of([sys.executable, str(HERE / "textbook_mlp.py"), *options], known)
+
+        variants = {"tutorial": tutorial, "fp32": lambda: ours("fp32"), "bf16": lambda: ours("bf16")}
+        found = alternated(variants, known.rounds)
+    times = {name: ratio(found["tutorial"], found[name]) for name in ("fp32", "bf16")}
+    return {"turns": known.turns, "batch": 64, "seconds": found, "times_faster": times}
+
+
+# dcgan --------------------------------------------------------------------------------------------------
+
+
+def dcgan(known: Known) -> Result:
+    """Images per second in windows of one process, and the share of the bf16 peak."""
+    torch.set_num_threads(known.threads)
+    source = mnist_at(32)
+
+    def ours(precision: str) -> Game:
+        G, D = dcgan_generator((LATENT,), source.shape), dcgan_discriminator(source.shape, ())
+        players = [network.to(memory_format=torch.channels_last) for network in (G, D)]
+        return Game(
+            *players, nonsaturating(d_weight=0.5), latent=LATENT, batch=64, ema=None, precision=precision
+        )
+
+    def tutorial() -> Iterator[Any]:
+        G, D = dcgan_generator((LATENT,), source.shape), dcgan_discriminator(source.shape, ())
+        return turns(G, nn.Sequential(D, nn.Sigmoid()), digits(32))
+
+    games = {precision: ours(precision) for precision in ("fp32", "bf16")}
+    playing = {name: game.play(source, sys.maxsize) for name, game in games.items()}
+    windows = {name: rate(p, known.seconds) for name, p in {"tutorial": tutorial(), **playing}.items()}
+    images = {name: (lambda window=window: 64 * window()) for name, window in windows.items()}
+    found = alternated(images, known.rounds)
+    work = {"tutorial": operations(tutorial()), **{name: operations(p) for name, p in playing.items()}}
+    peak = alternated({"fp32": matmul_peak(torch.float32), "bf16": matmul_peak(torch.bfloat16)}, known.rounds)
+    reached = {name: found[name]["median"] / 64 * work[name] / 1e9 for name in found}
+    return {
+        "seconds": known.seconds,
+        "batch": 64,
+        "images_per_second": found,
+        "times_faster": {name: ratio(found[name], found["tutorial"]) for name in games},
+        "operations_per_turn": work,
+        "gflops": {name: round(value, 1) for name, value in reached.items()},
+        "matmul_gflops": peak,
+        "share_of_peak": {
+            name: round(value / peak["bf16" if name == "bf16" else "fp32"]["median"], 3)
+            for name, value in reached.items()
+        },
+    }
+
+
+def mnist_at(size: int) -> Images:
+    """MNIST as bytes in memory, resized once, and as the tutorial does it."""
+    pictures = Digits(size)
+    pixels = torch.stack([to_bytes(pictures[i][0]) for i in range(len(pictures))])
+    return Images(pixels)
+
+
+def operations(playing: Iterator[Any]) -> int:
+    """Floating point operations of matrix products and convolutions in one turn, as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        next(playing)
+    return counter.get_total_flops()
+
+
+def matmul_peak(dtype: torch.dtype, n: int = 2048) -> Callable[[], float]:
+    """GFLOP/s of one large matrix product: the most that this machine gives to anybody."""
+    a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
+    window = rate((a @ b for _ in repeat(0)), 1.0)
+    return lambda: window() * 2 * n**3 / 1e9
+
+
+# toy ----------------------------------------------------------------------------------------------------
+
+WIDTH, DEPTH, TOY_LATENT, SEEDS = 128, 3, 2, 16
+
+
+def toy(known: Known) -> Result:
+    """Turns per second on one core, on all, and of small batches; of many seeds at once, their sum."""
+    if known.jax is None:
+        print("  jax: left out, for want of --jax PYTHON")
+    settings = [(1, 256), (known.threads, 256), (1, 32)]
+    return {
+        "width": WIDTH,
+        "depth": DEPTH,
+        "latent": TOY_LATENT,
+        "seeds": SEEDS,
+        "settings": [toy_at(cores, batch, known) for cores, batch in dict.fromkeys(settings)],
+    }
+
+
+def toy_at(cores: int, batch: int, known: Known) -> Result:
+    """By windows of half the usual length."""
+    torch.set_num_threads(cores)
+    seconds = known.seconds / 2
+    windows = {name: rate(playing(batch), seconds) for name, (playing, _) in TOYS.items()}
+    variants: dict[str, Callable[[], float]] = {
+        name: (lambda name=name: TOYS[name][1] * windows[name]()) for name in TOYS
+    }
+    first: dict[str, float] = {}
+    for name, seeds in JAX.items() if known.jax else ():
+        options = ["--seconds", seconds, "--seeds", seeds, "--cores", cores, "--batch", batch]
+        command = [known.jax, str(HERE / "toy_jax.py"), *map(str, options)]
+        variants[name] = lambda name=name, command=command: jax_rate(name, command, cores, first)
+    print(f"  {cores=} {batch=}", flush=True)
+    found = alternated(variants, known.rounds)
+    return {
+        "cores": cores,
+        "batch": batch,
+        "turns_per_second": found,
+        "times_faster": {name: ratio(found[name], found["tutorial"]) for name in found},
+        "first_scan_seconds": first,
+    }
+
+
+def jax_rate(name: str, command: list[str], cores: int, first: dict[str, float]) -> float:
+    """By the other interpreter, which keeps to so many cores; `first` takes what its compiling took."""
+    out = subprocess.run(command, check=True, env=environment(cores), stdout=subprocess.PIPE, text=True)
+    said = json.loads(out.stdout.splitlines()[-1])
+    first[name] = round(said["first_scan_seconds"], 2)
+    return said["turns_per_second"]
+
+
+def toy_player(inputs: int, outputs: tuple[int, ...]) -> nn.Module:
+    return networks.mlp((inputs,), outputs, width=WIDTH, depth=DEPTH)
+
+
+def toy_tutorial(batch: int) -> Iterator[Any]:
+    """As a tutorial has it, with the points drawn afresh."""
+    modes = data.ring().modes
+
+    def batches() -> Iterator[tuple[Tensor, None]]:
+        while True:
+            yield modes[torch.randint(8, (batch,))] + 0.01 * torch.randn(batch, 2), None
+
+    D = nn.Sequential(toy_player(2, ()), nn.Sigmoid())
+    return turns(toy_player(TOY_LATENT, (2,)), D, batches(), TOY_LATENT)
+
+
+def toy_game(batch: int, seed: int = 0) -> Game:
+    """A game with the tutorial's settings."""
+    G, D = toy_player(TOY_LATENT, (2,)), toy_player(2, ())
+    return Game(G, D, nonsaturating(d_weight=0.5), latent=TOY_LATENT, batch=batch, ema=None, seed=seed)
+
+
+def toy_alone(batch: int) -> Iterator[Any]:
+    return toy_game(batch).play(data.ring(), sys.maxsize)
+
+
+def toy_ensemble(batch: int) -> Iterator[Any]:
+    games = [toy_game(batch, seed) for seed in range(SEEDS)]
+    return Ensemble(games).play([data.ring(seed=game.seed) for game in games], sys.maxsize)
+
+
+TOYS: dict[str, tuple[Callable[[int], Iterator[Any]], int]] = {
+    "tutorial": (toy_tutorial, 1),
+    "zerosum": (toy_alone, 1),
+    f"zerosum, {SEEDS} seeds at once": (toy_ensemble, SEEDS),
+}
+"""By name a game without end, and how many turns of one seed each of its steps is: a variant is a line."""
+JAX = {"JAX": 1, f"JAX, {SEEDS} seeds at once": SEEDS}
+
+
+# cost ---------------------------------------------------------------------------------------------------
+
+COST = {"images": 60_000, "size": 32, "batch": 64}
+AXES: dict[str, tuple[int, ...]] = {
+    "images": (1_000, 60_000, 1_000_000),
+    "size": (8, 16, 32, 64),
+    "batch": (16, 32, 64, 128, 256, 512, 1024),
+}
+
+
+def cost(known: Known) -> Result:
+    """One axis at a time, every point in a process of its own, for its memory."""
+    points = {axis: [{**COST, axis: value} for value in values] for axis, values in AXES.items()}
+    each = {json.dumps(point): point for mine in points.values() for point in mine}
+    found = {name: in_process(point, known) for name, point in each.items()}
+    rows = {axis: [found[json.dumps(point)] for point in mine] for axis, mine in points.items()}
+    return {
+        "rounds": 1,
+        "recipe": "mnist-dcgan",
+        "rows": rows,
+        "exponents": {
+            "seconds per image by pixels": exponent(
+                rows["size"], lambda r: r["size"] ** 2, lambda r: 1 / r["images_per_second"]
+            ),
+            "seconds per turn by batch": exponent(
+                rows["batch"], lambda r: r["batch"], lambda r: r["batch"] / r["images_per_second"]
+            ),
+            "seconds per image by images": exponent(
+                rows["images"], lambda r: r["images"], lambda r: 1 / r["images_per_second"]
+            ),
+        },
+    }
+
+
+def exponent(rows: list[Result], x: Callable[[Result], float], y: Callable[[Result], float]) -> float:
+    """a of y = c x^a, by least squares of the logarithms."""
+    return round(float(np.polyfit(np.log([x(r) for r in rows]), np.log([y(r) for r in rows]), 1)[0]), 3)
+
+
+def in_process(point: Mapping[str, int], known: Known) -> Result:
+    options = ["--point", json.dumps(point), "--seconds", str(known.seconds), "--threads", str(known.threads)]
+    command = [sys.executable, str(HERE / "speed.py"), *options]
+    env = environment(known.threads)
+    out = subprocess.run(command, check=True, env=env, stdout=subprocess.PIPE, text=True)
+    row = json.loads(out.stdout.splitlines()[-1])
+    print(f"  {row}", flush=True)
+    return row
+
+
+def at_point(point: Mapping[str, int], seconds: float) -> Result:
+    """Images per second and memory of the preset's game, its data mapped from a file as a folder's are.
+
+    peak_mib: the most that was resident, pages of the file among it, which the system takes back at need.
+    own_mib: what is resident at the end without them.
+    """
+    images, size, batch = point["images"], point["size"], point["batch"]
+    with TemporaryDirectory() as folder:
+        source = mapped(Path(folder) / "pixels.bin", (images, 1, size, size))
+        recipe = recipes.load("mnist-dcgan", {"batch": batch})
+        game = recipes.build_game(recipe, source.shape)
+        window = rate(game.play(source, sys.maxsize), seconds)
+        turns_per_second = window()
+    own = next(line for line in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in line)
+    return {
+        **point,
+        "images_per_second": round(batch * turns_per_second, 1),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10),
+        "own_mib": round(int(own.split()[1]) / 2**10),
+    }
+
+
+def mapped(path: Path, shape: tuple[int, ...]) -> Images:
+    """Images of noise: a file mapped into memory, as `zerosum.data.images` maps its cache."""
+    each = int(np.prod(shape[1:]))
+    some = np.random.default_rng(0).integers(0, 256, (1000, each), dtype=np.uint8).tobytes()
+    with path.open("wb") as file:
+        for _ in range(shape[0] // 1000):
+            file.write(some)
+    with path.open("rb") as file:
+        lent = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return Images(torch.frombuffer(lent, dtype=torch.uint8).reshape(shape))
+
+
+# start --------------------------------------------------------------------------------------------------
+
+
+def start(known: Known) -> Result:
+    """Seconds, five times each."""
+
+    def command(*args: str) -> Callable[[], float]:
+        return lambda: seconds_of([*args], known)
+
+    alone, both = "`import torch`", "`import torch; import zerosum`"
+    found = alternated(
+        {
+            "`zerosum --help`": command(*ZEROSUM, "--help"),
+            alone: command(sys.executable, "-c", "import torch"),
+            both: command(sys.executable, "-c", "import torch; import zerosum"),
+            "`zerosum train digits`, first turn": lambda: first_record(known),
+        },
+        rounds=5,
+    )
+    adds = found[both]["median"] - found[alone]["median"]
+    return {"rounds": 5, "seconds": found, "zerosum_adds": round(adds, 3)}
+
+
+def first_record(known: Known) -> float:
+    """From the command until the record of the first turn lies on the disk."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        command = [*ZEROSUM, "train", "digits", "--log_every", "1", "--out", str(out), "--quiet"]
+        begun = time.perf_counter()
+        run = subprocess.Popen(command, env=environment(known.threads), stdout=subprocess.DEVNULL)
+        records = out / "metrics.jsonl"
+        while not (records.exists() and records.stat().st_size):
+            if run.poll() is not None:
+                raise RuntimeError(f"zerosum train ended with {run.returncode} before its first turn")
+            time.sleep(0.005)
+        spent = time.perf_counter() - begun
+        run.kill()
+        run.wait()
+    return spent
+
+
+# quality ------------------------------------------------------------------------------------------------
+
+
+def quality_in_time(known: Known) -> Result:
+    """The judge's reading of the checkpoints of a run that is stopped on time, start-up included."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        kept = ["--checkpoint_every", "50", "--keep", "1000", "--out", str(out), "--quiet"]
+        begun = time.time()
+        run = subprocess.Popen([*ZEROSUM, "train", "mnist-dcgan", *kept], env=environment(known.threads))
+        try:
+            run.wait(known.stop_at)
+        except subprocess.TimeoutExpired:
+            run.send_signal(signal.SIGINT)
+            run.wait()
+        ended = time.time() - begun
+        written = {step: when(out, step) - begun for step in checkpoints.steps(out / "checkpoints") if step}
+        in_time = [step for step, seconds in written.items() if seconds <= known.stop_at]
+        torch.set_num_threads(known.threads)
+        rows = [read(out, step, written[step]) for step in chosen(in_time, written, known.stop_at)]
+    return {"rounds": 1, "recipe": "mnist-dcgan", "stopped_after": round(ended, 2), "rows": rows}
+
+
+def when(out: Path, step: int) -> float:
+    return (out / "checkpoints" / f"{step:06d}" / "state.pt").stat().st_mtime
+
+
+def chosen(steps: list[int], written: Mapping[int, float], end: float, n: int = 6) -> list[int]:
+    """The newest checkpoint at each n-th part of the time."""
+    marks = [end * (i + 1) / n for i in range(n)]
+    newest = [max((s for s in steps if written[s] <= mark), default=0) for mark in marks]
+    return sorted({step for step in newest if step})
+
+
+def read(out: Path, step: int, seconds: float) -> Result:
+    run = Run.open(out, step)
+    found = quality(np.concatenate(list(run.samples(N, seed=1))))
+    row = {"seconds": round(seconds, 1), "turns": step, **found}
+    print(f"  {row}", flush=True)
+    return row
+
+
+# ----------------------------------------------------------------------------------------------------------
+
+PARTS: dict[str, Callable[[Known], Result]] = {
+    "mlp": mlp,
+    "dcgan": dcgan,
+    "toy": toy,
+    "cost": cost,
+    "start": start,
+    "quality": quality_in_time,
+}
+
+
+def measured(part: str, known: Known) -> Result:
+    """A part's result with what it was measured on."""
+    print(part, flush=True)
+    load, begun = os.getloadavg(), time.perf_counter()
+    result = PARTS[part](known)
+    return {
+        "rounds": known.rounds,
+        **result,
+        "took_seconds": round(time.perf_counter() - begun, 1),
+        "machine": {**machine(), "threads": known.threads, "zerosum": __version__},
+        "load_before": [round(value, 2) for value in load],
+        "load_after": [round(value, 2) for value in os.getloadavg()],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--rounds", type=int, default=3, help="windows of each variant")
+    parser.add_argument("--seconds", type=float, default=4, help="of a window")
+    parser.add_argument("--turns", type=int, default=938, help="of the epoch of mlp")
+    parser.add_argument("--stop-at", type=float, default=60, help="seconds, of quality")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--jax", help="an interpreter that has jax")
+    parser.add_argument("--out", type=Path, default=RESULTS / "speed.json")
+    parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
+    known = parser.parse_args()
+    if known.point:
+        torch.set_num_threads(known.threads)
+        print(json.dumps(at_point(known.point, known.seconds)))
+        return 0
+    for part in known.parts:
+        if part not in PARTS:
+            parser.error(f"there is no part {part!r}: there are {', '.join(PARTS)}")
+    for part in known.parts or PARTS:
+        result = measured(part, known)
+        before = json.loads(known.out.read_text()) if known.out.exists() else {}
+        merged = {name: found for name in PARTS if (found := {**before, part: result}.get(name))}
+        known.out.write_text(json.dumps(merged, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,333 @@
+"""The scripts of benchmarks/reproduce, judged by references that share nothing with them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import struct
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from zerosum import Game, checkpoints, objectives, pictures, recipes
+from zerosum.optimizers import sgd
+from zerosum.runs import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "benchmarks" / "reproduce"
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"reproduce_{name}", SCRIPTS / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+dirac, minimax, parzen, figures = (script(name) for name in ("dirac", "minimax", "parzen", "figures"))
+
+
+# Parzen -----------------------------------------------------------------------------------------------------
+
+
+def kernel_density(samples: Any, x: Any, sigma: float) -> np.ndarray:
+    """log of the mean over samples of the product over coordinates of normal densities, [n]."""
+    from scipy.stats import norm
+
+    return np.log(norm.pdf(x[:, None], samples[None], sigma).prod(axis=-1).mean(axis=1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_score_is_that_of_an_independent_kernel_density(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    samples, test, valid = (rng.random((n, 5)) * (0.2 + 0.4 * seed) for n in (80, 70, 1_400))
+    found = parzen.scored(*(torch.from_numpy(x) for x in (samples, test, valid)))
+    held = {sigma: kernel_density(samples, valid[:1_000], sigma) for sigma in np.logspace(-1, 0, 10)}
+    sigma = max(held, key=lambda s: held[s].mean())
+    scores = kernel_density(samples, test, sigma)
+    assert found["sigma"] == pytest.approx(sigma, rel=5e-3)
+    assert found["test"] == pytest.approx([scores.mean(), scores.std() / math.sqrt(70)], abs=6e-4)
+    assert found["valid"] == pytest.approx(
+        [held[sigma].mean(), held[sigma].std() / math.sqrt(1_000)], abs=6e-4
+    )
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Eight turns of a small goodfellow2014 on digits of 4 x 4 pixels; checkpoints at 0, 4 and 8."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    (folder / "mnist").mkdir()
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 50_200), ("t10k", 150)):
+        pixels = (rng.integers(0, 2, (n, 4, 4)) * 255).astype(np.uint8)
+        (folder / "mnist" / f"{part}-images-idx3-ubyte").write_bytes(idx(pixels))
+        (folder / "mnist" / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(n).astype(np.uint8) % 10))
+    small = {"G.width": 8, "D.units": 8, "steps": 8, "checkpoint_every": 4, "sample_every": 8, "log_every": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZEROSUM_DATA", str(folder))
+        path = folder / "runs" / "goodfellow2014" / "seed0"
+        with Run.start(path, recipes.load("goodfellow2014", {**small, "watch": "none"})) as started:
+            assert len(list(started.play())) == 4
+        yield path
+
+
+def results(path: Path, out: Path, *options: str) -> dict[str, Any]:
+    """What parzen.py writes, called as from the command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        folders = [] if "--report" in options else [str(path)]
+        patch.setattr(parzen, "SAMPLES", 400)  # of a generator; 10,000 in earnest
+        patch.setattr(parzen, "references", lambda: {"nothing": {"test": [0.0, 0.0], "sigma": 1.0}})
+        written = ["--out", str(out), "--picture", str(out.with_suffix(".png"))]
+        patch.setattr(sys, "argv", ["parzen.py", *folders, *written, *options])
+        assert parzen.main() == 0
+    return json.loads(out.read_text())
+
+
+def test_every_checkpoint_is_judged_once(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "result.json"
+    first = results(run, out)
+    rows = first["runs"][0]["checkpoints"]
+    assert [(row["step"], row["epoch"]) for row in rows] == [(0, 0.0), (4, 0.01), (8, 0.02)]
+    assert rows[-1]["trained_in"] > 0 == rows[0]["trained_in"]
+    samples = parzen.samples(Run.open(run, 8))[:400]
+    assert rows[-1]["test"] == parzen.scored(samples, parzen.flat("test"), parzen.flat("valid"))["test"]
+    asked: list[int] = []
+    monkeypatch.setattr(parzen, "scored", lambda *given: asked.append(1) or pytest.fail("judged again"))
+    assert results(run, out)["runs"] == first["runs"] == results(run, out, "--report")["runs"]
+    with pytest.raises(pytest.fail.Exception):
+        results(run, tmp_path / "another.json")
+    assert asked == [1]
+
+
+def trained(seed: int, scores: list[tuple[float, float]]) -> dict[str, Any]:
+    """A run with these (valid, test) likelihoods."""
+    rows = [
+        {"step": i, "epoch": i, "valid": [valid, 1.0], "test": [test, 2.0], "trained_in": 1.0}
+        for i, (valid, test) in enumerate(scores)
+    ]
+    return {"name": "goodfellow2014", "seed": seed, "steps": len(scores) - 1, "checkpoints": rows}
+
+
+def test_the_test_digits_have_no_say_in_the_epoch() -> None:
+    (row,) = parzen.summary([trained(0, [(1.0, 500.0), (7.0, 200.0), (3.0, 400.0)])])
+    assert row["chosen_epochs"] == [1] and row["chosen"]["mean"] == 200.0 and row["last"]["mean"] == 400.0
+    assert row["chosen"]["over"] == "test digits" and row["chosen"]["high"] == pytest.approx(203.92)
+    assert row["verdict"] == "not reached"
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    from scipy import stats
+
+    values = [221.0, 224.0, 219.0]
+    (row,) = parzen.summary([trained(seed, [(0.0, 0.0), (1.0, v)]) for seed, v in enumerate(values)])
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (row["chosen"]["low"], row["chosen"]["high"]) == pytest.approx((low, high), abs=6e-3)
+    assert row["verdict"] == "reached" and high > 225
+
+
+# Figures ----------------------------------------------------------------------------------------------------
+
+
+def test_the_pictures_are_of_the_samples_and_the_straight_way(run: Path, tmp_path: Path) -> None:
+    opened = Run.open(run)
+    found = figures.figures(opened, tmp_path)
+    assert found["step"] == 8 and found["samples"] == figures.ROWS * figures.COLUMNS
+    z = opened.game.noise(figures.LEGS)
+    t = torch.linspace(0, 1, figures.FRAMES, dtype=torch.float64).float()[None, :, None]
+    way = (1 - t) * z[:, None] + t * z.roll(-1, 0)[:, None]
+    pixels = (opened.game.generate(way.flatten(0, 1)) * 255).round().to(torch.uint8)
+    expected = np.asarray(pictures.tiles(pixels.numpy(), figures.FRAMES), dtype=int)
+    with Image.open(tmp_path / "interpolation.png") as image:
+        assert (
+            np.abs(np.asarray(image, dtype=int) - expected).max() <= 1
+        )  # where rounding falls the other way
+    with Image.open(tmp_path / "nearest.png") as image:
+        assert image.size[0] > image.size[1] > 0
+    made = np.round(opened.game.sample(found["samples"]).flatten(1).double().numpy() * 255)
+    train = parzen.flat("fit").double().numpy() * 255
+    squares = (made**2).sum(1)[:, None] + (train**2).sum(1) - 2 * made @ train.T
+    nearest = np.sqrt(squares.min(axis=1) / 16)
+    assert found["median_of_samples"] == pytest.approx(np.sort(nearest)[len(made) // 2 - 1], abs=0.1)
+    assert found["least_of_samples"] == pytest.approx(nearest.min(), abs=0.1) and found["copies"] == 0
+
+
+# Dirac-GAN --------------------------------------------------------------------------------------------------
+
+
+def slope(t: float) -> float:
+    return 1 / (1 + math.exp(t))
+
+
+def velocity(name: str, theta: float, psi: float) -> tuple[float, float]:
+    """(-dL_G/dtheta, -dL_D/dpsi) by hand, from the formulas in Mescheder et al. (2018)."""
+    if name.startswith("WGAN"):
+        pull = 0.7 * (psi - math.copysign(1.0, psi)) if "GP" in name else 0.0
+        return -psi, theta - pull
+    t = psi * theta
+    v = [-psi * (slope(-t) if name.startswith("NS") else slope(t)), theta * slope(t)]
+    if "R1" in name:
+        v[1] -= float(name.split()[-1]) * psi
+    if "consensus" in name:  # grad of |v|^2/2 = f'^2 (theta^2 + psi^2)/2, with f'' = -f' (1 - f')
+        s = slope(t)
+        turn = -s * s * (1 - s) * (theta**2 + psi**2)
+        v = [v[0] - (s * s * theta + turn * psi), v[1] - (s * s * psi + turn * theta)]
+    return v[0], v[1]
+
+
+def recursion(name: str, turns: int, simultaneous: bool = False, k: int = 1) -> np.ndarray:
+    theta, psi = path = 1.0, 1.0
+    points = [path]
+    clip = (lambda x: min(1.0, max(-1.0, x))) if "clip" in name else (lambda x: x)
+    for _ in range(turns):
+        before = theta, psi
+        for _ in range(k):
+            psi = clip(psi + 0.2 * velocity(name, theta, psi)[1])
+        theta += 0.2 * velocity(name, *(before if simultaneous else (theta, psi)))[0]
+        points.append((theta, psi))
+    return np.array(points)
+
+
+@pytest.mark.parametrize("play", ["SimGD", "AltGD 1", "AltGD 5"])
+@pytest.mark.parametrize("name", [name for name, kind in dirac.KINDS.items() if not kind.noise])
+def test_the_engine_walks_the_recursion_by_hand(name: str, play: str) -> None:
+    how = dirac.PLAYS[play][1]
+    path = dirac.KINDS[name].play((1.0, 1.0), 60, **how).numpy()
+    np.testing.assert_allclose(path, recursion(name, 60, **how), atol=1e-11)
+
+
+def test_instance_noise_is_the_expected_field_and_noise() -> None:
+    kind = dirac.KINDS["GAN + instance noise 0.7"]
+    start = torch.ones(2, dtype=torch.float64)
+    moves = torch.stack([kind.play((1.0, 1.0), 1, seed=i, simultaneous=True)[1] - start for i in range(100)])
+    error = moves.std(0) / 10
+    assert (error > 0).all() and ((moves.mean(0) - 0.2 * kind.field(start)).abs() < 4 * error).all()
+
+
+def test_the_notebook_halves_a_term_of_the_gradient() -> None:
+    """Its field and consensus differ by that half, and agree to first order at the equilibrium."""
+    exact, theirs = dirac.KINDS["GAN + consensus 1"].field, dirac.NOTEBOOK_CONSENSUS
+    for theta, psi in ((1.0, 1.0), (-0.4, 2.0), (0.7, -0.1)):
+        point = torch.tensor([theta, psi], dtype=torch.float64)
+        s = slope(theta * psi)
+        missing = -s * s * (1 - s) * (theta**2 + psi**2) / 2 * torch.tensor([psi, theta], dtype=torch.float64)
+        torch.testing.assert_close(theirs(point) - missing, exact(point))
+    jacobians = [torch.func.jacrev(field)(dirac.ORIGIN) for field in (exact, theirs)]
+    torch.testing.assert_close(*jacobians)
+
+
+def test_played_tells_what_it_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dirac, "TURNS", 120)
+    row = dirac.played(dirac.KINDS["GAN + R1 1.0"], "SimGD")
+    distance = np.linalg.norm(recursion("GAN + R1 1.0", 120, simultaneous=True), axis=1)
+    assert row["distance"] == pytest.approx(distance[-1], rel=1e-9)
+    assert row["nearest_of_the_last_100"] == pytest.approx(distance[-100:].min(), rel=1e-9)
+    assert row["predicted_rate"] == pytest.approx(0.9, abs=1e-7) and dirac.agrees(row)
+    assert row["apart_from_theory"] < 1e-12
+    assert not dirac.agrees({**row, "predicted_rate": 0.97})
+
+
+@pytest.mark.parametrize("name", dirac.METHODS)
+def test_the_bilinear_factors_are_the_closed_forms(name: str) -> None:
+    """theta + i psi turns by i h: v = i z."""
+    h = 0.1
+    step = 1 + 1j * h
+    turn = {"SimGD": step, "extragradient": 1 + 1j * h * step, "lookahead 5, 0.5": 0.5 + 0.5 * step**5}
+    roots = np.roots([1, -(1 + 2j * h), 1j * h])
+    factor = {**{k: abs(v) for k, v in turn.items()}, "AltGD": 1.0, "optimistic": abs(roots).max()}[name]
+    row = dirac.factor(dirac.METHODS[name])
+    assert row["predicted_rate"] == pytest.approx(factor, abs=1e-7)
+    assert dirac.agrees(row) and row["measured_rate"][1] < 3e-3
+    if name in turn:
+        path = dirac.METHODS[name].path((2.0, 0.5), 7).numpy() @ [1, 1j]
+        np.testing.assert_allclose(path, (2 + 0.5j) * turn[name] ** np.arange(8), atol=1e-12)
+
+
+def test_the_committed_dirac_claims_follow_from_the_committed_games() -> None:
+    result = json.loads(dirac.RESULT.read_text())
+    assert dirac.claims(result) == result["claims"]
+    rows = result["games"].values()
+    apart = [way["apart_from_theory"] for row in rows for way in row.values() if way["apart_from_theory"]]
+    assert max(apart) < 1e-12
+
+
+# Minimax ----------------------------------------------------------------------------------------------------
+
+
+def test_the_two_gradients_of_a_scalar_game() -> None:
+    """G(z) = theta, a(x) = -psi x: dlog(1 - D)/dtheta = psi D and -dlog D/dtheta = psi (1 - D)."""
+    G, D = dirac.Point(0.3), dirac.Slope(2.0)
+    players: dict[str, Any] = {"optimizers": (sgd(0.2), sgd(0.2)), "latent": 1, "batch": 1, "ema": None}
+    curve = minimax.readings(Game(G, D, objectives.minimax(), **players), dirac.Blurred(), turns=20, every=4)
+    points = recursion_from(0.3, 2.0, 21)[1:][::4]
+    d = 1 / (1 + np.exp(points.prod(axis=1)))
+    expected = {
+        "turn": np.arange(0, 21, 4),
+        "d_fake": d,
+        "minimax": np.abs(points[:, 1]) * d,
+        "nonsaturating": np.abs(points[:, 1]) * (1 - d),
+        "ratio": (1 - d) / d,
+        "predicted": (1 - d) / d,
+    }
+    assert curve.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(curve[name], values, rtol=2e-4)
+
+
+def recursion_from(theta: float, psi: float, turns: int) -> np.ndarray:
+    points = [(theta, psi)]
+    for _ in range(turns):
+        psi += 0.2 * velocity("GAN", theta, psi)[1]
+        theta += 0.2 * velocity("GAN", theta, psi)[0]
+        points.append((theta, psi))
+    return np.array(points)
+
+
+def test_the_committed_minimax_claims_follow_from_the_committed_games() -> None:
+    result = json.loads(minimax.RESULT.read_text())
+    assert minimax.summary(result["games"]) == result["summary"]
+    assert [len(games) for games in result["games"].values()] == [minimax.SEEDS] * 2
+
+
+def test_a_game_that_does_not_saturate_is_told_from_one_that_does() -> None:
+    turns = [0.0, 10.0]
+
+    def game(d: float, norm: float) -> Any:
+        ratio = (1 - d) / d
+        return {
+            "turn": turns,
+            "d_fake": [0.5, d],
+            "minimax": [1.0, norm],
+            "nonsaturating": [1.0, norm * ratio],
+            "ratio": [1.0, ratio],
+            "predicted": [1.0, ratio],
+        }
+
+    stuck, free = game(1e-3, 1e-3), game(0.1, 0.5)
+    held = {claim: n for claim, n, _, _ in minimax.claims({"minimax": [stuck], "nonsaturating": [free]})}
+    assert list(held.values()) == [2, 2, 2, 1, 1, 1, 0]
+    held = {claim: n for claim, n, _, _ in minimax.claims({"minimax": [free], "nonsaturating": [stuck]})}
+    assert list(held.values()) == [2, 2, 2, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["dirac", "minimax", "parzen"])
+def test_committed_results_name_no_path_of_a_machine(name: str) -> None:
+    text = (ROOT / "benchmarks" / "results" / f"reproduce_{name}.json").read_text()
+    assert "/root" not in text and "/work" not in text and "/home" not in text
+
+
+def test_checkpoints_are_told_apart_by_their_weights(run: Path) -> None:
+    found = [parzen.digest(run, step) for step in checkpoints.steps(run / "checkpoints")]
+    assert len(set(found)) == 3
