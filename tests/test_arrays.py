@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zerosum import data
 from zerosum.data.idx import read_idx
-from zerosum.data.source import _permutation
+from zerosum.data.source import Ahead, _permutation
 from zerosum.randomness import stream
 
 
@@ -337,3 +337,35 @@ def test_fit_and_valid_are_the_two_parts_of_train(tmp_path: Path) -> None:
     assert torch.equal(whole.pixels, fit.pixels)  # fewer than 50,000: all of them
     with pytest.raises(ValueError, match="not empty"):
         data.idx_folder(tmp_path, "valid")
+
+
+def test_a_batch_made_ahead_is_the_source_s_own() -> None:
+    asked: list[int] = []
+
+    class Counted(data.Vectors):
+        def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+            asked.append(step)
+            return super().batch(step, n)
+
+    source = Counted(torch.arange(30.0).reshape(15, 2), torch.arange(15))
+    ahead = Ahead(source)
+    for step in (0, 1, 2, 7, 8, 3):
+        x, y = ahead.batch(step, 4)
+        wanted, labels = data.Vectors.batch(source, step, 4)
+        assert torch.equal(x, wanted) and y is not None and labels is not None and torch.equal(y, labels)
+    ahead._beside.shutdown()
+    assert sorted(asked) == sorted([0, 1, 2, 3, 7, 8, 9, 3, 4]), "each once, but for what was begun in vain"
+
+
+def test_an_error_of_a_batch_made_ahead_comes_when_it_is_asked_for() -> None:
+    class Ends(data.Vectors):
+        def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+            if step == 2:
+                raise OSError("the disk has gone")
+            return super().batch(step, n)
+
+    ahead = Ahead(Ends(torch.ones(4, 1)))
+    ahead.batch(0, 2)
+    ahead.batch(1, 2)
+    with pytest.raises(OSError, match="the disk has gone"):
+        ahead.batch(2, 2)

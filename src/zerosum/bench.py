@@ -21,12 +21,13 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from math import lcm
 from pathlib import Path
+from shutil import which
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zerosum import recipes
 from zerosum.data.idx import _complete
@@ -51,6 +52,8 @@ __all__ = [
 ]
 
 ROUNDS = 5
+LONG = 30_000
+"""Turns from which compilation is sure to be won back."""
 WORTH = 1.15
 """bfloat16 keeps 8 bits of a number: it is taken where it is so many times as fast."""
 
@@ -438,30 +441,52 @@ def _best(rates: Mapping[Setting, Sequence[float]]) -> Setting:
 
 
 def settled(recipe: Recipe, source: Source) -> tuple[Recipe, str]:
-    """The recipe with fp32 or bf16 in place of ``precision: auto``, and a line that says why.
+    """The recipe with choices in place of ``precision: auto`` and ``compile: auto``; and why.
 
-    On a processor a trial of some three seconds decides: the turns of a game of this recipe, in both
-    precisions in turn, and where `threads` is 0 on one and on all cores, the faster of which takes its place.
-    bf16 is chosen where it is 1.15 times as fast. On cuda bf16 is chosen where the device computes in it, on
-    any other device fp32. Neither threads nor random states are other than before.
+    precision, on a processor: a trial of some three seconds decides. The turns of a game of this recipe are
+    played in both precisions in turn, and where `threads` is 0 on one and on all cores, the faster of which
+    takes its place. bf16 is chosen where it is 1.15 times as fast. On cuda bf16 is chosen where the device
+    computes in it, on any other device fp32. Neither threads nor random states are other than before.
 
-    Another precision is left as it is, with an empty line.
+    compile: on for players without convolutions, on a processor with a C++ compiler, from 30,000 turns on. A
+    trial would take the time that it is to save: compilation costs some 25 seconds of a core, and saves one
+    or two thousandths of a second a turn (`docs/performance.md`).
+
+    Another choice is left as it is, with an empty line.
     """
-    if recipe.precision != "auto":
+    if "auto" not in (recipe.precision, recipe.compile):
         return recipe, ""
-    game = recipes.build(replace(recipe, precision="fp32"), source)
+    precision = "fp32" if recipe.precision == "auto" else recipe.precision
+    game = recipes.build(replace(recipe, precision=precision, compile=False), source)
+    said: list[str] = []
+    if recipe.precision == "auto":
+        recipe = _precise(recipe, game, source, said)
+    if recipe.compile == "auto":
+        recipe = _compiling(recipe, game, said)
+    return recipe, "; ".join(said)
+
+
+def _precise(recipe: Recipe, game: Game, source: Source, said: list[str]) -> Recipe:
     if game.device.type != "cpu":
         fit = game.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        does = "computes in bf16" if fit else "is not known to compute in bf16"
-        chosen = replace(recipe, precision="bf16" if fit else "fp32")
-        return chosen, f"{chosen.precision} on {game.device}, which {does}"
+        said.append(f"{game.device} {'computes' if fit else 'is not known to compute'} in bf16")
+        return replace(recipe, precision="bf16" if fit else "fp32")
     threads = [recipe.threads] if recipe.threads else [1, torch.get_num_threads(), _cores()]
     with _kept():
         rates = _alternate(game, source, _settings(game, *threads), seconds=3.0)
     best = _best(rates)
-    said = ", ".join(f"{setting} {median(found):.3g}" for setting, found in rates.items())
-    chosen = replace(recipe, precision=best.precision, threads=best.threads)
-    return chosen, f"{best}, after a trial (turns a second: {said})"
+    found = ", ".join(f"{setting} {median(found):.3g}" for setting, found in rates.items())
+    said.append(f"{best}, after a trial (turns a second: {found})")
+    return replace(recipe, precision=best.precision, threads=best.threads)
+
+
+def _compiling(recipe: Recipe, game: Game, said: list[str]) -> Recipe:
+    modules = [*game.G.network.modules(), *game.D.network.modules()]
+    dense = game.device.type == "cpu" and not any(isinstance(m, nn.modules.conv._ConvNd) for m in modules)
+    found = any(which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name)
+    gains = dense and found and recipe.steps >= LONG
+    said.append("compiled: the run is long enough to gain" if gains else "not compiled")
+    return replace(recipe, compile=gains)
 
 
 # all of it ----------------------------------------------------------------------------------------------
@@ -482,13 +507,14 @@ def measure(
 
     One game is played in all settings: the recipe's own, one thread and all cores, fp32 and bf16. The best is
     the fastest, but bf16 only where it is 1.15 times as fast. Instruments, pictures and checkpoints are left
-    out. Few seconds mean few windows: one at least of each setting.
+    out, and nothing is compiled. Few seconds mean few windows: one at least of each setting.
 
     Raises RecipeError if the recipe cannot be built or a turn of it cannot be played.
     """
     load = os.getloadavg()[0]
     say(f"building the game of {recipe.name}")
     source = recipes.build_source(recipe)
+    recipe = replace(recipe, compile=False)
     if recipe.precision == "auto":
         say("settling the precision")
         recipe, _ = settled(recipe, source)

@@ -80,24 +80,32 @@ class Ensemble(Game):
             ema=first.G.decay,
             classes=first.classes,
             precision=first.precision,
+            compile=first.compile,
         )
         self.step = first.step
-        self._try()
+        self.draws = self._try()
         self.mixes = True  # the two sides of a batch are judged apart: joined, members would be
         for mine, theirs in ((self.G, [g.G for g in games]), (self.D, [g.D for g in games])):
             _lend(mine, theirs)
 
-    @torch.no_grad()
-    def _try(self) -> None:
-        """Ask copies of both players once: not every module can be mapped over its weights."""
+    def _try(self) -> bool:
+        """Ask copies of both players, and the penalties, once: not every module can be mapped over its
+        weights. Whether a penalty draws at random.
+        """
         G, D = deepcopy(self.G.network).train(), deepcopy(self.D.network).train()
         z = self.prior((2 * len(self.games), *self.latent), torch.Generator(self.device), self.dtype)
         y = [torch.zeros(len(z), dtype=torch.long, device=self.device)] if self.classes else []
-        try:
-            D(G(z, *y), *y)
-        except Exception as error:  # whatever vmap does not know
-            line = " ".join(str(error).split())[:150]
-            raise ValueError(f"these networks cannot be played together: {line}") from error
+        with super()._layers_seeded():
+            before = torch.get_rng_state()
+            try:
+                x = G(z, *y).detach()
+                for penalty in self.penalties:
+                    penalty(lambda x: D(x, *y), x, x)
+                D(x, *y)
+            except Exception as error:  # whatever vmap does not know
+                line = " ".join(str(error).split())[:150]
+                raise ValueError(f"these networks cannot be played together: {line}") from error
+            return self.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
 
     def play(self, source: Source | Sequence[Source], steps: int) -> Iterator[Turn]:
         """`steps` turns of every game: see `Game.play`."""
@@ -125,7 +133,7 @@ class Ensemble(Game):
 
     def _mean(self, values: Tensor) -> Tensor:
         """The mean over the examples of each member, ``[N]``."""
-        return values.unflatten(0, (len(self.games), -1)).mean(1)
+        return _rows(values, len(self.games)).mean(1)
 
     def _noise(self, purpose: str, i: int) -> tuple[Tensor, ...]:
         """The noise that each game would draw alone."""
@@ -136,6 +144,9 @@ class Ensemble(Game):
     @contextmanager
     def _layers_seeded(self) -> Iterator[None]:
         """Penalties draw for each member what they would draw in its lone game."""
+        if not self.draws:  # what watches for draws would keep `compile` out
+            yield
+            return
         seeds = (key(game.seed, game.rank, self.step, "layers") for game in self.games)
         with _Drawn([torch.Generator(self.device).manual_seed(seed) for seed in seeds]):
             yield
@@ -165,7 +176,7 @@ class _Together(nn.Module):
         return {name: getattr(self, f"t{i}") for i, name in enumerate(self.names)}
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        parts = [x.unflatten(0, (self.members, -1)) for x in inputs]
+        parts = [_rows(x, self.members) for x in inputs]
         return torch.vmap(partial(functional_call, self.architecture[0]))(self.stacked, tuple(parts)).flatten(
             0, 1
         )
@@ -178,6 +189,11 @@ class _Together(nn.Module):
         """Make the tensors of a network views of row i."""
         for (_, tensor), stacked in zip(_tensors(network), self.stacked.values(), strict=True):
             tensor.data = stacked.data[i]
+
+
+def _rows(x: Tensor, members: int) -> Tensor:
+    """The batch of all members as a row for each, ``[N, n, ...]``."""
+    return x.reshape(members, -1, *x.shape[1:])
 
 
 def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
@@ -243,7 +259,7 @@ def _vmapped(objective: Objective, members: int) -> Objective:
 
     def rows(f: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def of_all(real: Tensor | None, fake: Tensor) -> Tensor:
-            sides = [None if x is None else x.unflatten(0, (members, -1)) for x in (real, fake)]
+            sides = [None if x is None else _rows(x, members) for x in (real, fake)]
             return torch.vmap(f, in_dims=tuple(None if x is None else 0 for x in sides))(*sides).flatten()
 
         return of_all

@@ -16,11 +16,13 @@ purpose), so that a game restored by `load_state_dict` goes on as if it had neve
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -89,11 +91,14 @@ class Player:
         self.optimizer = optimizer(self.parameters)
         self.decay = decay
         self.average = deepcopy(network).requires_grad_(False) if decay is not None else None
+        both = (self.average, network) if self.average is not None else ()
+        self._followed: list[list[Tensor]] = [[*one.parameters()] for one in both]
 
     def step(self) -> None:
         """Move by the gradients gathered so far, and forget them."""
         self.optimizer.step()
-        self.optimizer.zero_grad()
+        for p in self.parameters:
+            p.grad = None
 
     @torch.no_grad()
     def end_turn(self, step: int) -> None:
@@ -103,10 +108,9 @@ class Player:
             return
         decay = self.decay(step) if callable(self.decay) else self.decay
         decay = min(decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(_floats(self.average), _floats(self.network), 1 - decay)
-        for count, mine in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            if not mine.is_floating_point():
-                count.copy_(mine)
+        torch._foreach_lerp_(self._followed[0], self._followed[1], 1 - decay)
+        for average, mine in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            average.lerp_(mine, 1 - decay) if mine.is_floating_point() else average.copy_(mine)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -133,10 +137,6 @@ class Player:
             self.average.load_state_dict(state["average"])
 
 
-def _floats(network: nn.Module) -> list[Tensor]:
-    return [t.detach() for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()]
-
-
 class Game:
     """Two players and an objective.
 
@@ -148,6 +148,8 @@ class Game:
     (see `zerosum.optimizers`), in place of lr. batch: examples per step. k: steps of D for each step of G.
     precision: "fp32", or "bf16" for networks under bfloat16 autocast; weights, losses, what G makes and what
     optimizers keep are float32 in both.
+    compile: gradients by `torch.compile`: the same draws, and the same numbers up to rounding, after half a
+    minute of compilation; with a warning as without, where a network or the machine will not have it.
     simultaneous: both players step from the same point, instead of D first. ema: decay of the averaged
     generator, which `sample` uses, or its schedule; None for none. accumulate: parts into which a batch is
     split to save memory; the gradient is that of the whole, but for what compares the examples of a batch
@@ -177,6 +179,7 @@ class Game:
         accumulate: int = 1,
         classes: int = 0,
         precision: Precision = "fp32",
+        compile: bool = False,
         seed: int = 0,
         rank: int = 0,
     ) -> None:
@@ -212,6 +215,9 @@ class Game:
         self.penalties = [p.to(self.device) for p in penalties]
         self.mixes = any(getattr(m, "mixes_examples", isinstance(m, _BatchNorm)) for m in D.modules())
         self.adapting: list[Any] = [m for m in D.modules() if hasattr(m, "adapt")]
+        self.compile = compile
+        if compile:
+            self._d_part, self._g_part = (MethodType(f, self) for f in _compiled(Game._d_part, Game._g_part))
         together = any(getattr(p.optimizer, "together", False) for p in (self.G, self.D))
         if together and not (simultaneous and k == 1):
             raise ValueError("extragradient moves both players from one point: set simultaneous=True, k=1")
@@ -221,8 +227,9 @@ class Game:
     def play(self, source: Source, steps: int) -> Iterator[Turn]:
         """Algorithm 1, minibatch stochastic gradient training: `steps` iterations from where we are."""
         for _ in range(steps):
-            self.G.network.train()
-            self.D.network.train()
+            for network in (self.G.network, self.D.network):
+                if not network.training:
+                    network.train()
             with self._layers_seeded():
                 turn = self._turn(source)
             self.step += 1
@@ -250,37 +257,42 @@ class Game:
         """Add the gradient of mean L_D + penalties to D: G makes the fakes without a graph."""
         d_step = self.step * self.k + i
         due = [p for p in self.penalties if p.due(d_step)]
-        parts = []
-        for (real, y), z in zip(self._real(source, i), self._noise("d_noise", i), strict=True):
-            with torch.no_grad():
-                fake = self._ask(self.G, z, y)
-            if due:
-                real, fake = real.detach().requires_grad_(), fake.requires_grad_()
-            real_logits, fake_logits = self._judge(real, fake, y, apart=self.mixes or bool(due))
-            loss = self._mean(self.objective.d(real_logits, fake_logits))
-            critic = _Critic(partial(self._ask, self.D, y=y), {real: real_logits, fake: fake_logits})
-            terms = {p.name: p.term(critic, real, fake, d_step, self._mean) for p in due}
-            (sum(terms.values(), loss) / self.accumulate).sum().backward()
-            penalties = {name: term.detach() for name, term in terms.items()}
-            parts.append((loss.detach(), real_logits.detach(), fake_logits.detach(), penalties))
+        strengths = [torch.as_tensor(p.strength(d_step), dtype=self.dtype, device=self.device) for p in due]
+        batches = zip(self._real(source, i), self._noise("d_noise", i), strict=True)
+        parts = [self._d_part(real, y, z, due, strengths) for (real, y), z in batches]
         losses, real_logits, fake_logits, terms = zip(*parts, strict=True)
         penalties = {p.name: torch.stack([part[p.name] for part in terms]).mean(0) for p in due}
         return torch.stack(losses).mean(0), torch.cat(real_logits), torch.cat(fake_logits), penalties
 
+    def _d_part(
+        self, real: Tensor, y: Tensor | None, z: Tensor, due: list[Penalty], strengths: list[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            fake = self._ask(self.G, z, y)
+        if due:
+            real, fake = real.detach().requires_grad_(), fake.requires_grad_()
+        real_logits, fake_logits = self._judge(real, fake, y, apart=self.mixes or bool(due))
+        loss = self._mean(self.objective.d(real_logits, fake_logits))
+        critic = _Critic(partial(self._ask, self.D, y=y), {real: real_logits, fake: fake_logits})
+        terms = {p.name: s * self._mean(p(critic, real, fake)) for p, s in zip(due, strengths, strict=True)}
+        (sum(terms.values(), loss) / self.accumulate).sum().backward(inputs=self.D.parameters)
+        penalties = {name: term.detach() for name, term in terms.items()}
+        return loss.detach(), real_logits.detach(), fake_logits.detach(), penalties
+
     def _g_gradient(self, source: Source) -> Tensor:
         """Add the gradient of mean L_G to G, through a D whose weights are spared theirs."""
-        losses = []
         reals = self._real(source, self.k) if self.fresh_real else [(None, None)] * self.accumulate
+        batches = zip(reals, self._noise("g_noise", 0), strict=True)
         with self.D.frozen():
-            for (real, y), z in zip(reals, self._noise("g_noise", 0), strict=True):
-                with torch.no_grad():
-                    shown = real if self.objective.sees_real else None
-                    real_logits = None if shown is None else self._ask(self.D, shown, y)
-                fake_logits = self._ask(self.D, self._ask(self.G, z, y), y)
-                loss = self._mean(self.objective.g(real_logits, fake_logits))
-                (loss / self.accumulate).sum().backward()
-                losses.append(loss.detach())
-        return torch.stack(losses).mean(0)
+            return torch.stack([self._g_part(real, y, z) for (real, y), z in batches]).mean(0)
+
+    def _g_part(self, real: Tensor | None, y: Tensor | None, z: Tensor) -> Tensor:
+        with torch.no_grad():
+            shown = real if self.objective.sees_real else None
+            real_logits = None if shown is None else self._ask(self.D, shown, y)
+        loss = self._mean(self.objective.g(real_logits, self._ask(self.D, self._ask(self.G, z, y), y)))
+        (loss / self.accumulate).sum().backward(inputs=self.G.parameters)
+        return loss.detach()
 
     # what a turn asks and draws -----------------------------------------------------------------------------
 
@@ -424,6 +436,31 @@ class _Critic:
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.said[x] if x in self.said else self.ask(x)
+
+
+def _compiled(*parts: Callable[..., Any]) -> list[Callable[..., Any]]:
+    """Parts of a turn as machine code, penalties' second derivatives included; as they are if one fails."""
+    works = True
+
+    def compiled(part: Callable[..., Any]) -> Callable[..., Any]:
+        code: Callable[..., Any] | None = None
+
+        def play(*args: Any) -> Any:
+            nonlocal works, code
+            if works:
+                try:
+                    code = code or torch.compile(part, fullgraph=True, options={"fallback_random": True})
+                    with torch._dynamo.config.patch(trace_autograd_ops=True):
+                        return code(*args)
+                except Exception as error:  # whatever the compiler does not know
+                    works = False
+                    line = " ".join(str(error).split())[:150]
+                    warnings.warn(f"the game goes on uncompiled: {line}", stacklevel=2)
+            return part(*args)
+
+        return play
+
+    return [compiled(part) for part in parts]
 
 
 def _device_generator(device: torch.device) -> torch.Generator:

@@ -62,6 +62,10 @@ class Penalty(nn.Module):
         """Whether step `d_step` of D takes this penalty."""
         return d_step % self.every == 0
 
+    def strength(self, d_step: int = 0) -> float | Tensor:
+        """weight x every, at step `d_step` of D."""
+        return (self.weight(d_step) if callable(self.weight) else self.weight) * self.every
+
     def term(
         self,
         critic: Critic,
@@ -71,8 +75,7 @@ class Penalty(nn.Module):
         mean: Callable[[Tensor], Tensor] = torch.mean,
     ) -> Tensor:
         """What the penalty adds to the loss of D at its step `d_step`: weight x every x mean, a scalar."""
-        weight = self.weight(d_step) if callable(self.weight) else self.weight
-        return weight * self.every * mean(self(critic, real, fake))
+        return self.strength(d_step) * mean(self(critic, real, fake))
 
     def extra_repr(self) -> str:
         return f"{self.name}, weight={self.weight}, every={self.every}"

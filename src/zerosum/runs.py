@@ -34,6 +34,8 @@ from torch import Tensor
 from zerosum import __version__, bench, checkpoints, diagnosis, instruments, recipes, runtime
 from zerosum.checkpoints import CheckpointError
 from zerosum.data.arrays import to_bytes
+from zerosum.data.images import ImageFolder
+from zerosum.data.source import Ahead
 from zerosum.data.tables import Table, undone
 from zerosum.diagnosis import Finding
 from zerosum.game import Game, Turn
@@ -219,7 +221,8 @@ class Run:
     def _turns(self) -> Iterator[Turn]:
         """The game's turns; an error inside one becomes a line, and its traceback an event."""
         try:
-            yield from self.game.play(self.source, self.recipe.steps - self.game.step)
+            source = Ahead(self.source) if isinstance(self.source, ImageFolder) else self.source
+            yield from self.game.play(source, self.recipe.steps - self.game.step)
         except Exception as error:
             name, line = type(error).__name__, " ".join(str(error).split())
             with self._on_disk():
@@ -443,13 +446,13 @@ def examine(path: Path) -> Examined:
 
 
 def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
-    """The recipe with `precision: auto` settled, as it was when the run began; and what to say of it."""
-    if recipe.precision != "auto":
-        return recipe, ""
-    if not (path / "recipe.yaml").is_file():
+    """The recipe with what is `auto` settled, as it was when the run began; and what to say of it."""
+    auto = {name for name in ("precision", "compile") if getattr(recipe, name) == "auto"}
+    if not auto or not (path / "recipe.yaml").is_file():
         return bench.settled(recipe, source)
     begun = _recipe_of(path)
-    return replace(recipe, precision=begun.precision, threads=recipe.threads or begun.threads), ""
+    kept = {name: getattr(begun, name) for name in auto}
+    return replace(recipe, **kept, threads=recipe.threads or begun.threads), ""
 
 
 def _watch(recipe: Recipe, game: Game, source: Any) -> list[instruments.Instrument]:

@@ -53,7 +53,8 @@ class Seeds:
                 self.runs.append(Run.start(place, replace(recipe, seed=seed), override, common))
                 _refuse_convolutions(self.runs[0])
                 settled = self.runs[0].recipe  # the first decides for all what `auto` is
-                recipe = replace(recipe, precision=settled.precision, threads=settled.threads)
+                chosen = {name: getattr(settled, name) for name in ("precision", "compile", "threads")}
+                recipe = replace(recipe, **chosen)
             self.ensemble = Ensemble([run.game for run in self.runs])
         except BaseException:
             self.close()

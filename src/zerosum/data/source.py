@@ -7,6 +7,7 @@ to be saved to resume a run, and nobody has to share a position: rank r of w ran
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from zerosum.randomness import stream
 
-__all__ = ["Source", "order"]
+__all__ = ["Ahead", "Source", "order"]
 
 
 @runtime_checkable
@@ -35,6 +36,34 @@ class Source(Protocol):
     def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
         """x float32 [n, *shape] and y int64 [n], or None where there are no labels."""
         ...
+
+
+class Ahead:
+    """A source whose next batch is made beside the use of this one: for data that come from a disk.
+
+    What it gives is what the source gives, in whatever order it is asked.
+
+    >>> class Squares:
+    ...     shape, classes = (1,), 0
+    ...
+    ...     def batch(self, step, n):
+    ...         return torch.full((n, 1), float(step**2)), None
+    >>> ahead = Ahead(Squares())
+    >>> [float(ahead.batch(step, 1)[0]) for step in (3, 4, 9)]
+    [9.0, 16.0, 81.0]
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.shape, self.classes = source.shape, source.classes
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="zerosum-data")
+        self._next: dict[tuple[int, int], Future[tuple[Tensor, Tensor | None]]] = {}
+
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+        """As the source's own; the batch of step + 1 is begun."""
+        wanted = self._next.pop((step, n), None)
+        self._next = {(step + 1, n): self._beside.submit(self.source.batch, step + 1, n)}
+        return self.source.batch(step, n) if wanted is None else wanted.result()
 
 
 def order(length: int, seed: int, step: int, n: int) -> Tensor:

@@ -1,0 +1,180 @@
+"""What matters and what does not: one thing changed at a time, ten seeds each, played as ensembles.
+
+    python benchmarks/reproduce/settings.py                    play what is not played yet
+    python benchmarks/reproduce/settings.py --only "k = 2"     these
+    python benchmarks/reproduce/settings.py --report           play nothing: the differences anew
+
+On `digits`, a third of the recipe's turns (its schedules a third as long): the Frechet distance of 2,000
+samples to all 1,797 digits on their pixels, and what a logistic regression reads (see `digits_quality`). On
+`grid`, 6,000 turns: modes and the share of high quality, as in `modes`. The settings were written down before
+the first game was played, and no game was played on these seeds before. A difference is of means over seeds,
+with Welch's 95 % interval; it is told as better or worse where that leaves 0 out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import stdtrit
+from sklearn.linear_model import LogisticRegression
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from mnist_quality import machine
+from zerosum import data, metrics, recipes, runtime
+from zerosum.ensemble import Ensemble
+from zerosum.game import Game
+
+RESULT = Path(__file__).resolve().parent.parent / "results" / "reproduce_settings.json"
+SEEDS = range(200, 210)
+Row = dict[str, Any]
+LAZY = {f"penalties.{i}.every": 8 for i in range(2)}
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "digits, as it is": ("digits", {}),
+    "bf16": ("digits", {"precision": "bf16"}),
+    "compiled": ("digits", {"compile": True}),
+    "label smoothing 0.1": ("digits", {"objective": {"name": "nonsaturating", "label_smoothing": 0.1}}),
+    "label smoothing 0.25": ("digits", {"objective": {"name": "nonsaturating", "label_smoothing": 0.25}}),
+    "k = 2": ("digits", {"k": 2}),
+    "k = 5": ("digits", {"k": 5}),
+    "uniform prior": ("digits", {"prior": "uniform"}),
+    "grid, as it is": ("grid", {}),
+    "lazy R1 and R2, every 8 steps": ("grid", LAZY),
+}
+TURNS = {"digits": 2_000, "grid": 6_000}
+GOOD = {"frechet_distance": -1, "class_kl": -1, "confidence": 1, "modes": 1, "high_quality": 1}
+"""What is measured, and whether more of it is better."""
+
+
+def recipe(name: str, changes: dict[str, Any], seed: int) -> recipes.Recipe:
+    turns = TURNS[name]
+    shorter: dict[str, Any] = {f"{who}_optimizer.lr.steps": turns for who in "gd"}
+    if name == "grid":
+        shorter |= {f"penalties.{i}.weight.steps": turns * 7 // 10 for i in range(2)}
+    return recipes.load(name, {"seed": seed, "steps": turns, **shorter, **changes})
+
+
+def played(name: str, changes: dict[str, Any]) -> tuple[list[Game], float]:
+    """The games of all seeds at their last turn, and the CPU seconds that they took."""
+    made = [recipe(name, changes, seed) for seed in SEEDS]
+    sources = [recipes.build_source(one) for one in made]
+    games = [recipes.build(one, source) for one, source in zip(made, sources, strict=True)]
+    begun = time.process_time()
+    for _ in Ensemble(games).play(sources, TURNS[name]):
+        pass
+    return games, time.process_time() - begun
+
+
+@cache
+def reader() -> Any:
+    real = data.digits("train")
+    return LogisticRegression(max_iter=5000).fit(real.pixels.flatten(1).numpy() * (16 / 255), real.labels)
+
+
+def of_digits(game: Game) -> Row:
+    real = data.digits("all")
+    pixels = real.decode(game.sample(2_000, seed=1))
+    belief = reader().predict_proba(pixels.flatten(1).numpy() * (16 / 255))
+    share = np.bincount(belief.argmax(1), minlength=10) / len(belief)
+    found = metrics.frechet_distance(real.encode(real.pixels).flatten(1), real.encode(pixels).flatten(1))
+    return {
+        "frechet_distance": round(float(found), 4),
+        "class_kl": round(float(sum(p * np.log(p * 10) for p in share if p)), 5),
+        "confidence": round(float(belief.max(1).mean()), 5),
+    }
+
+
+def of_points(game: Game) -> Row:
+    grid = data.grid()
+    x = game.sample(2_500, seed=1)
+    return {
+        "modes": int(metrics.mode_coverage(x, grid.modes, grid.std).value),
+        "high_quality": round(float(metrics.high_quality_share(x, grid.modes, grid.std)), 5),
+    }
+
+
+JUDGES = {"digits": of_digits, "grid": of_points}
+
+
+def difference(base: list[float], changed: list[float]) -> list[float]:
+    """Welch's 95 % interval of mean(changed) - mean(base): value, low, high."""
+    value = fmean(changed) - fmean(base)
+    errors = [stdev(values) ** 2 / len(values) for values in (base, changed)]
+    if sum(errors) == 0:
+        return [value, value, value]
+    freedom = sum(errors) ** 2 / sum(
+        e**2 / (len(v) - 1) for e, v in zip(errors, (base, changed), strict=True)
+    )
+    reach = float(stdtrit(freedom, 0.975)) * sum(errors) ** 0.5
+    return [round(x, 6) for x in (value, value - reach, value + reach)]
+
+
+def differences(variants: dict[str, Any]) -> dict[str, Any]:
+    """What each change did beside its recipe as it is."""
+    found: dict[str, Any] = {}
+    for name, (of, changes) in VARIANTS.items():
+        base = variants.get(f"{of}, as it is")
+        if not changes or name not in variants or base is None:
+            continue
+        rows = {}
+        for measure in base["seeds"][0]:
+            values = [[row[measure] for row in side["seeds"]] for side in (base, variants[name])]
+            value, low, high = difference(*values)
+            better = GOOD[measure] * value > 0
+            matters = low > 0 or high < 0
+            verdict = ("better" if better else "worse") if matters else "no difference seen"
+            rows[measure] = {"change": [value, low, high], "verdict": verdict}
+        found[name] = rows
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--report", action="store_true", help="play nothing")
+    known = parser.parse_args()
+    result: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"variants": {}}
+    for name in () if known.report else known.only:
+        if name in result["variants"]:
+            continue
+        runtime.keep_memory()
+        torch.set_num_threads(1)
+        of, changes = VARIANTS[name]
+        games, seconds = played(of, changes)
+        rows = [{"seed": seed, **JUDGES[of](game)} for seed, game in zip(SEEDS, games, strict=True)]
+        seeds = [{k: v for k, v in row.items() if k != "seed"} for row in rows]
+        result["variants"][name] = {
+            "recipe": of,
+            "turns": TURNS[of],
+            "cpu_seconds": round(seconds),
+            "seeds": seeds,
+        }
+        result["numbers"] = [*SEEDS]
+        result["machine"] = machine()
+        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        print(
+            name,
+            {m: round(fmean(row[m] for row in seeds), 4) for m in seeds[0]},
+            f"{seconds:.0f} s",
+            flush=True,
+        )
+    result["differences"] = differences(result["variants"])
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    for name, rows in result["differences"].items():
+        print(name, {measure: row["verdict"] for measure, row in rows.items()})
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
