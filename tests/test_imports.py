@@ -168,3 +168,17 @@ def test_every_noun_is_there() -> None:
         assert getattr(zerosum, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Trainer'"):
         zerosum.Trainer  # noqa: B018
+
+
+def test_a_turn_needs_neither_torch_s_compiler_nor_scikit_learn() -> None:
+    code = """
+import sys
+from zerosum import recipes
+recipe = recipes.load("digits")
+source = recipes.build_source(recipe)
+for turn in recipes.build(recipe, source).play(source, 1):
+    pass
+heavy = {"torch._dynamo", "torch._inductor", "sklearn", "scipy", "matplotlib", "PIL"}
+print(*sorted(heavy & {*sys.modules}))
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == []

@@ -14,8 +14,9 @@ formulas; F is the joint gradient field of the two players, eta the learning rat
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -28,14 +29,27 @@ Factory = Callable[[Iterable[Tensor]], Any]
 
 def sgd(lr: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0) -> Factory:
     """theta <- theta - lr v, v <- momentum v + gradient (`torch.optim.SGD`)."""
-    return partial(torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    return partial(_light(torch.optim.SGD), lr=lr, momentum=momentum, weight_decay=weight_decay, fused=True)
 
 
 def adam(
     lr: float = 2e-4, betas: tuple[float, float] = (0.5, 0.999), eps: float = 1e-8, weight_decay: float = 0.0
 ) -> Factory:
     """Adam (Kingma and Ba 2015) as `torch.optim.Adam`; the betas are DCGAN's (Radford et al. 2016)."""
-    return partial(torch.optim.Adam, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    made = _light(torch.optim.Adam)
+    return partial(made, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+
+
+@cache
+def _light(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """The same optimizer without what torch wraps round its methods for its compiler and its profiler: the
+    import of the one takes longer than many a first turn, and the hooks of the other a tenth of a small one.
+    """
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    step.__dict__["hooked"] = True
+    names = ("add_param_group", "load_state_dict", "state_dict")
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    return type(kind.__name__, (kind,), plain | {"step": step})
 
 
 class Wrapper:
