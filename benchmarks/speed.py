@@ -27,6 +27,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from statistics import median
@@ -43,7 +44,7 @@ from mnist_quality import N, machine, quality
 from textbook import LATENT, Digits
 from textbook_mlp import digits, turns
 from textbook_networks import dcgan_discriminator, dcgan_generator
-from zerosum import __version__, checkpoints, data, networks, recipes
+from zerosum import __version__, checkpoints, data, networks, recipes, runtime
 from zerosum.data import Images
 from zerosum.data.arrays import to_bytes
 from zerosum.ensemble import Ensemble
@@ -259,25 +260,32 @@ def toy_tutorial(batch: int) -> Iterator[Any]:
     return turns(toy_player(TOY_LATENT, (2,)), D, batches(), TOY_LATENT)
 
 
-def toy_game(batch: int, seed: int = 0) -> Game:
+def toy_game(batch: int, seed: int = 0, **how: Any) -> Game:
     """A game with the tutorial's settings."""
     G, D = toy_player(TOY_LATENT, (2,)), toy_player(2, ())
-    return Game(G, D, nonsaturating(d_weight=0.5), latent=TOY_LATENT, batch=batch, ema=None, seed=seed)
+    objective = nonsaturating(d_weight=0.5)
+    return Game(G, D, objective, latent=TOY_LATENT, batch=batch, ema=None, seed=seed, **how)
 
 
-def toy_alone(batch: int) -> Iterator[Any]:
-    return toy_game(batch).play(data.ring(), sys.maxsize)
+def toy_alone(batch: int, **how: Any) -> Iterator[Any]:
+    return toy_game(batch, **how).play(data.ring(), sys.maxsize)
 
 
-def toy_ensemble(batch: int) -> Iterator[Any]:
-    games = [toy_game(batch, seed) for seed in range(SEEDS)]
+def toy_ensemble(batch: int, **how: Any) -> Iterator[Any]:
+    games = [toy_game(batch, seed, **how) for seed in range(SEEDS)]
     return Ensemble(games).play([data.ring(seed=game.seed) for game in games], sys.maxsize)
 
 
 TOYS: dict[str, tuple[Callable[[int], Iterator[Any]], int]] = {
     "tutorial": (toy_tutorial, 1),
     "zerosum": (toy_alone, 1),
+    "zerosum, compiled": (partial(toy_alone, compile=True), 1),
     f"zerosum, {SEEDS} seeds at once": (toy_ensemble, SEEDS),
+    f"zerosum, {SEEDS} seeds at once, compiled": (partial(toy_ensemble, compile=True), SEEDS),
+    f"zerosum, {SEEDS} seeds at once, compiled, bf16": (
+        partial(toy_ensemble, compile=True, precision="bf16"),
+        SEEDS,
+    ),
 }
 """By name a game without end, and how many turns of one seed each of its steps is: a variant is a line."""
 JAX = {"JAX": 1, f"JAX, {SEEDS} seeds at once": SEEDS}
@@ -464,6 +472,7 @@ PARTS: dict[str, Callable[[Known], Result]] = {
 def measured(part: str, known: Known) -> Result:
     """A part's result with what it was measured on."""
     print(part, flush=True)
+    runtime.keep_memory()
     load, begun = os.getloadavg(), time.perf_counter()
     result = PARTS[part](known)
     return {

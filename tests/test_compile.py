@@ -55,20 +55,16 @@ def anew() -> Iterator[None]:
 
 @needs_a_compiler
 def test_a_compiled_game_goes_where_the_game_goes_and_resumes_to_the_same_bytes() -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)  # of the compiler's own
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        straight, first, second = game(True), game(True), game(True, seed=0)
-        start = weights(straight)
-        apart = max(
-            float((a - b).abs().max())
-            for a, b in zip(played(straight, 12), played(game(False), 12), strict=True)
-        )
-        assert apart < 1e-5
-        assert max(float((a - b).abs().max()) for a, b in zip(start, weights(straight), strict=True)) > 1e-3
-        played(first, 5)
-        second.load_state_dict(first.state_dict())
-        assert all(torch.equal(a, b) for a, b in zip(played(second, 7), weights(straight), strict=True))
+    straight, first, second = game(True), game(True), game(True, seed=0)
+    start = weights(straight)
+    apart = max(
+        float((a - b).abs().max()) for a, b in zip(played(straight, 12), played(game(False), 12), strict=True)
+    )
+    assert apart < 1e-5
+    assert max(float((a - b).abs().max()) for a, b in zip(start, weights(straight), strict=True)) > 1e-3
+    played(first, 5)
+    second.load_state_dict(first.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(played(second, 7), weights(straight), strict=True))
 
 
 def test_without_a_compiler_the_game_goes_on_with_one_line(tmp_path: Path) -> None:
@@ -103,5 +99,5 @@ def test_an_error_of_the_game_is_its_own() -> None:
 def test_auto_compiles_long_games_of_dense_players(changes: dict[str, object], compiled: bool) -> None:
     recipe = recipes.load("ring", {"compile": "auto", **changes})
     settled, said = bench.settled(recipe, recipes.build_source(recipe))
-    assert settled.compile is compiled and ("compiled" in said)
+    assert settled.compile is compiled and said.startswith("compiled") is compiled
     assert settled == replace(recipe, compile=compiled)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from zerosum import Game, data, networks, objectives, optimizers, penalties
+from zerosum import Game, data, networks, objectives, optimizers, penalties, recipes
 from zerosum.ensemble import Ensemble
 from zerosum.schedules import ramp
 
@@ -176,10 +177,69 @@ def test_one_source_may_serve_all() -> None:
     assert distance(*members) > 1e-3
 
 
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 1)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.second(torch.tanh(self.first(x)))).flatten()
+
+
+class Counting(Tied):
+    """A layer that keeps a mean by putting another tensor in its place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+        return super().forward(x - self.mean)
+
+
+def with_D(make: Callable[[], nn.Module], seed: int, **kw: Any) -> Game:
+    torch.manual_seed(seed)
+    G, D = networks.mlp((3,), (2,), width=8).double(), make().double()
+    return Game(G, D, objectives.nonsaturating(), latent=3, batch=8, seed=seed, lr=(1e-2, 1e-2), **kw)
+
+
+PLAYERS: dict[str, Callable[[], nn.Module]] = {
+    "spectral": lambda: networks.mlp((2,), (), width=8, spectral=True),
+    "tied": Tied,
+    "maxout": lambda: networks.maxout((2,), (), units=4, pieces=2, dropout=0.0, dropout_in=0.0),
+    "packed": lambda: networks.packed((2,), (), network=partial(networks.mlp, width=8), m=2),
+}
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_every_discriminator_plays_as_alone(name: str) -> None:
+    assert differs_from_alone(lambda seed: with_D(PLAYERS[name], seed)) < 1e-10
+
+
+def test_a_member_is_saved_without_the_others() -> None:
+    members = [game(seed) for seed in range(8)]
+    for _ in Ensemble(members).play(source_of(0), 1):
+        pass
+    moments = [
+        x for _, x in recipes.leaves(members[3].state_dict()["G"]["optimizer"]) if isinstance(x, Tensor)
+    ]
+    assert len(moments) > 4
+    assert all(x.untyped_storage().nbytes() == x.nbytes for x in moments)
+
+
+def drawing(critic: Any, real: Tensor, fake: Tensor) -> Tensor:
+    return critic(real + torch.empty_like(real).normal_())
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "lecam": ({"penalties": [penalties.lecam()]}, "mixes the examples"),
     "dragan": ({"penalties": [penalties.dragan()]}, "mixes the examples"),
     "accumulate": ({"accumulate": 2}, "accumulate"),
+    "own draws": ({"penalties": [penalties.Penalty(drawing, 0.1)]}, "draws otherwise"),
 }
 
 
@@ -188,6 +248,18 @@ def test_what_cannot_be_played_together_is_refused(case: str) -> None:
     settings, said = REFUSED[case]
     with pytest.raises(ValueError, match=said):
         Ensemble([game(seed, **settings) for seed in range(2)])
+
+
+def test_layers_that_replace_a_buffer_are_refused() -> None:
+    with pytest.raises(ValueError, match="replaces its buffer"):
+        Ensemble([with_D(Counting, seed) for seed in range(2)])
+
+
+@pytest.mark.parametrize("other", [{"width": 9}, {"width": 8, "activation": nn.Tanh}])
+def test_other_architectures_are_refused(other: dict[str, Any]) -> None:
+    first = with_D(lambda: networks.mlp((2,), (), width=8), 0)
+    with pytest.raises(ValueError, match="same architecture"):
+        Ensemble([first, with_D(lambda: networks.mlp((2,), (), **other), 1)])
 
 
 def test_layers_that_draw_are_refused() -> None:

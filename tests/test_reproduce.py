@@ -33,7 +33,9 @@ def script(name: str) -> ModuleType:
     return module
 
 
-dirac, minimax, parzen, figures = (script(name) for name in ("dirac", "minimax", "parzen", "figures"))
+dirac, minimax, parzen, figures, settings = (
+    script(name) for name in ("dirac", "minimax", "parzen", "figures", "settings")
+)
 
 
 # Parzen -----------------------------------------------------------------------------------------------------
@@ -331,3 +333,37 @@ def test_committed_results_name_no_path_of_a_machine(name: str) -> None:
 def test_checkpoints_are_told_apart_by_their_weights(run: Path) -> None:
     found = [parzen.digest(run, step) for step in checkpoints.steps(run / "checkpoints")]
     assert len(set(found)) == 3
+
+
+def test_the_difference_of_two_settings_is_welch_s() -> None:
+    from scipy import stats
+
+    draw = np.random.default_rng(0)
+    base, changed = draw.normal(0, 1, 10), draw.normal(1, 3, 7)
+    wanted = stats.ttest_ind(changed, base, equal_var=False).confidence_interval()
+    value, low, high = settings.difference([*base], [*changed])
+    assert value == pytest.approx(changed.mean() - base.mean(), abs=1e-5)
+    assert (low, high) == pytest.approx((wanted.low, wanted.high), abs=1e-5)
+
+
+def test_only_an_interval_without_zero_is_told_as_a_difference() -> None:
+    def variant(*values: float) -> dict[str, Any]:
+        return {"seeds": [{"confidence": value, "class_kl": value} for value in values]}
+
+    found = settings.differences(
+        {
+            "digits, as it is": variant(0.50, 0.51, 0.52),
+            "bf16": variant(0.51, 0.50, 0.53),
+            "k = 2": variant(0.81, 0.80, 0.83),
+        }
+    )
+    assert {row["verdict"] for row in found["bf16"].values()} == {"no difference seen"}
+    assert found["k = 2"]["confidence"]["verdict"] == "better"
+    assert found["k = 2"]["class_kl"]["verdict"] == "worse"
+
+
+def test_every_setting_differs_from_its_recipe_in_what_it_names() -> None:
+    for name, (of, changes) in settings.VARIANTS.items():
+        base, changed = (recipes.resolved(settings.recipe(of, what, 0)) for what in ({}, changes))
+        differs = recipes.differences(base, changed)
+        assert bool(differs) == bool(changes), name

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import struct
 import sys
@@ -94,7 +95,18 @@ SHAPES = {
     "uniform": {"prior": "uniform"},
     "annealed": {"penalties": (named("r1", weight=ramp),)},
 }
-CASES = {**OPTIMIZERS, **PENALTIES, **OBJECTIVES, **{k: {"data": v} for k, v in DATA.items()}, **SHAPES}
+SPEED: dict[str, dict[str, Any]] = {
+    "bf16": {"precision": "bf16", "penalties": ["r1"]},
+    **({"compiled": {"compile": True, "penalties": ["r1", "r2"]}} if shutil.which("g++") else {}),
+}
+CASES = {
+    **OPTIMIZERS,
+    **PENALTIES,
+    **OBJECTIVES,
+    **{k: {"data": v} for k, v in DATA.items()},
+    **SHAPES,
+    **SPEED,
+}
 
 
 def test_the_families_are_whole() -> None:

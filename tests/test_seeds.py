@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -114,7 +115,7 @@ def test_an_interrupt_saves_every_seed_and_says_how_to_go_on(tmp_path: Path) -> 
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT and "to go on: zerosum train ring" in said
     steps = {seeds._common([tmp_path / f"seed{seed}"]) for seed in range(2)}
-    assert len(steps) == 1 and steps != {0, None}
+    assert len(steps) == 1 and steps != {0}
 
 
 def test_what_auto_finds_is_written_down_and_kept(tmp_path: Path) -> None:
@@ -129,6 +130,62 @@ def test_what_auto_finds_is_written_down_and_kept(tmp_path: Path) -> None:
     settings = ["--precision", begun.precision, "--threads", begun.threads]
     train("ring", *SMALL, *settings, "--checkpoint_every", 10, "--steps", 40, "--out", straight)
     assert weights(tmp_path) == weights(straight)
+
+
+def test_killed_before_all_have_begun_they_begin(tmp_path: Path) -> None:
+    words = ["ring", *SMALL, "--steps", 20, "--seeds", 3, "--quiet"]
+    train(*words, "--out", tmp_path / "straight")
+    train("ring", *SMALL, "--steps", 20, "--quiet", "--out", tmp_path / "begun" / "seed0", "--steps", 1)
+    begun = tmp_path / "begun" / "seed0" / "checkpoints"
+    shutil.rmtree(begun / "000001")
+    train(*words, "--out", tmp_path / "begun")
+    for seed in range(3):
+        assert weights(tmp_path / "begun" / f"seed{seed}") == weights(tmp_path / "straight" / f"seed{seed}")
+
+
+def test_a_checkpoint_that_cannot_be_read_takes_all_back_to_one_that_can(tmp_path: Path) -> None:
+    words = [
+        "ring",
+        *SMALL,
+        "--steps",
+        40,
+        "--checkpoint_every",
+        10,
+        "--seeds",
+        2,
+        "--quiet",
+        "--out",
+        tmp_path,
+    ]
+    train(*words)
+    straight = [weights(tmp_path / f"seed{seed}") for seed in range(2)]
+    (tmp_path / "seed1" / "checkpoints" / "000040" / "G.safetensors").write_bytes(b"damaged")
+    train(*words)
+    assert [weights(tmp_path / f"seed{seed}") for seed in range(2)] == straight
+
+
+def test_a_termination_reaches_the_processes_which_save(tmp_path: Path) -> None:
+    words = ["ring", *SMALL, "--D.dropout", 0.1, "--steps", 100_000, "--seeds", 2, "--out", tmp_path]
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not runs.records(tmp_path / "seed0") and process.poll() is None:
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM and "to go on: zerosum train ring" in said
+    assert runs.records(tmp_path / "seed0", "events.jsonl")[-1]["event"] == "stopped"
+    with runs.Run.start(tmp_path / "seed0", runs._recipe_of(tmp_path / "seed0")) as again:  # nobody holds it
+        assert again.game.step > 0
+
+
+def test_the_directory_of_one_run_is_not_for_many(tmp_path: Path) -> None:
+    train("ring", *SMALL, "--steps", 2, "--quiet", "--out", tmp_path)
+    before = (tmp_path / "recipe.yaml").read_bytes()
+    for extra in ([], ["--D.dropout", 0.1]):
+        ended = train("ring", *SMALL, *extra, "--seeds", 2, "--out", tmp_path, check=False)
+        assert ended.returncode == 1 and "a run of one seed" in ended.stderr
+    assert (tmp_path / "recipe.yaml").read_bytes() == before
 
 
 def test_networks_that_draw_at_random_play_in_processes(tmp_path: Path) -> None:
@@ -153,8 +210,37 @@ def test_a_seed_that_breaks_leaves_the_others_be(tmp_path: Path) -> None:
             if step == 0:
                 next(iter(together.runs[1].game.D.network.parameters())).data.fill_(float("nan"))
     assert [run.saved for run in together.runs] == [20, 0, 20]
-    assert "seed 1" in together.runs[1].notes[-1] and "not finite" not in str(together.runs[0].notes)
+    assert [note.split(":")[0] for note in together.notes] == ["seed 1"]
     assert runs.records(tmp_path / "seed1", "events.jsonl")[-1]["event"] == "fault"
+    found = seeds.summary(tmp_path, range(3))
+    assert found["step"] == 20 and found["means"]["d_loss"]["n"] == 2
+    with seeds.Seeds(tmp_path, recipes.changed(recipe, {"steps": 30}), 3) as again:
+        assert [run.recipe.seed for run in again.runs] == [0, 2] and "seed 1" in again.notes[0]
+        for _ in again.play():
+            pass
+    assert [len(runs.records(tmp_path / f"seed{seed}")) for seed in range(3)] == [6, 1, 6]
+
+
+def test_an_error_inside_a_turn_is_a_line_and_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipes.load("ring", {"steps": 20, "batch": 32, "G.width": 16, "D.width": 16})
+    with seeds.Seeds(tmp_path, recipe, 2) as together:
+        monkeypatch.setattr(type(together.runs[1].source), "batch", lambda *_: 1 / 0)
+        with pytest.raises(runs.RunError, match="step 1: ZeroDivisionError"):
+            list(together.play())
+    assert runs.records(tmp_path / "seed0", "events.jsonl")[-1]["name"] == "ZeroDivisionError"
+
+
+def test_a_full_disk_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipes.load("ring", {"steps": 20, "batch": 32, "G.width": 16, "D.width": 16})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with seeds.Seeds(tmp_path, recipe, 2) as together, pytest.raises(runs.RunError, match="No space left"):
+        monkeypatch.setattr(runs.checkpoints, "save", full)
+        list(together.play())
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,13 @@ def prune(folder: Path, keep: int, newest: int) -> None:
         _discard(folder / f"{step:06d}")
 
 
+def forget(folder: Path, after: int) -> None:
+    """Remove the checkpoints of steps beyond `after`: what comes next is another path from there."""
+    for step in steps(folder):
+        if step > after:
+            _discard(folder / f"{step:06d}")
+
+
 def sweep(folder: Path) -> None:
     """Remove what interrupted writes left behind: only for who alone writes to this folder."""
     for left in folder.glob(".*.writing"):

@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from zerosum.recipes import Recipe
     from zerosum.runs import Run, RunError
     from zerosum.sampling import Sampler
-    from zerosum.seeds import Seeds
+    from zerosum.seeds import Apart, Seeds
 
 __all__ = ["main"]
 
@@ -219,20 +218,18 @@ def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> 
         raise UsageError("--follow-advice is for one seed: leave out --seeds")
     numbers = range(recipe.seed, recipe.seed + known.seeds)
     out = known.out or Path("runs") / f"{recipe.name}-seeds{numbers[0]}-{numbers[-1]}"
-    code, reason = 0, ""
     try:
-        with quietly(known.quiet), seeds.Seeds(out, recipe, known.seeds, known.override) as runs:
-            with _stopping(runs), together(runs, known.quiet) as show:
-                for found in runs.play(known.on_fault == "stop"):
-                    show(found)
-            code, reason = int(any(run.stopped_by_fault for run in runs.runs)), runs.interrupted
+        with quietly(known.quiet):
+            runs = seeds.Seeds(out, recipe, known.seeds, known.override)
     except RecipeError:
         raise
     except ValueError as error:
-        say: Callable[[str], None] = (lambda line: None) if known.quiet else partial(print, flush=True)
-        say(f"each seed in a process of its own: {error}")
-        options = ["--on-fault", known.on_fault, *(["--override"] if known.override else [])]
-        code = seeds.apart(out, recipe, known.seeds, options, say)
+        code, reason = _train_apart(out, recipe, known, str(error))
+    else:
+        with runs, quietly(known.quiet), _stopping(runs), together(runs, known.quiet) as show:
+            for found in runs.play(known.on_fault == "stop"):
+                show(found)
+        code, reason = int(any(run.stopped_by_fault for run in runs.runs)), runs.interrupted
     if reason:
         print(f"stopped by {reason}, saved in {out}", file=sys.stderr)
         print(f"to go on: zerosum train {shlex.join(args)}", file=sys.stderr)
@@ -243,9 +240,26 @@ def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> 
     return code
 
 
+def _train_apart(out: Path, recipe: Recipe, known: argparse.Namespace, why: str) -> tuple[int, str]:
+    """Each seed in a process: the worst exit code, and what interrupted them."""
+    from zerosum.seeds import Apart
+
+    options = ["--on-fault", known.on_fault, *(["--override"] if known.override else [])]
+    runs = Apart(out, recipe, known.seeds, options)
+    worst = 0
+    if not known.quiet:
+        print(f"each seed in a process of its own: {why}", flush=True)
+    with _stopping(runs):
+        for seed, code in runs.play():
+            worst = max(worst, code)
+            if not known.quiet:
+                print(f"seed {seed}: " + (f"ended with exit code {code}" if code else "finished"), flush=True)
+    return worst, runs.interrupted
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seeds: give 2 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seeds: give 1 or more")
     return int(text)
 
 
@@ -270,7 +284,7 @@ def _with_fields(parser: _Parser, args: list[str]) -> tuple[argparse.Namespace, 
 
 
 @contextmanager
-def _stopping(run: Run | Seeds) -> Iterator[None]:
+def _stopping(run: Run | Seeds | Apart) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run after the present turn; a second one at once."""
 
     def stop(number: int, frame: object) -> None:

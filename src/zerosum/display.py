@@ -39,7 +39,7 @@ def display(run: Run, quiet: bool) -> Iterator[Show]:
         yield _plain(run)
 
 
-def _say_notes(runs: Sequence[Run], quiet: bool) -> None:
+def _say_notes(runs: Sequence[Run | Seeds], quiet: bool) -> None:
     for note in (note for run in runs for note in run.notes):
         if not quiet or note.startswith("warning"):
             print(f"zerosum: {note}", file=sys.stderr)
@@ -152,9 +152,9 @@ def _plain(run: Run) -> Show:
 def together(seeds: Seeds, quiet: bool) -> Iterator[Callable[[Sequence[Record]], None]]:
     """A function that shows the records of all seeds in a line: means, and what stands between which."""
     last, steps, some = -_LINE_EVERY, seeds.recipe.steps, seeds.runs[0]
-    _say_notes(seeds.runs, quiet)
+    _say_notes([seeds, *seeds.runs], quiet)
     if not quiet:
-        print(f"{_title(some)} and {len(seeds.runs) - 1} beside it, as one computation", flush=True)
+        print(f"{_title(some)}, {len(seeds.runs)} seeds as one computation", flush=True)
 
     def show(records: Sequence[Record]) -> None:
         nonlocal last
@@ -168,8 +168,9 @@ def together(seeds: Seeds, quiet: bool) -> Iterator[Callable[[Sequence[Record]],
         figures += [f"faults in {faults} of {len(seeds.runs)}"] if faults else []
         print(f"step {step:,}/{steps:,}  ETA {_eta(some, records[0])}  {'  '.join(figures)}", flush=True)
 
+    told = len(seeds.notes)
     yield show
-    for note in (note for run in seeds.runs for note in run.notes if note.startswith("seed ")):
+    for note in seeds.notes[told:]:
         print(f"zerosum: {note}", file=sys.stderr)
 
 

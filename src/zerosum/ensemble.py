@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from zerosum.game import Game, Player, Turn
+from zerosum.game import Game, Player, Turn, _each
 from zerosum.objectives import Objective
 from zerosum.optimizers import Wrapper, end_turn
 from zerosum.penalties import Penalty
@@ -51,26 +51,32 @@ class Ensemble(Game):
 
     After each turn every game stands where it would have come alone, up to the rounding of other orders of
     addition: its weights, buffers and averages are views of the stacked ones, so that it can be sampled,
-    examined and saved as a lone game, and a lone game's `state_dict` may be loaded before the ensemble is
-    made.
+    examined and saved as a lone game. It is no longer to be played or loaded alone: load its `state_dict`
+    before the ensemble is made.
 
     `play` takes one source for all, or one for each. Its turns have losses ``[N]`` and logits
     ``[N * batch]``; `each` takes a turn apart.
 
     Raises ValueError where games differ too much, and where they cannot be played so: layers that draw at
-    random or adapt, penalties that mix the examples of a batch, a split batch, weights without a dimension.
+    random, adapt or replace a buffer; penalties that mix the examples of a batch, keep state, or draw
+    otherwise than by `torch.rand`, `randn` and their `_like`; a split batch; weights without a dimension.
+    Functions that the objective and the penalties are made of cannot be compared: give all the same.
     """
 
     def __init__(self, games: Sequence[Game]) -> None:
-        first = games[0]
+        first, n = games[0], len(games)
         _refuse(games)
         self.games = list(games)
-        weights = zip(*(game.penalties for game in games), strict=True)
+        G, D = (
+            _Together([p.network for p in side]) for side in zip(*((g.G, g.D) for g in games), strict=True)
+        )
+        self.draws = _try(G, D, first, n)
+        like = first.G.parameters[0].detach()
         super().__init__(
-            _Together([game.G.network for game in games]),
-            _Together([game.D.network for game in games]),
-            _vmapped(first.objective, len(games)),
-            [_weighted(penalties, first.G.parameters[0].detach()) for penalties in weights],
+            G,
+            D,
+            _vmapped(first.objective, n),
+            [_weighted(each, like) for each in zip(*(game.penalties for game in games), strict=True)],
             latent=first.latent,
             prior=first.prior,
             optimizers=(_optimizer([g.G for g in games]), _optimizer([g.D for g in games])),
@@ -80,32 +86,12 @@ class Ensemble(Game):
             ema=first.G.decay,
             classes=first.classes,
             precision=first.precision,
-            compile=first.compile,
+            compile=first.compile and not self.draws,  # what watches for draws keeps the compiler out
         )
         self.step = first.step
-        self.draws = self._try()
-        self.mixes = True  # the two sides of a batch are judged apart: joined, members would be
+        self.mixes = first.mixes
         for mine, theirs in ((self.G, [g.G for g in games]), (self.D, [g.D for g in games])):
             _lend(mine, theirs)
-
-    def _try(self) -> bool:
-        """Ask copies of both players, and the penalties, once: not every module can be mapped over its
-        weights. Whether a penalty draws at random.
-        """
-        G, D = deepcopy(self.G.network).train(), deepcopy(self.D.network).train()
-        z = self.prior((2 * len(self.games), *self.latent), torch.Generator(self.device), self.dtype)
-        y = [torch.zeros(len(z), dtype=torch.long, device=self.device)] if self.classes else []
-        with super()._layers_seeded():
-            before = torch.get_rng_state()
-            try:
-                x = G(z, *y).detach()
-                for penalty in self.penalties:
-                    penalty(lambda x: D(x, *y), x, x)
-                D(x, *y)
-            except Exception as error:  # whatever vmap does not know
-                line = " ".join(str(error).split())[:150]
-                raise ValueError(f"these networks cannot be played together: {line}") from error
-            return self.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
 
     def play(self, source: Source | Sequence[Source], steps: int) -> Iterator[Turn]:
         """`steps` turns of every game: see `Game.play`."""
@@ -135,6 +121,16 @@ class Ensemble(Game):
         """The mean over the examples of each member, ``[N]``."""
         return _rows(values, len(self.games)).mean(1)
 
+    def _judge(self, real: Tensor, fake: Tensor, y: Tensor | None, apart: bool) -> tuple[Tensor, Tensor]:
+        """As a lone game's, each member's real and fake examples side by side."""
+        if apart:
+            return super()._judge(real, fake, y, apart)
+        n = len(self.games)
+        both = torch.cat([_rows(real, n), _rows(fake, n)], 1).flatten(0, 1)
+        labels = None if y is None else torch.cat([_rows(y, n)] * 2, 1).flatten()
+        logits = _rows(_each(self._ask(self.D, both, labels), both), n)
+        return logits[:, : self.batch].flatten(), logits[:, self.batch :].flatten()
+
     def _noise(self, purpose: str, i: int) -> tuple[Tensor, ...]:
         """The noise that each game would draw alone."""
         for game in self.games:
@@ -144,7 +140,7 @@ class Ensemble(Game):
     @contextmanager
     def _layers_seeded(self) -> Iterator[None]:
         """Penalties draw for each member what they would draw in its lone game."""
-        if not self.draws:  # what watches for draws would keep `compile` out
+        if not self.draws:
             yield
             return
         seeds = (key(game.seed, game.rank, self.step, "layers") for game in self.games)
@@ -158,9 +154,7 @@ class _Together(nn.Module):
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = len(networks)
-        self.architecture = (
-            deepcopy(networks[0]).to("meta"),
-        )  # in a tuple, so that its weights are not ours
+        self.architecture = (deepcopy(networks[0]),)  # in a tuple, so that its weights are not ours
         self.names = [name for name, _ in _tensors(networks[0])]
         for i, rows in enumerate(zip(*(_tensors(n) for n in networks), strict=True)):
             stacked = torch.stack([row.detach() for _, row in rows])
@@ -219,16 +213,8 @@ def _lend(player: Player, lone: Sequence[Player]) -> None:
 
 
 _SHARED = (
-    "step",
-    "latent",
-    "prior",
-    "batch",
-    "k",
-    "simultaneous",
-    "classes",
-    "precision",
-    "device",
-    "G.decay",
+    *("step", "latent", "prior", "batch", "k", "simultaneous", "classes", "precision", "compile", "device"),
+    *("dtype", "G.decay", "objective.sees_real", "objective.equilibrium"),
 )
 
 
@@ -242,13 +228,62 @@ def _refuse(games: Sequence[Game]) -> None:
                 raise ValueError(f"games played together must have the same {name}: {mine}, {theirs}")
         if [(p.name, p.every) for p in game.penalties] != [(p.name, p.every) for p in first.penalties]:
             raise ValueError("games played together must have the same penalties, but for their weights")
-    if first.accumulate > 1 or first.adapting:
-        raise ValueError("games with accumulate > 1, or with layers that adapt, cannot be played together")
-    mixing = [p.name for p in first.penalties if p.mixes_examples]
-    if mixing:
-        raise ValueError(f"the penalty {mixing[0]} mixes the examples of a batch: no games to play together")
+        for mine, theirs in ((game.G.network, first.G.network), (game.D.network, first.D.network)):
+            if repr(mine) != repr(theirs) or _shapes(mine) != _shapes(theirs):
+                raise ValueError("games played together must have players of the same architecture")
+        if game.accumulate > 1 or game.adapting:
+            raise ValueError(
+                "games with accumulate > 1, or with layers that adapt, cannot be played together"
+            )
+    for p in first.penalties:
+        if p.mixes_examples or any(True for _ in p.buffers()):
+            raise ValueError(
+                f"the penalty {p.name} mixes the examples of a batch, or keeps state: play alone"
+            )
     if any(p.ndim == 0 for player in (first.G, first.D) for p in player.parameters):
         raise ValueError("a weight without a dimension: such games cannot be played together")
+
+
+def _shapes(network: nn.Module) -> list[tuple[str, torch.Size]]:
+    return [(name, tensor.shape) for name, tensor in _tensors(network)]
+
+
+def _try(G: _Together, D: _Together, first: Game, members: int) -> bool:
+    """Ask copies of the players, alone and together, and the penalties: whether one of these draws at random.
+
+    Raises ValueError for what cannot be mapped over its weights, and for what would be lost on the way.
+    """
+    lone = [deepcopy(player.network).train() for player in (first.G, first.D)]
+    both = [deepcopy(network).train() for network in (G, D)]
+    z = first.prior((first.batch, *first.latent), torch.Generator(first.device), first.dtype)
+    y = [torch.zeros(len(z), dtype=torch.long, device=first.device)] if first.classes else []
+
+    def through(G: nn.Module, D: nn.Module, times: int) -> None:
+        labels = [one.repeat(times) for one in y]
+        x = G(z.repeat(times, *[1] * (z.ndim - 1)), *labels).detach()
+        D(x, *labels)
+        for penalty in first.penalties if times > 1 else ():
+            penalty(lambda x: D(x, *labels), x, x)
+
+    with first._layers_seeded():
+        buffers = [[*network.buffers()] for network in lone]
+        through(*lone, times=1)
+        now = [[*network.buffers()] for network in lone]
+        if any(a is not b for pair in zip(buffers, now, strict=True) for a, b in zip(*pair, strict=True)):
+            raise ValueError("a layer replaces its buffer instead of changing it: play such games alone")
+        try:
+            before = torch.get_rng_state()
+            through(*both, times=members)
+            draws = first.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
+            with _Drawn([torch.Generator(first.device) for _ in range(members)]):
+                before = torch.get_rng_state()
+                through(*both, times=members)
+        except Exception as error:  # whatever vmap does not know
+            line = " ".join(str(error).split())[:150]
+            raise ValueError(f"these games cannot be played together: {line}") from error
+        if not torch.equal(before, torch.get_rng_state()):
+            raise ValueError("a penalty draws otherwise than by torch.rand or randn: play such games alone")
+        return draws
 
 
 # losses and draws -------------------------------------------------------------------------------------------
@@ -289,7 +324,9 @@ class _Drawn(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _LIKE:
             like = args[0]
-            return self._draw(_LIKE[func], like.shape, dtype=like.dtype, device=like.device)
+            return self._draw(
+                _LIKE[func], like.shape, **{"dtype": like.dtype, "device": like.device, **kwargs}
+            )
         if func in _LIKE.values() and "generator" not in kwargs:
             return self._draw(func, torch.Size(args[0] if isinstance(args[0], Sequence) else args), **kwargs)
         return func(*args, **kwargs)
@@ -352,11 +389,6 @@ class _Rows(Wrapper):
             for row, p in zip(player.parameters, self.stacked, strict=True):
                 row.grad = None if p.grad is None else p.grad[i]
             optimizer.step()
-            optimizer.zero_grad()
-
-    def zero_grad(self) -> None:
-        for p in self.stacked:
-            p.grad = None
 
     def end_turn(self) -> None:
         for optimizer in self.optimizers:
@@ -382,7 +414,7 @@ class _Row:
         return self.optimizer.param_groups
 
     def state_dict(self) -> dict[str, Any]:
-        return _mapped(lambda x: x[self.i] if x.ndim else x, [self.optimizer.state_dict()])
+        return _mapped(lambda x: x[self.i].clone() if x.ndim else x, [self.optimizer.state_dict()])
 
 
 def _stacked(states: Sequence[Any]) -> Any:

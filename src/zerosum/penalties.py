@@ -66,16 +66,9 @@ class Penalty(nn.Module):
         """weight x every, at step `d_step` of D."""
         return (self.weight(d_step) if callable(self.weight) else self.weight) * self.every
 
-    def term(
-        self,
-        critic: Critic,
-        real: Tensor,
-        fake: Tensor,
-        d_step: int = 0,
-        mean: Callable[[Tensor], Tensor] = torch.mean,
-    ) -> Tensor:
+    def term(self, critic: Critic, real: Tensor, fake: Tensor, d_step: int = 0) -> Tensor:
         """What the penalty adds to the loss of D at its step `d_step`: weight x every x mean, a scalar."""
-        return self.strength(d_step) * mean(self(critic, real, fake))
+        return self.strength(d_step) * self(critic, real, fake).mean()
 
     def extra_repr(self) -> str:
         return f"{self.name}, weight={self.weight}, every={self.every}"

@@ -43,7 +43,7 @@ from zerosum.instruments import Reading
 from zerosum.pictures import cloud, columns_for, tiles
 from zerosum.recipes import Recipe
 
-__all__ = ["Examined", "Run", "RunError", "Session", "examine", "records"]
+__all__ = ["Examined", "NotFinite", "Run", "RunError", "Session", "examine", "records"]
 
 FEW = 32
 """Fewer examples than this are not held out for the instruments: they would say nothing."""
@@ -55,6 +55,10 @@ class RunError(Exception):
     """A run that cannot go on: what is wrong, where, and what to do, in one line."""
 
     exit_code = 1
+
+
+class NotFinite(RunError):
+    """A loss, a weight or a moment that is no finite number."""
 
 
 class Run:
@@ -91,7 +95,9 @@ class Run:
 
     @classmethod
     def start(cls, path: Path, recipe: Recipe, override: bool = False, at_most: int | None = None) -> Run:
-        """Begin a run in `path`, or take up the one that is there; at_most: where it stood at that step.
+        """Begin a run in `path`, or take up the one that is there.
+
+        at_most: forget the checkpoints of later steps.
 
         The directory belongs to this run until `close`, or until the process ends.
 
@@ -123,7 +129,9 @@ class Run:
         for folder in (self.path, self.path / "samples", self.path / "checkpoints"):
             checkpoints.sweep(folder)
         broken: list[str] = []
-        found = _newest(self.path / "checkpoints", broken, self.game.device, at_most)
+        if at_most is not None:
+            checkpoints.forget(self.path / "checkpoints", at_most)
+        found = _newest(self.path / "checkpoints", broken, self.game.device)
         if found is not None:
             self._adopt(found[0], override)
             self.saved = self.game.step
@@ -224,14 +232,19 @@ class Run:
             source = Ahead(self.source) if isinstance(self.source, ImageFolder) else self.source
             yield from self.game.play(source, self.recipe.steps - self.game.step)
         except Exception as error:
-            name, line = type(error).__name__, " ".join(str(error).split())
-            with self._on_disk():
-                self._event("fault", name=name, step=self.game.step + 1, traceback=traceback.format_exc())
-            raise RunError(
-                f"step {self.game.step + 1}: {name}: {line} "
-                f"(traceback: the last line of {self.path / 'events.jsonl'}). "
-                f"The last good checkpoint is of step {self.saved}"
-            ) from error
+            raise self.failed(error) from error
+
+    def failed(self, error: Exception) -> RunError:
+        """What went wrong inside a turn, as a line; its traceback becomes an event."""
+        name, line = type(error).__name__, " ".join(str(error).split())
+        told = "".join(traceback.format_exception(error))
+        with self._on_disk():
+            self._event("fault", name=name, step=self.game.step + 1, traceback=told)
+        return RunError(
+            f"step {self.game.step + 1}: {name}: {line} "
+            f"(traceback: the last line of {self.path / 'events.jsonl'}). "
+            f"The last good checkpoint is of step {self.saved}"
+        )
 
     def _judge(self, record: Record, stop_at_fault: bool) -> bool:
         """What stands now; faults that came and went become events. Whether to end for one of them."""
@@ -331,7 +344,7 @@ class Run:
         self._event("fault", **broken)
         self.findings = diagnosis.diagnose([*self.history, {"event": "fault", **broken}], self.judged)
         self.stopped_by_fault = bool(self.faults)
-        raise RunError(
+        raise NotFinite(
             f"step {step}: {what}. "
             f"The last good checkpoint is of step {self.saved}, in {self.path / 'checkpoints'}. "
             "Try half of g_optimizer.lr and d_optimizer.lr, or a penalty such as r1 (add --override)"
@@ -560,13 +573,9 @@ def _refuse_changes(path: Path, recipe: Recipe) -> None:
         )
 
 
-def _newest(
-    folder: Path, broken: list[str], device: Any = "cpu", at_most: int | None = None
-) -> tuple[State, Record] | None:
+def _newest(folder: Path, broken: list[str], device: Any = "cpu") -> tuple[State, Record] | None:
     """The newest checkpoint that can be read, None if there is none; adds to `broken` what it passed over."""
     for step in reversed(checkpoints.steps(folder)):
-        if at_most is not None and step > at_most:
-            continue
         try:
             return checkpoints.load(folder / f"{step:06d}", device)
         except CheckpointError as error:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import isfinite
@@ -25,11 +26,12 @@ from torch import nn
 
 from zerosum import checkpoints, recipes
 from zerosum.ensemble import Ensemble
+from zerosum.game import Turn
 from zerosum.metrics.estimate import student
 from zerosum.recipes import Recipe
-from zerosum.runs import Record, Run, RunError, Session, records
+from zerosum.runs import NotFinite, Record, Run, RunError, Session, records
 
-__all__ = ["Seeds", "apart", "summary", "table"]
+__all__ = ["Apart", "Seeds", "summary", "table"]
 
 TOLD = ("modes_covered", "high_quality", "coverage", "spread", "d_loss", "g_loss")
 """What the table on the terminal has, of what there is; seeds.json has everything."""
@@ -38,27 +40,47 @@ TOLD = ("modes_covered", "high_quality", "coverage", "spread", "d_loss", "g_loss
 class Seeds:
     """The runs of one recipe on the seeds first, first + 1, ..., played together.
 
+    A seed that a fault has ended before is left as it is, and noted, unless `override`. The first seed
+    decides for all what is `auto`.
+
     Raises RunError and RecipeError as `Run.start` does, and ValueError where the games cannot be played so.
     """
 
     def __init__(self, path: Path, recipe: Recipe, count: int, override: bool = False) -> None:
+        _refuse_a_run(path)
         self.path = path
         self.recipe = recipe
         self.runs: list[Run] = []
+        self.notes: list[str] = []
+        self.broken: list[Run] = []
         self.interrupted = ""
-        folders = [folder(path, seed) for seed in range(recipe.seed, recipe.seed + count)]
-        common = _common(folders)
+        numbers = range(recipe.seed, recipe.seed + count)
+        left = [] if override else [seed for seed in numbers if _ended_by_fault(folder(path, seed))]
+        for seed in left:
+            self.notes.append(f"warning: seed {seed} was ended by a fault, and is left as it is")
+        playing = [seed for seed in numbers if seed not in left]
+        if not playing:
+            raise RunError(f"{path}: every seed was ended by a fault: change the recipe and add --override")
         try:
-            for seed, place in enumerate(folders, recipe.seed):
-                self.runs.append(Run.start(place, replace(recipe, seed=seed), override, common))
-                _refuse_convolutions(self.runs[0])
-                settled = self.runs[0].recipe  # the first decides for all what `auto` is
-                chosen = {name: getattr(settled, name) for name in ("precision", "compile", "threads")}
-                recipe = replace(recipe, **chosen)
+            self._start(playing, override, _common([folder(path, seed) for seed in playing]))
+            steps = {run.game.step for run in self.runs}
+            if len(steps) > 1:  # a checkpoint of one of them could not be read
+                self.close()
+                self._start(playing, override, min(steps))
             self.ensemble = Ensemble([run.game for run in self.runs])
         except BaseException:
             self.close()
             raise
+
+    def _start(self, numbers: Sequence[int], override: bool, at_most: int) -> None:
+        self.runs = []
+        recipe = self.recipe
+        for seed in numbers:
+            run = Run.start(folder(self.path, seed), replace(recipe, seed=seed), override, at_most)
+            self.runs.append(run)
+            _refuse_convolutions(run)
+            chosen = {name: getattr(run.recipe, name) for name in ("precision", "compile", "threads")}
+            recipe = replace(recipe, **chosen)
 
     @property
     def step(self) -> int:
@@ -73,21 +95,38 @@ class Seeds:
     def play(self, stop_at_fault: bool = False) -> Iterator[list[Record]]:
         """Train to the recipe's last step, giving the records of all seeds every `log_every` turns.
 
-        A seed that meets a fault which ends it leaves its run as it stands, and a note; the others go on.
+        A seed whose loss or weights are not finite ends, with a note; the others go on. Raises RunError at
+        whatever else goes wrong.
         """
         sessions = [Session(run, stop_at_fault) for run in self.runs]
         sources = [run.source for run in self.runs]
-        for turn in self.ensemble.play(sources, self.recipe.steps - self.step):
-            found = [
-                _after(session, its) for session, its in zip(sessions, self.ensemble.each(turn), strict=True)
-            ]
-            if any(found):
-                yield [record for record in found if record is not None]
-            if all(session.over for session in sessions):
-                break
+        try:
+            for turn in self.ensemble.play(sources, self.recipe.steps - self.step):
+                pairs = zip(sessions, self.ensemble.each(turn), strict=True)
+                found = [self._after(session, its) for session, its in pairs]
+                if any(found):
+                    yield [record for record in found if record is not None]
+                if all(session.over for session in sessions):
+                    break
+        except RunError:
+            raise
+        except Exception as error:
+            raise self.runs[0].failed(error) from error
         for session in sessions:
-            if not session.run.stopped_by_fault:
+            if session.run not in self.broken:
                 session.end()
+
+    def _after(self, session: Session, turn: Turn) -> Record | None:
+        """See to a turn, unless the seed has ended."""
+        if session.over:
+            return None
+        try:
+            return session.after(turn)
+        except NotFinite as error:
+            session.over = True
+            self.broken.append(session.run)
+            self.notes.append(f"seed {session.run.recipe.seed}: {error}")
+            return None
 
     def close(self) -> None:
         """Leave the directories to others."""
@@ -101,16 +140,19 @@ class Seeds:
         self.close()
 
 
-def _after(session: Session, turn: Any) -> Record | None:
-    """See to a turn, unless the seed has ended; a fault that ends it stays with it."""
-    if session.over:
-        return None
-    try:
-        return session.after(turn)
-    except RunError as error:
-        session.over = True
-        session.run.notes.append(f"seed {session.run.recipe.seed}: {error}")
-        return None
+def _refuse_a_run(path: Path) -> None:
+    if (path / "checkpoints").exists():
+        raise RunError(f"{path} holds a run of one seed: give --out another directory for many")
+
+
+def _ended_by_fault(place: Path) -> bool:
+    """Whether the last thing that happened to a run is a fault that ended it."""
+    events = records(place, "events.jsonl")
+    if not events:
+        return False
+    last = events[-1]
+    broken = last["event"] == "fault" and last.get("name") == "non-finite"
+    return broken or (last["event"] == "stopped" and str(last.get("reason")).startswith("the fault"))
 
 
 def _refuse_convolutions(run: Run) -> None:
@@ -120,15 +162,13 @@ def _refuse_convolutions(run: Run) -> None:
         raise ValueError("convolutions are faster one by one")
 
 
-def _common(folders: Sequence[Path]) -> int | None:
+def _common(folders: Sequence[Path]) -> int:
     """The last step of which all runs have a checkpoint: an interruption may come between their writes."""
-    kept = [set(checkpoints.steps(place / "checkpoints")) for place in folders]
-    if not any(kept):
-        return None
+    kept = [set(checkpoints.steps(place / "checkpoints")) or {0} for place in folders]
     if not set.intersection(*kept):
         raise RunError(
-            f"{folders[0].parent}: there is no step of which every seed has a checkpoint; "
-            "train them one by one (--seed N --out that seed's directory), or give another --out"
+            f"{folders[0].parent}: there is no step of which every seed has a checkpoint; new seeds cannot "
+            "join those that have gone on: train them one by one with --seed and --out, or give another --out"
         )
     return max(set.intersection(*kept))
 
@@ -141,35 +181,57 @@ def folder(path: Path, seed: int) -> Path:
 # in processes -------------------------------------------------------------------------------------------
 
 
-def apart(path: Path, recipe: Recipe, count: int, options: Sequence[str], say: Callable[[str], None]) -> int:
-    """Train the seeds in processes, one for each core, on one thread each: the worst of their exit codes."""
-    path.mkdir(parents=True, exist_ok=True)
-    alone = replace(recipe, threads=recipe.threads or 1)
-    checkpoints.write(path / "recipe.yaml", recipes.dump(alone).encode())
+class Apart:
+    """The same, each seed in a process of its own on one thread, as many at once as there are cores."""
 
-    def train(seed: int) -> int:
-        words = ["train", str(path / "recipe.yaml"), "--seed", str(seed), "--out", str(folder(path, seed))]
-        code = subprocess.run([sys.executable, "-m", "zerosum", *words, "--quiet", *options]).returncode
-        say(f"seed {seed}: " + ("finished" if code == 0 else f"ended with exit code {code}"))
-        return code
+    def __init__(self, path: Path, recipe: Recipe, count: int, options: Sequence[str] = ()) -> None:
+        _refuse_a_run(path)
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.recipe = replace(recipe, threads=recipe.threads or 1)
+        self.numbers = range(recipe.seed, recipe.seed + count)
+        self.options = options
+        self.interrupted = ""
+        self._running: set[subprocess.Popen[bytes]] = set()
+        checkpoints.write(path / "seeds.yaml", recipes.dump(self.recipe).encode())
 
-    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // alone.threads)) as pool:
-        return max(pool.map(train, range(recipe.seed, recipe.seed + count)))
+    def stop(self, reason: str) -> None:
+        """Ask those that train to save and end; no other is begun."""
+        self.interrupted = reason
+        for process in list(self._running):
+            process.send_signal(signal.Signals[reason])
+
+    def play(self) -> Iterator[tuple[int, int]]:
+        """(seed, exit code) of each as it ends; a child killed by signal s gives 128 + s."""
+        with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // self.recipe.threads)) as pool:
+            yield from zip(self.numbers, pool.map(self._train, self.numbers), strict=True)
+
+    def _train(self, seed: int) -> int:
+        if self.interrupted:
+            return 128 + signal.Signals[self.interrupted]
+        words = ["train", str(self.path / "seeds.yaml"), "--seed", str(seed), "--quiet", *self.options]
+        command = [sys.executable, "-m", "zerosum", *words, "--out", str(folder(self.path, seed))]
+        process = subprocess.Popen(command, start_new_session=True)  # it hears of Ctrl-C from us, once
+        self._running.add(process)
+        code = process.wait()
+        self._running.discard(process)
+        return code if code >= 0 else 128 - code
 
 
 # what came out ------------------------------------------------------------------------------------------
 
 
 def summary(path: Path, seeds: Sequence[int]) -> dict[str, Any]:
-    """What each seed's run came to, and means over seeds; also written to seeds.json.
+    """What each seed's run came to, and means over the seeds that came as far as any; also as seeds.json.
 
     Of each reading its last value. The 95 % interval of a mean is Student's, over seeds.
     """
     rows = {seed: _last(records(folder(path, seed))) for seed in seeds}
-    names = [name for name in rows[seeds[0]] if name not in ("step", "seconds", "steps_per_second")]
-    found = {name: [row[name] for row in rows.values() if name in row] for name in names}
-    means = {name: _mean(values) for name, values in found.items() if values}
-    result = {"seeds": {str(seed): row for seed, row in rows.items()}, "means": means}
+    last = max(row.get("step", 0) for row in rows.values())
+    whole = [row for row in rows.values() if row.get("step") == last]
+    names = [name for name in whole[0] if name not in ("step", "seconds", "steps_per_second")]
+    means = {name: _mean([row[name] for row in whole if name in row]) for name in names}
+    result = {"step": last, "seeds": {str(seed): row for seed, row in rows.items()}, "means": means}
     checkpoints.write(path / "seeds.json", (json.dumps(result, indent=1) + "\n").encode())
     return result
 
@@ -193,13 +255,15 @@ def _mean(values: Sequence[float]) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """Every seed in a line, then the means with their 95 % intervals."""
     names = [name for name in TOLD if name in result["means"]]
-    rows = [["seed", *names]]
+    rows = [["seed", "step", *names]]
     rows += [
-        [seed, *(f"{row[name]:.4g}" if name in row else "-" for name in names)]
+        [seed, str(row.get("step", 0)), *(f"{row[name]:.4g}" if name in row else "-" for name in names)]
         for seed, row in result["seeds"].items()
     ]
     means = [result["means"][name] for name in names]
-    rows += [["mean", *(f"{m['mean']:.4g}" for m in means)]]
-    rows += [["95 %", *("-" if m["low"] is None else f"{m['low']:.4g} to {m['high']:.4g}" for m in means)]]
+    rows += [["mean", str(result["step"]), *(f"{m['mean']:.4g}" for m in means)]]
+    rows += [
+        ["95 %", "", *("-" if m["low"] is None else f"{m['low']:.4g} to {m['high']:.4g}" for m in means)]
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows)
