@@ -199,10 +199,10 @@ WIDTH, DEPTH, TOY_LATENT, SEEDS = 128, 3, 2, 16
 
 
 def toy(known: Known) -> Result:
-    """Turns per second on one core, on all, and of small batches; of many seeds at once, their sum."""
+    """Turns per second on one core and on all; of many seeds at once, their sum."""
     if known.jax is None:
         print("  jax: left out, for want of --jax PYTHON")
-    settings = [(1, 256), (known.threads, 256), (1, 32)]
+    settings = [(1, 256), (known.threads, 256)]
     return {
         "width": WIDTH,
         "depth": DEPTH,

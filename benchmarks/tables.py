@@ -505,6 +505,48 @@ def span(three: list[float]) -> str:
     return f"{middle} [{least}, {most}]"
 
 
+def aims() -> str:
+    """What speed was aimed at, and what was reached."""
+    result, textbook = read("speed"), read("textbook")["minutes"]
+    toy = result["toy"]["settings"][-1]["turns_per_second"]
+    rate = {name: found["median"] for name, found in toy.items()}
+    seeds = result["toy"]["seeds"]
+    alone, compiled = rate["zerosum"], rate["zerosum, compiled"]
+    many = rate[f"zerosum, {seeds} seeds at once, compiled, bf16"]
+    peak, mlp = result["dcgan"]["share_of_peak"]["bf16"], max(result["mlp"]["times_faster"].values())
+    best = min(row["frechet_distance"][0] for row in textbook)
+    soon = next(row for row in result["quality"]["rows"] if row["frechet_distance"][0] <= best)
+    power = result["cost"]["exponents"]
+    start = result["start"]["seconds"]
+    first = next(found for name, found in start.items() if "first turn" in name)["median"]
+    help = next(found for name, found in start.items() if "--help" in name)["median"]
+    rows = [
+        ("the tutorial's MLP, an epoch with start-up", "4 x", f"{mlp:.1f} x"),
+        ("the tutorial's DCGAN, per image", "4 x", f"{result['dcgan']['times_faster']['bf16']:.1f} x"),
+        ("the same, of the matrix products' bf16 peak", "50 %", f"{peak:.0%}"),
+        ("points: as fast as JAX by hand", "1.0 x", f"{compiled / rate['JAX']:.2f} x compiled"),
+        (
+            f"{seeds} seeds in the time of one",
+            "4 x",
+            f"{seeds * alone / many:.1f} x the engine as it comes, {seeds * compiled / many:.1f} x compiled",
+        ),
+        (
+            "the tutorial's best quality of ten minutes",
+            "in 60 s",
+            f"in {soon['seconds']:.0f} s (Frechet distance {soon['frechet_distance'][0]:.1f}, "
+            f"there {best:.1f})",
+        ),
+        (
+            "cost grows linearly: exponents",
+            "1",
+            ", ".join(f"{name} {value:.2f}" for name, value in power.items()),
+        ),
+        ("`zerosum --help`", "0.5 s", f"{help:.2f} s"),
+        ("first turn of `digits` from the command", "3 s", f"{first:.1f} s"),
+    ]
+    return "\n".join(["| aim | | reached |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)])
+
+
 def settings() -> str:
     """One thing changed at a time, ten seeds each: what it did to each measure."""
     result = read("reproduce_settings")
@@ -586,6 +628,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "dirac": dirac,
     "minimax": minimax,
     "settings": settings,
+    "aims": aims,
     "reproduced": reproduced,
     "speed": speed,
     "speed_toy": speed_toy,

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHECKED = [
     "conditional",
+    "gallery",
     "stacked_mnist",
     "faults",
     "tracking",

@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -438,18 +438,20 @@ class _Critic:
         return self.said[x] if x in self.said else self.ask(x)
 
 
-def _compiled(*parts: Callable[..., Any]) -> list[Callable[..., Any]]:
+def _compiled(*parts: FunctionType) -> list[Callable[..., Any]]:
     """Parts of a turn as machine code, penalties' second derivatives included; as they are if one fails."""
     works = True
 
-    def compiled(part: Callable[..., Any]) -> Callable[..., Any]:
+    def compiled(part: FunctionType) -> Callable[..., Any]:
         code: Callable[..., Any] | None = None
+        # the compiler counts recompilations by code object: each game has its own
+        own = FunctionType(part.__code__.replace(), part.__globals__, part.__name__, part.__defaults__)
 
         def play(*args: Any) -> Any:
             nonlocal works, code
             if works:
                 try:
-                    code = code or torch.compile(part, fullgraph=True, options={"fallback_random": True})
+                    code = code or torch.compile(own, fullgraph=True, options={"fallback_random": True})
                     with torch._dynamo.config.patch(trace_autograd_ops=True):
                         return code(*args)
                 except Exception as error:  # whatever the compiler does not know
