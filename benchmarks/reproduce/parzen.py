@@ -181,7 +181,8 @@ def verdict(row: dict[str, Any]) -> str:
     if row["published"] is None:
         return ""
     reached = row["chosen"]["high"] >= row["published"][0]
-    return "reached" if reached else "not reached" if row["finished"] else "not reached yet: it still trains"
+    unfinished = "" if row["finished"] else ": the run has more turns to play"
+    return "reached" if reached else f"not reached{unfinished}"
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
