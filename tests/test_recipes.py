@@ -549,3 +549,9 @@ def test_what_is_given_stays_as_it_is() -> None:
     before = repr(given)
     recipes.load("ring", {**given, "penalties.0.weight": 3.0})
     assert repr(given) == before
+
+
+@pytest.mark.parametrize("name", ["precision", "compile"])
+def test_a_game_is_not_built_of_what_is_not_settled(name: str) -> None:
+    with pytest.raises(RecipeError, match=r"auto is settled by a run"):
+        recipes.build_game(recipes.load("ring", {name: "auto"}), (2,))

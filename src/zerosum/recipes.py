@@ -394,6 +394,9 @@ def build_game(
         D = network("D", shape, ())
     if mean is not None:
         call(lambda: G.centre(mean), "centre")
+    precision, compile = recipe.precision, recipe.compile
+    if precision == "auto" or compile == "auto":
+        raise RecipeError("precision, compile: auto is settled by a run, or by `bench.settled`: do so first")
     return call(
         lambda: Game(
             G,
@@ -408,8 +411,8 @@ def build_game(
             simultaneous=recipe.simultaneous,
             ema=_argument("ema", recipe.ema, Any, "ema", _HOMES["ema"]),
             accumulate=recipe.accumulate,
-            precision=recipe.precision,
-            compile=recipe.compile,
+            precision=precision,
+            compile=compile,
             seed=recipe.seed,
             **asked,
         ),
