@@ -84,7 +84,7 @@ def test_maxout_is_the_maximum_over_its_maps() -> None:
     W, b = layer.linear.weight.detach(), layer.linear.bias.detach()
     for n in range(6):
         for i in range(4):
-            pieces = [float(W[3 * i + j] @ x[n] + b[3 * i + j]) for j in range(3)]
+            pieces = [float(W[4 * j + i] @ x[n] + b[4 * j + i]) for j in range(3)]
             assert float(layer(x)[n, i].detach()) == pytest.approx(max(pieces), rel=1e-12)
 
 

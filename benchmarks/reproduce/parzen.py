@@ -119,7 +119,7 @@ def samples(run: Run) -> Tensor:
 def trained_in(path: Path, step: int) -> float:
     """Wall-clock seconds of training up to a step; the clock of a resumed run begins anew."""
     clock = [0.0, *(r["seconds"] for r in records(path) if r["step"] <= step)]
-    return round(sum(after - before if after >= before else after for before, after in pairwise(clock)), 1)
+    return round(sum(after - before if after >= before else after for before, after in pairwise(clock)), 3)
 
 
 # Over seeds -------------------------------------------------------------------------------------------------

@@ -239,7 +239,7 @@ def clocked(game: Game) -> Iterator[Clock]:
         (game.G, "step", "G optimizer"),
         (game.D, "end_turn", "average"),
         (game.G, "end_turn", "average"),
-        *((penalty, "term", "penalty") for penalty in game.penalties),
+        *((penalty, "forward", "penalty") for penalty in game.penalties),
         (Tensor, "backward", "backward"),
     ]
     with ExitStack() as stack:

@@ -411,7 +411,7 @@ def sample(args: list[str]) -> int:
 
     run = Run.open(known.run, known.step)
     for note in run.notes:
-        print(f"zerosum: warning: {note}", file=sys.stderr)
+        print(f"zerosum: {note}", file=sys.stderr)
     sampler = Sampler(run, known.seed, known.live, known.classes, known.truncation)
     try:
         with quietly(known.quiet), replacing(known.out) as file:
