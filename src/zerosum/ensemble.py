@@ -197,8 +197,9 @@ def _tensors(network: nn.Module) -> list[tuple[str, Tensor]]:
 def _lend(player: Player, lone: Sequence[Player]) -> None:
     """Make players parts of a stacked one, which takes over what their optimizers and averages remember."""
     if not isinstance(player.optimizer, _Rows):
-        state = _stacked([one.optimizer.state_dict() for one in lone])
-        player.optimizer.load_state_dict(state)
+        player.optimizer.load_state_dict(_stacked([one.optimizer.state_dict() for one in lone]))
+        for i, one in enumerate(lone):
+            one.optimizer = _Row(player.optimizer, i)
     for i, one in enumerate(lone):
         player.network.lend(i, one.network)  # pyright: ignore[reportCallIssue]
     if player.average is not None:
@@ -207,9 +208,6 @@ def _lend(player: Player, lone: Sequence[Player]) -> None:
         for i, one in enumerate(lone):
             if one.average is not None:
                 player.average.lend(i, one.average)  # pyright: ignore[reportCallIssue]
-    if not isinstance(player.optimizer, _Rows):
-        for i, one in enumerate(lone):
-            one.optimizer = _Row(player.optimizer, i)
 
 
 _SHARED = (
