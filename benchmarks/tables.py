@@ -576,6 +576,65 @@ def settings() -> str:
     )
 
 
+def pacgan() -> str:
+    """Methods on the ring and the grid, beside the table of the paper whose protocol it is."""
+    result = read("reproduce_modes")
+    rows = [
+        "| data | method | published: modes, high quality, reverse KL | modes | high quality | worst seed "
+        "| reverse KL | updates | CPU seconds a seed |",
+        "|---|" + "---|" * 8,
+    ]
+    for name, full in (("ring", 8), ("grid", 25)):
+        for i, (method, found) in enumerate(result[name].items()):
+            mean, seeds = found["mean_and_standard_error"], found["seeds"]
+            cells = [
+                f"`{name}`" if i == 0 else "",
+                method,
+                found["published"] or "",
+                f"{pm(mean['modes'], 1)} of {full}",
+                " ± ".join(f"{100 * x:.1f}" for x in mean["high_quality"]) + " %",
+                f"{min(row['high_quality'] for row in seeds):.1%}",
+                pm(mean["reverse_kl"]) if "reverse_kl" in mean else "",
+                f"{found['turns']:,}",
+                f"{found['cpu_seconds'] / len(seeds):.0f}",
+            ]
+            rows.append(f"| {' | '.join(cells)} |")
+    numbers = result["numbers"]
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"Seeds {numbers[0]} to {numbers[-1]}; all seeds of a method were played as one ensemble.",
+        ]
+    )
+
+
+def gap() -> str:
+    """Rank correlations with the truth, mean and interval over games."""
+    result = read("reproduce_duality_gap")
+    truths = {"line": "exact JSD", "ring": "exact JSD", "grid": "exact JSD", "mnist": "Frechet distance"}
+    readings = {
+        "duality_gap": "`duality_gap`",
+        "worst_case": "`worst_case`",
+        "searched": "as in 2019, D' and G' descended",
+    }
+    rows = [
+        f"| data | games x looks | truth, first to last look | {' | '.join(readings.values())} |",
+        "|---|" + "---|" * (2 + len(readings)),
+    ]
+    for name, truth in truths.items():
+        games, found = result[name]["games"], result[name]["correlations"]
+        first, last = (sum(game[i]["truth"] for game in games) / len(games) for i in (0, -1))
+        cells = [
+            f"`{name}`",
+            f"{len(games)} x {len(games[0])}",
+            f"{truth}, {first:.3g} to {last:.2g}",
+            *("{mean:+.2f} [{low:+.2f}, {high:+.2f}]".format(**found[reading]) for reading in readings),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def reproduced() -> str:
     """The head of what was reproduced: a line for each claim, and whether it held."""
     likely = next(row for row in read("reproduce_parzen")["summary"] if row["recipe"] == "goodfellow2014")
@@ -628,6 +687,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "dirac": dirac,
     "minimax": minimax,
     "settings": settings,
+    "pacgan": pacgan,
+    "gap": gap,
     "aims": aims,
     "reproduced": reproduced,
     "speed": speed,

@@ -200,6 +200,7 @@ def track(name: str, seed: int) -> Iterator[dict[str, Any]]:
             "seed": seed,
             "step": turn.step,
             "exact": [value - error, value, value + error],
+            "searched": searched_gap(game, density, held, noise=0.0),
         }
         yield row | readings(watch, game, turn)
 
@@ -277,18 +278,18 @@ def regime(name: str, seed: int) -> dict[str, Any]:
     return row | {f"searched_{noise}": searched_gap(game, ring, held, noise) for noise in NOISES}
 
 
-def searched_gap(game: Game, source: GaussianMixture, held: Tensor, noise: float, steps: int = 200) -> float:
+def searched_gap(game: Game, source: data.Source, held: Tensor, noise: float, steps: int = 200) -> float:
     """The protocol's own estimate: D' and G' are descended from copies whose weights got Gaussian noise.
 
-    Its payoff is E[log(D(x) + 1e-4)]/2 + E[log(1 - D(G(z)) + 1e-4)]/2, its search Adam at the game's rate,
-    and what counts is the last iterate.
+    Both are copied in evaluation mode. Its payoff is E[log(D(x) + 1e-4)]/2 + E[log(1 - D(G(z)) + 1e-4)]/2,
+    its search Adam at 5e-4, and what counts is the last iterate.
     """
 
     def payoff(real: Tensor, fake: Tensor) -> Tensor:
         return ((torch.sigmoid(real) + 1e-4).log().mean() + (torch.sigmoid(-fake) + 1e-4).log().mean()) / 2
 
     def after_search(who: str) -> float:
-        G, D = deepcopy((game.G.network, game.D.network))
+        G, D = (network.eval() for network in deepcopy((game.G.network, game.D.network)))
         rival, other, sign = (D, G, -1.0) if who == "D" else (G, D, 1.0)
         other.requires_grad_(False)
         draw = stream(game.seed, "tracking", who, "perturbation")
@@ -297,13 +298,13 @@ def searched_gap(game: Game, source: GaussianMixture, held: Tensor, noise: float
                 p.add_(noise * torch.randn(p.shape, generator=draw))
         optimizer = torch.optim.Adam(rival.parameters(), 5e-4, (0.5, 0.999), fused=True)
         for i in range(steps):
-            z = torch.randn(game.batch, *game.latent, generator=stream(game.seed, "tracking", who, i))
+            z = game.prior((game.batch, *game.latent), stream(game.seed, "tracking", who, i), game.dtype)
             x = source.batch(2**41 + i, game.batch)[0]
             optimizer.zero_grad()
             (sign * payoff(D(x), D(G(z)))).backward()
             optimizer.step()
         with torch.no_grad():
-            z = torch.randn(len(held), *game.latent, generator=stream(game.seed, "tracking", "judged"))
+            z = game.prior((len(held), *game.latent), stream(game.seed, "tracking", "judged"), game.dtype)
             return float(payoff(D(held), D(G(z))))
 
     return after_search("D") - after_search("G")

@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from zerosum import Game, checkpoints, objectives, pictures, recipes
+from zerosum import Game, objectives, pictures, recipes
+from zerosum.metrics.estimate import student
 from zerosum.optimizers import sgd
 from zerosum.runs import Run
 
@@ -33,8 +34,8 @@ def script(name: str) -> ModuleType:
     return module
 
 
-dirac, minimax, parzen, figures, settings = (
-    script(name) for name in ("dirac", "minimax", "parzen", "figures", "settings")
+dirac, duality_gap, minimax, modes, parzen, figures, settings = (
+    script(name) for name in ("dirac", "duality_gap", "minimax", "modes", "parzen", "figures", "settings")
 )
 
 
@@ -78,6 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
         (folder / "mnist" / f"{part}-images-idx3-ubyte").write_bytes(idx(pixels))
         (folder / "mnist" / f"{part}-labels-idx1-ubyte").write_bytes(idx(np.arange(n).astype(np.uint8) % 10))
     small = {"G.width": 8, "D.units": 8, "steps": 8, "checkpoint_every": 4, "sample_every": 8, "log_every": 2}
+    small["ema"] = 0.5
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZEROSUM_DATA", str(folder))
         path = folder / "runs" / "goodfellow2014" / "seed0"
@@ -104,7 +106,7 @@ def test_every_checkpoint_is_judged_once(run: Path, tmp_path: Path, monkeypatch:
     rows = first["runs"][0]["checkpoints"]
     assert [(row["step"], row["epoch"]) for row in rows] == [(0, 0.0), (4, 0.01), (8, 0.02)]
     assert rows[-1]["trained_in"] > 0 == rows[0]["trained_in"]
-    samples = parzen.samples(Run.open(run, 8))[:400]
+    samples = parzen.samples(Run.open(run, 8), live=True)[:400]
     assert rows[-1]["test"] == parzen.scored(samples, parzen.flat("test"), parzen.flat("valid"))["test"]
     asked: list[int] = []
     monkeypatch.setattr(parzen, "scored", lambda *given: asked.append(1) or pytest.fail("judged again"))
@@ -112,6 +114,19 @@ def test_every_checkpoint_is_judged_once(run: Path, tmp_path: Path, monkeypatch:
     with pytest.raises(pytest.fail.Exception):
         results(run, tmp_path / "another.json")
     assert asked == [1]
+
+
+def test_g_and_its_average_are_judged_side_by_side(run: Path, tmp_path: Path) -> None:
+    both = results(run, tmp_path / "result.json")
+    assert [row["name"] for row in both["runs"]] == ["goodfellow2014", "goodfellow2014, averaged"]
+    live, averaged = (row["checkpoints"] for row in both["runs"])
+    assert live[0]["test"] == averaged[0]["test"] and live[-1]["sha256"] != averaged[-1]["sha256"]
+    samples = parzen.samples(Run.open(run, 8), live=False)[:400]
+    assert not torch.equal(samples, parzen.samples(Run.open(run, 8), live=True)[:400])
+    assert averaged[-1]["test"] == parzen.scored(samples, parzen.flat("test"), parzen.flat("valid"))["test"]
+    assert [row["published"] for row in both["summary"]] == [[225.0, 2.0]] * 2
+    some = results(run, tmp_path / "fewer.json", "--stride", "8")
+    assert [row["step"] for row in some["runs"][0]["checkpoints"]] == [0, 8]
 
 
 def trained(seed: int, scores: list[tuple[float, float]]) -> dict[str, Any]:
@@ -330,9 +345,46 @@ def test_committed_results_name_no_path_of_a_machine(name: str) -> None:
     assert "/root" not in text and "/work" not in text and "/home" not in text
 
 
-def test_checkpoints_are_told_apart_by_their_weights(run: Path) -> None:
-    found = [parzen.digest(run, step) for step in checkpoints.steps(run / "checkpoints")]
-    assert len(set(found)) == 3
+def test_checkpoints_are_told_apart_by_their_weights(run: Path, tmp_path: Path) -> None:
+    rows = results(run, tmp_path / "result.json")["runs"]
+    assert len({checkpoint["sha256"] for row in rows for checkpoint in row["checkpoints"]}) == 5  # one start
+
+
+@pytest.mark.parametrize("name", ["ring", "grid"])
+@pytest.mark.parametrize("method", modes.methods("ring"))
+def test_every_method_plays_as_an_ensemble(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns, changes = modes.methods(name)[method]
+    recipe = modes.recipe(name, turns, changes, 0)
+    assert recipe.steps == turns <= 40_000  # a tenth of PacGAN's 400,000
+    assert recipe.g_optimizer["lr"]["steps"] == recipe.d_optimizer["lr"]["steps"] == turns
+    monkeypatch.setattr(modes, "SEEDS", range(2))
+    games, seconds = modes.played(name, 2, {**changes, "compile": False})
+    assert seconds > 0 and [game.step for game in games] == [2, 2]
+    found = modes.judged(games[1], name)
+    assert 0 <= found["modes"] <= 25 and 0 <= found["high_quality"] <= 1
+
+
+def test_seeds_that_found_nothing_do_not_count_in_the_divergence() -> None:
+    rows = [{"modes": m, "reverse_kl": kl} for m, kl in ((8, 0.1), (6, 0.3), (0, None))]
+    found = modes.summary(rows)
+    assert found["modes"] == pytest.approx([14 / 3, np.std([8, 6, 0], ddof=1) / 3**0.5], abs=1e-5)
+    assert found["reverse_kl"] == pytest.approx([0.2, 0.1])
+
+
+@pytest.mark.parametrize("name", duality_gap.READINGS)
+def test_a_reading_that_ranks_as_the_truth_has_correlation_one(name: str) -> None:
+    rng = np.random.default_rng(0)
+
+    def game(order: Any) -> list[dict[str, Any]]:
+        truth = rng.random(12)
+        return [{"truth": x, **dict.fromkeys(duality_gap.READINGS, 0.0), name: order(x)} for x in truth]
+
+    games = [game(lambda x: math.exp(5 * x)), game(lambda x: -(x**3)), game(math.sqrt), game(lambda x: 1.0)]
+    found = duality_gap.correlations(games)
+    low, high = student(0.25, float(np.std([1, -1, 1, 0], ddof=1)) / 2, 4)
+    assert found[name]["games"] == [1.0, -1.0, 1.0, 0.0] and found[name]["mean"] == 0.25
+    assert (found[name]["low"], found[name]["high"]) == (max(round(low, 3), -1.0), min(round(high, 3), 1.0))
+    assert all(row["mean"] == 0.0 for other, row in found.items() if other != name)
 
 
 def test_the_difference_of_two_settings_is_welch_s() -> None:

@@ -1,0 +1,131 @@
+"""Does the duality gap rank the checkpoints of a game as the truth does? (Grnarova et al. 2019)
+
+    python benchmarks/reproduce/duality_gap.py                play and judge what is not judged yet
+    python benchmarks/reproduce/duality_gap.py --only line    these; "mnist" are runs/goodfellow2014/seed*
+    python benchmarks/reproduce/duality_gap.py --report       judge nothing: the correlations anew
+
+Two truths. On the mixtures of `benchmarks/tracking.py`, which says how they are played, the exact
+JSD(p_data, p_g) at 12 looks of each game. On MNIST, at every 20th epoch of the games of 2014 that `parzen.py`
+judges, the Frechet distance of 10,000 samples to the 10,000 test digits in the features of
+`benchmarks/classifier.py`; the readings see the training digits and the 10,000 validation digits, never the
+test digits or a label. Compared with them are `duality_gap`, its first term `worst_case`, and the gap whose
+D' and G' descend from copies of the players, as in 2019. What counts is Spearman's rank correlation within a
+game, with Student's 95 % interval over games.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import tracking
+from mnist_quality import N, machine, quality
+from zerosum import Turn, checkpoints, data, instruments, recipes, runtime
+from zerosum.metrics.estimate import student
+from zerosum.runs import Run
+
+RESULT = Path(__file__).resolve().parent.parent / "results" / "reproduce_duality_gap.json"
+RUNS = Path("runs/goodfellow2014")
+SEEDS, STRIDE = range(20, 26), 10_000
+READINGS = ("duality_gap", "worst_case", "searched")
+Look = dict[str, Any]
+
+
+def mixture(problem: str) -> Iterator[list[Look]]:
+    """The looks of each game: the exact JSD as `truth`, and the readings."""
+    for seed in SEEDS:
+        rows = tracking.track(problem, seed)
+        yield [look(seed, row["step"], row["exact"][1], row, row["searched"]) for row in rows]
+
+
+def mnist() -> Iterator[list[Look]]:
+    """The looks of each run: the Frechet distance of the playing G as `truth`, and the readings."""
+    held = data.mnist("valid", low=0.0)
+    for path in sorted(RUNS.glob("seed*")):
+        steps = [step for step in checkpoints.steps(path / "checkpoints") if step % STRIDE == 0]
+        yield [checkpoint(path, step, held.batch(0, len(held))[0]) for step in steps]
+
+
+def checkpoint(path: Path, step: int, held: torch.Tensor) -> Look:
+    run = Run.open(path, step)
+    game, source = run.game, recipes.build_source(run.recipe)
+    pixels = (game.sample(N, seed=1, live=True) * 255).round().to(torch.uint8)
+    distance = quality(pixels.reshape(N, 28, 28).numpy())["frechet_distance"][0]
+    nothing = torch.zeros(())
+    turn = Turn(step, nothing, nothing, nothing, nothing)
+    found = tracking.readings([instruments.duality_gap(game, source, held)], game, turn)
+    return look(run.recipe.seed, step, distance, found, tracking.searched_gap(game, source, held, 0.0))
+
+
+def look(seed: int, step: int, truth: float, readings: dict[str, Any], searched: float) -> Look:
+    found = {name: tracking.value(readings[name]) for name in ("duality_gap", "worst_case", "best_response")}
+    row = {"seed": seed, "step": step, "truth": truth, **found, "searched": searched}
+    print(row, flush=True)
+    return tracking.rounded(row)
+
+
+def correlations(games: list[list[Look]]) -> dict[str, Any]:
+    """Spearman's rank correlation of each reading with the truth in each game, its mean and its interval."""
+    found = {}
+    for name in READINGS:
+        each = [spearman([row[name] for row in game], [row["truth"] for row in game]) for game in games]
+        low, high = student(fmean(each), stdev(each) / len(each) ** 0.5, len(each))
+        values = {"mean": fmean(each), "low": max(low, -1.0), "high": min(high, 1.0)}
+        found[name] = {k: round(v, 3) for k, v in values.items()} | {"games": [round(v, 3) for v in each]}
+    return found
+
+
+def spearman(reading: list[float], truth: list[float]) -> float:
+    """Pearson's correlation of the ranks; 0 of a reading that never moves."""
+    ranks = rankdata(reading), rankdata(truth)
+    return float(np.corrcoef(*ranks)[0, 1]) if min(rank.std() for rank in ranks) > 0 else 0.0
+
+
+def main() -> int:
+    problems = [*tracking.PROBLEMS, "mnist"]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=problems, default=problems)
+    parser.add_argument("--report", action="store_true", help="judge nothing")
+    known = parser.parse_args()
+    runtime.keep_memory()
+    torch.set_num_threads(1)
+    for name in [] if known.report else known.only:
+        if name in result():
+            continue
+        begun, games = time.process_time(), []
+        for game in mnist() if name == "mnist" else mixture(name):
+            games.append(game)
+        write(name, {"cpu_seconds": round(time.process_time() - begun), "games": games})
+    for name, found in result().items():
+        if "games" in found:
+            write(name, found | {"correlations": correlations(found["games"])})
+            print(name, result()[name]["correlations"])
+    return 0
+
+
+def result() -> dict[str, Any]:
+    return json.loads(RESULT.read_text()) if RESULT.exists() else {}
+
+
+def write(name: str, found: dict[str, Any]) -> None:
+    """Into the file as it is now: another process may have written since."""
+    now = result() | {"machine": machine(), name: found}
+    checkpoints.write(RESULT, (json.dumps(now, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
