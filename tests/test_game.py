@@ -510,6 +510,15 @@ def test_the_average_follows_its_formula_with_buffers() -> None:
     assert not any(p.requires_grad for p in game.G.average.parameters())
 
 
+def test_the_average_takes_no_part_in_the_game() -> None:
+    alone, averaged = noisy_game(ema=None), noisy_game(ema=0.9)
+    for game in (alone, averaged):
+        list(game.play(Recording(), 4))
+    for mine, theirs in ((alone.G, averaged.G), (alone.D, averaged.D)):
+        assert tree(dict(mine.network.state_dict())) == tree(dict(theirs.network.state_dict()))
+        assert tree(mine.optimizer.state_dict()) == tree(theirs.optimizer.state_dict())
+
+
 def test_lookahead_looks_back_before_the_average_follows() -> None:
     """After a look back the average has seen the slow weights, not the fast."""
     game = double_game(
