@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from zerosum import recipes, runs, seeds
+from zerosum import Turn, recipes, runs, seeds
 
 SMALL = ["--G.width", "16", "--D.width", "16", "--batch", "32", "--log_every", "10", "--sample_every", "1000"]
 COMMAND = [sys.executable, "-m", "zerosum", "train"]
@@ -101,6 +101,24 @@ def test_seeds_at_different_checkpoints_go_back_to_a_common_one(tmp_path: Path) 
     newest.rmdir()
     train(*words)
     assert [weights(tmp_path / f"seed{seed}") for seed in range(2)] == straight
+
+
+def test_a_signal_between_two_seeds_lets_both_save_at_the_same_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"G.width": 16, "D.width": 16, "batch": 32, "watch": "none", "steps": 50}
+    after = runs.Session.after
+    with seeds.Seeds(tmp_path, recipes.load("ring", small), 2) as playing:
+
+        def interrupted(session: runs.Session, turn: Turn) -> object:
+            if turn.step == 6 and session.run is playing.runs[1]:
+                playing.stop("SIGINT")  # seed 0 has already seen to this turn
+            return after(session, turn)
+
+        monkeypatch.setattr(runs.Session, "after", interrupted)
+        list(playing.play())
+    newest = [max(seeds.checkpoints.steps(seeds.folder(tmp_path, seed) / "checkpoints")) for seed in (0, 1)]
+    assert newest == [8, 8]
 
 
 def test_an_interrupt_saves_every_seed_and_says_how_to_go_on(tmp_path: Path) -> None:
@@ -282,4 +300,6 @@ def test_memory_is_kept_from_turn_to_turn() -> None:
         how: int(subprocess.check_output([sys.executable, "-c", _FAULTS, how], text=True, env=one_thread))
         for how in ("kept", "given back")
     }
+    if faults["given back"] == 0:
+        pytest.skip("the kernel counts no page faults, by which kept memory is told")
     assert faults["kept"] < 0.5 * faults["given back"], faults

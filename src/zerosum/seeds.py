@@ -87,10 +87,8 @@ class Seeds:
         return self.ensemble.step
 
     def stop(self, reason: str) -> None:
-        """Finish the present turn, save, and end `play`."""
+        """Finish a turn, save, and end `play`."""
         self.interrupted = reason
-        for run in self.runs:
-            run.stop(reason)
 
     def play(self, stop_at_fault: bool = False) -> Iterator[list[Record]]:
         """Train to the recipe's last step, giving the records of all seeds every `log_every` turns.
@@ -102,6 +100,9 @@ class Seeds:
         sources = [run.source for run in self.runs]
         try:
             for turn in self.ensemble.play(sources, self.recipe.steps - self.step):
+                if reason := self.interrupted:  # read once: all seeds save at the same turn, or none does
+                    for run in self.runs:
+                        run.stop(reason)
                 pairs = zip(sessions, self.ensemble.each(turn), strict=True)
                 found = [self._after(session, its) for session, its in pairs]
                 if any(found):
