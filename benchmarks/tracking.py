@@ -401,10 +401,15 @@ def games(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def rank_correlation(game: list[dict[str, Any]], name: str) -> float:
-    from scipy.stats import spearmanr
+    return spearman([value(row[name]) for row in game], [row["exact"][1] for row in game])
 
-    found: Any = spearmanr([value(row[name]) for row in game], [row["exact"][1] for row in game])
-    return float(found.statistic)
+
+def spearman(reading: list[float], truth: list[float]) -> float:
+    """Pearson's correlation of the ranks; 0 of a reading that never moves."""
+    from scipy.stats import rankdata
+
+    ranks = [torch.from_numpy(rankdata(values)) for values in (reading, truth)]
+    return float(torch.corrcoef(torch.stack(ranks))[0, 1]) if min(rank.std() for rank in ranks) > 0 else 0.0
 
 
 def tracking_table(rows: list[dict[str, Any]]) -> str:

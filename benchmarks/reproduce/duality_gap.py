@@ -24,9 +24,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.stats import rankdata
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -80,17 +78,13 @@ def correlations(games: list[list[Look]]) -> dict[str, Any]:
     """Spearman's rank correlation of each reading with the truth in each game, its mean and its interval."""
     found = {}
     for name in READINGS:
-        each = [spearman([row[name] for row in game], [row["truth"] for row in game]) for game in games]
+        each = [
+            tracking.spearman([row[name] for row in game], [row["truth"] for row in game]) for game in games
+        ]
         low, high = student(fmean(each), stdev(each) / len(each) ** 0.5, len(each))
         values = {"mean": fmean(each), "low": max(low, -1.0), "high": min(high, 1.0)}
         found[name] = {k: round(v, 3) for k, v in values.items()} | {"games": [round(v, 3) for v in each]}
     return found
-
-
-def spearman(reading: list[float], truth: list[float]) -> float:
-    """Pearson's correlation of the ranks; 0 of a reading that never moves."""
-    ranks = rankdata(reading), rankdata(truth)
-    return float(np.corrcoef(*ranks)[0, 1]) if min(rank.std() for rank in ranks) > 0 else 0.0
 
 
 def main() -> int:
