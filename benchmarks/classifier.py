@@ -11,7 +11,6 @@ so that a distance measured today can be compared with one measured next year.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
+from ledger import RESULTS, write
 from zerosum import data
 from zerosum.data import Images
 from zerosum.metrics import Classifier, FeatureSpace
 from zerosum.metrics.inputs import as_images
 from zerosum.randomness import stream
 
-RESULTS = Path(__file__).resolve().parent / "results"
 WEIGHTS = RESULTS / "classifier-mnist.safetensors"
 ASKED = 0.985
 
@@ -124,7 +123,7 @@ def main() -> int:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
         }
-        (RESULTS / "classifier.json").write_text(json.dumps(result, indent=1) + "\n")
+        write(RESULTS / "classifier.json", result)
         print(result)
     model = network()
     model.load_state_dict(load_file(WEIGHTS))

@@ -12,7 +12,6 @@ agree.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from classifier import RESULTS
 from gallery import training_seconds
-from mnist_quality import N, judge, machine, pixels, quality
+from ledger import RESULTS, machine, read, write
+from mnist_quality import N, judge, pixels, quality
 from zerosum import data, metrics
 from zerosum.runs import Run
 
@@ -79,8 +78,8 @@ def main() -> int:
     if not known.check:
         if known.run is None:
             parser.error("give a run, or --check")
-        known.out.write_text(json.dumps(measured(known.run, known.seed), indent=1) + "\n")
-    result = json.loads(known.out.read_text())
+        write(known.out, measured(known.run, known.seed))
+    result = read(known.out)
     samples, real = result["samples"], result["real"]
     print(f"  class by class {[share[0] for share in samples['by_class']]}")
     print(f"  agreement {samples['agreement']} ({ASKED} is asked; real digits {real['agreement']})")

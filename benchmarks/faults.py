@@ -23,7 +23,6 @@ import argparse
 import gzip
 import json
 import os
-import platform
 import sys
 import time
 import warnings
@@ -40,13 +39,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ledger import RESULTS, machine, read, write
 from zerosum import diagnosis, instruments, metrics, recipes
 from zerosum.data import Density, GaussianMixture, Vectors, digits
 from zerosum.diagnosis import FAULTS, Facts, diagnose, facts
 from zerosum.game import Game
 from zerosum.randomness import stream
 
-RESULTS = Path(__file__).resolve().parent / "results"
 CACHE = Path(os.environ.get("ZEROSUM_FAULTS", Path(gettempdir()) / "zerosum-faults"))
 HEALTHY = "healthy"
 
@@ -802,7 +801,7 @@ def origin() -> dict[str, Any]:
     """Where a result is from; the digest is of the diagnosis whose limits were frozen before."""
     return {
         "command": "python " + " ".join(sys.argv),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        "machine": machine(),
         "diagnosis_sha256": sha256(Path(diagnosis.__file__).read_bytes()).hexdigest(),
     }
 
@@ -908,8 +907,8 @@ def repairs(seeds: range) -> dict[str, Any]:
 
 def check() -> bool:
     """Whether the committed results hold what is promised of them."""
-    found = json.loads((RESULTS / "faults.json").read_text())["summary"]
-    mended = json.loads((RESULTS / "faults_repair.json").read_text())["summary"]
+    found = read(RESULTS / "faults.json")["summary"]
+    mended = read(RESULTS / "faults_repair.json")["summary"]
     good = True
     for line in found:
         if line["fault"] == HEALTHY:
@@ -945,7 +944,7 @@ def main() -> int:
     for wanted, name, made in ((known.report, "faults", report), (known.repair, "faults_repair", repairs)):
         if wanted:
             result = made(seeds)
-            (RESULTS / f"{name}.json").write_text(json.dumps(result) + "\n")
+            write(RESULTS / f"{name}.json", result, indent=None)
             for line in result["summary"]:
                 print(line)
     return 0 if not known.check or check() else 1

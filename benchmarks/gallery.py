@@ -13,9 +13,7 @@ that the presets for photos and tables are shown with are made from what scikit-
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -25,12 +23,11 @@ from typing import Any
 
 import torch
 
-from zerosum import __version__
+import ledger
 from zerosum.randomness import stream
 from zerosum.recipes import PRESETS, suggest
 from zerosum.runs import Run, records
 
-ROOT = Path(__file__).resolve().parent.parent
 RUNS, PAGE, RESULT = (Path(p) for p in ("runs/gallery", "docs/gallery.md", "benchmarks/results/gallery.json"))
 PICTURES = PAGE.parent / "images" / "gallery"
 PHOTOS, TABLE = RUNS / "two-photos", RUNS / "tissue.csv"
@@ -230,20 +227,15 @@ def main() -> int:
     for name in known.only:
         if name not in PRESETS:
             parser.error(f"there is no preset {name!r}{suggest(name, list(PRESETS))}")
-    os.chdir(ROOT)
-    result: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"recipes": {}}
+    os.chdir(ledger.ROOT)
+    result: dict[str, Any] = {"recipes": {}} | ledger.read(RESULT)
     if not known.check:
         PICTURES.mkdir(parents=True, exist_ok=True)
         make_data()
         for name in known.only:
             result["recipes"][name] = made(name)
-            result["machine"] = {
-                "cores": os.cpu_count(),
-                "processor": platform.machine(),
-                "torch": torch.__version__,
-                "zerosum": __version__,
-            }
-            RESULT.write_text(json.dumps(result, indent=1) + "\n")
+            result["machine"] = ledger.machine()
+            ledger.write(RESULT, result)
         if all(name in result["recipes"] for name in PRESETS):
             PAGE.write_text(page(result))
     faults = wrong(result)

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import time
 from pathlib import Path
 
 import torch
 
+from ledger import machine, write
 from zerosum import metrics
 from zerosum.randomness import stream
 
@@ -60,10 +59,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="judge the committed result, measure nothing")
     known = parser.parse_args()
     if not known.check:
-        machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-        machine["processor"] = platform.machine()
         known.out.parent.mkdir(exist_ok=True)
-        known.out.write_text(json.dumps({**measure(known.n, known.d), "machine": machine}, indent=2) + "\n")
+        write(known.out, measure(known.n, known.d) | {"machine": machine()})
     result = json.loads(known.out.read_text())
     full = (result["n"], result["d"]) == (50_000, 2_048)
     fast = all(result["seconds"][name] < limit for name, limit in ASKED.items())

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from classifier import RESULTS, committed, pixels
+from classifier import committed, pixels
+from ledger import RESULTS, machine, read, write
 from zerosum import data, metrics
 from zerosum.data import order
 from zerosum.runs import Run
@@ -93,16 +92,6 @@ def floor(seed: int = 0) -> dict[str, Any]:
     return quality(source.pixels[order(len(source), seed, 0, N), 0])
 
 
-def machine() -> dict[str, Any]:
-    return {
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "processor": platform.machine(),
-        "torch": torch.__version__,
-        "bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
-    }
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -116,8 +105,8 @@ def main() -> int:
         if known.subject is None:
             parser.error("give a run or a .npy file, or --check")
         result = {"floor": floor(), **measured(known.subject, known.seed), "machine": machine()}
-        known.out.write_text(json.dumps(result, indent=1) + "\n")
-    result, textbook = json.loads(known.out.read_text()), json.loads((RESULTS / "textbook.json").read_text())
+        write(known.out, result)
+    result, textbook = read(known.out), read(RESULTS / "textbook.json")
     theirs = textbook["minutes"][-1]["frechet_distance"][0]
     mine, least = result["frechet_distance"], result["floor"]["frechet_distance"][0]
     print(f"  Frechet distance {mine} (textbook {theirs}, a tenth is asked; real images {least})")

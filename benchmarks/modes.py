@@ -11,9 +11,7 @@ finds 8 modes with a share of at least 0.90, and every seed of the grid 25 with 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from ledger import RESULTS, machine, read, write
 from zerosum import data, metrics
 from zerosum.runs import Run
 
@@ -80,11 +78,11 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/modes.json"))
+    parser.add_argument("--out", type=Path, default=RESULTS / "modes.json")
     parser.add_argument("--check", action="store_true", help="judge the committed result, train nothing")
     known = parser.parse_args()
     if known.check:
-        result = json.loads(known.out.read_text())
+        result = read(known.out)
     else:
         seeds = range(known.first, known.first + known.seeds)
         jobs = [(recipe, seed) for recipe in known.recipes for seed in seeds]
@@ -92,12 +90,12 @@ def main() -> int:
             rows = list(pool.map(lambda job: judge(*job, Path(folder)), jobs))
         result = {
             "command": "python " + " ".join(sys.argv),
-            "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+            "machine": machine(),
             "at_once": known.at_once,
             "summary": [summary(rows, recipe) for recipe in known.recipes],
             "rows": rows,
         }
-        known.out.write_text(json.dumps(result, indent=1) + "\n")
+        write(known.out, result)
     for row in result["summary"]:
         print(row)
     return 0 if all(row["passed"] for row in result["summary"]) else 1

@@ -39,12 +39,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from classifier import RESULTS
-from mnist_quality import N, machine, quality
+import ledger
+from mnist_quality import N, quality
 from textbook import LATENT, Digits
 from textbook_mlp import digits, turns
 from textbook_networks import dcgan_discriminator, dcgan_generator
-from zerosum import __version__, checkpoints, data, networks, recipes, runtime
+from zerosum import checkpoints, data, networks, recipes, runtime
 from zerosum.data import Images
 from zerosum.data.arrays import to_bytes
 from zerosum.ensemble import Ensemble
@@ -479,7 +479,7 @@ def measured(part: str, known: Known) -> Result:
         "rounds": known.rounds,
         **result,
         "took_seconds": round(time.perf_counter() - begun, 1),
-        "machine": {**machine(), "threads": known.threads, "zerosum": __version__},
+        "machine": ledger.machine() | {"threads": known.threads},
         "load_before": [round(value, 2) for value in load],
         "load_after": [round(value, 2) for value in os.getloadavg()],
     }
@@ -496,7 +496,7 @@ def main() -> int:
     parser.add_argument("--stop-at", type=float, default=60, help="seconds, of quality")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--jax", help="an interpreter that has jax")
-    parser.add_argument("--out", type=Path, default=RESULTS / "speed.json")
+    parser.add_argument("--out", type=Path, default=ledger.RESULTS / "speed.json")
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     known = parser.parse_args()
     if known.point:
@@ -508,9 +508,9 @@ def main() -> int:
             parser.error(f"there is no part {part!r}: there are {', '.join(PARTS)}")
     for part in known.parts or PARTS:
         result = measured(part, known)
-        before = json.loads(known.out.read_text()) if known.out.exists() else {}
+        before = ledger.read(known.out)
         merged = {name: found for name in PARTS if (found := {**before, part: result}.get(name))}
-        known.out.write_text(json.dumps(merged, indent=1) + "\n")
+        ledger.write(known.out, merged)
     return 0
 
 

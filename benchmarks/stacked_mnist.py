@@ -21,7 +21,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -34,8 +33,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from classifier import RESULTS, committed, pixels
-from zerosum import __version__, checkpoints, data, metrics, recipes
+from classifier import committed, pixels
+from ledger import RESULTS, machine, read, write
+from zerosum import checkpoints, data, metrics, recipes
 from zerosum.data import Stacked
 from zerosum.data.arrays import to_bytes
 from zerosum.game import Game
@@ -247,13 +247,7 @@ def played_all(known: argparse.Namespace) -> dict[str, Any]:
         del row["recipe"]
     return {
         "command": f"python {' '.join(sys.argv)}",
-        "machine": {
-            "cores": os.cpu_count(),
-            "processor": platform.machine(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "zerosum": __version__,
-        },
+        "machine": machine(),
         "cpu_seconds": known.seconds,
         "threads": 1,
         "floor": round((MODES - 1) / (2 * known.samples), 4),
@@ -279,8 +273,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="judge the committed result, play nothing")
     known = parser.parse_args()
     if not known.check:
-        known.out.write_text(json.dumps(played_all(known), indent=1) + "\n")
-    result = json.loads(known.out.read_text())
+        write(known.out, played_all(known))
+    result = read(known.out)
     for row in result["summary"]:
         print(row)
     for claim, found, said in result["verdict"]:

@@ -6,19 +6,16 @@ python benchmarks/tables.py --check    exit with 1 if that would change anything
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+import ledger
 
 
 def read(name: str) -> Any:
-    return json.loads((RESULTS / f"{name}.json").read_text())
+    return ledger.read(ledger.RESULTS / f"{name}.json")
 
 
 def pm(pair: list[float], digits: int = 3) -> str:
@@ -716,11 +713,11 @@ def rewritten(text: str) -> str:
 
 def main() -> int:
     stale = []
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for path in [ledger.ROOT / "README.md", *sorted((ledger.ROOT / "docs").glob("*.md"))]:
         before = path.read_text()
         after = rewritten(before)
         if after != before:
-            stale.append(str(path.relative_to(ROOT)))
+            stale.append(str(path.relative_to(ledger.ROOT)))
             if "--check" not in sys.argv:
                 path.write_text(after)
     print(f"{'stale' if '--check' in sys.argv else 'rewritten'}: {', '.join(stale) or 'nothing'}")

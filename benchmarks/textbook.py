@@ -15,7 +15,6 @@ them evaluation mode is measured too.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from copy import deepcopy
@@ -28,7 +27,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from mnist_quality import machine, quality
+from ledger import machine, write
+from mnist_quality import quality
 from zerosum import data
 from zerosum.data.arrays import to_bytes
 
@@ -167,7 +167,7 @@ def main() -> int:
         "minutes": [measured(one) for one in kept],
         "evaluation_mode": measured(kept[-1], training=False),
     }
-    known.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(known.out, result)
     return 0
 
 

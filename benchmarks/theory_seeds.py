@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -25,13 +24,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from ledger import RESULTS, ROOT, machine, read, write
 from zerosum.demonstration import MULTIPLE
 
 SEEDS = 10
-ROOT = Path(__file__).resolve().parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "theory.json"
+RESULT = RESULTS / "theory.json"
 DOCS = ROOT / "docs" / "theory.md"
 
 
@@ -135,14 +132,13 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             runs = [judge(seed, Path(folder) / str(seed)) for seed in range(SEEDS)]
         result = {
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "torch": torch.__version__,
+            "machine": machine(),
             "multiple": MULTIPLE,
             "seeds": [{key: run[key] for key in ("seed", "exit", "seconds")} for run in runs],
             "rows": summary(runs),
         }
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    result = json.loads(RESULT.read_text())
+        write(RESULT, result)
+    result = read(RESULT)
     text = DOCS.read_text()
     if known.check and rewritten(text, result) != text:
         print("docs/theory.md is stale: python benchmarks/theory_seeds.py --docs")

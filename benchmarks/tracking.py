@@ -19,8 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import statistics
 import sys
 import time
@@ -34,16 +32,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import ledger
 from zerosum import Game, data, instruments, metrics, networks, objectives, penalties, theory
 from zerosum.data import GaussianMixture
 from zerosum.optimizers import Factory, Wrapper, adam, scheduled
 from zerosum.randomness import stream
 from zerosum.schedules import ramp
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
-DOCS = ROOT / "docs" / "tracking.md"
-PICTURE = ROOT / "docs" / "images" / "tracking.png"
+DOCS = ledger.ROOT / "docs" / "tracking.md"
+PICTURE = ledger.ROOT / "docs" / "images" / "tracking.png"
 LOOKS = 12
 
 Exact = Callable[[Game], tuple[float, float]]
@@ -336,8 +333,7 @@ def play(part: str, seeds: range) -> None:
     name, rows_of = PARTS[part]
     result: dict[str, Any] = {
         "command": "python " + " ".join(sys.argv),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "torch": torch.__version__,
+        "machine": ledger.machine(),
     }
     if part == "tracking":
         result["control"] = rounded(control())
@@ -346,7 +342,7 @@ def play(part: str, seeds: range) -> None:
     for row in rows_of(seeds):
         result["rows"].append(rounded(row))
         result["processor_seconds"] = round(time.process_time() - begun)
-        write(RESULTS / f"{name}.json", result)
+        write(ledger.RESULTS / f"{name}.json", result)
         print(result["processor_seconds"], result["rows"][-1], flush=True)
 
 
@@ -381,7 +377,7 @@ SEARCHED = {
 
 
 def read(part: str) -> dict[str, Any]:
-    return json.loads((RESULTS / f"{PARTS[part][0]}.json").read_text())
+    return ledger.read(ledger.RESULTS / f"{PARTS[part][0]}.json")
 
 
 def value(reading: Any) -> float:

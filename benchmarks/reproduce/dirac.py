@@ -16,10 +16,7 @@ The bilinear game L = theta psi is the same two players under Wasserstein's obje
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +27,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zerosum import Game, checkpoints, objectives, penalties, theory
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import ledger
+from zerosum import Game, objectives, penalties, theory
 from zerosum.demonstration import MULTIPLE
 from zerosum.demonstration.experiments import Point, Slope
 from zerosum.demonstration.row import ROUNDING
@@ -40,9 +40,8 @@ from zerosum.penalties import Penalty
 from zerosum.randomness import stream
 from zerosum.theory import Field, Play, Quantity
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "reproduce_dirac.json"
-PICTURE = ROOT / "docs" / "images" / "reproduce" / "dirac.png"
+RESULT = ledger.RESULTS / "reproduce_dirac.json"
+PICTURE = ledger.ROOT / "docs" / "images" / "reproduce" / "dirac.png"
 RATE, START, TURNS = 0.2, (1.0, 1.0), 500
 SEEDS, BATCH = 10, 1000  # where noise is drawn
 NEAR, SLOPE_TURNS = (8e-7, 6e-7), 400  # so near to the equilibrium that the game is linear
@@ -467,7 +466,7 @@ def main() -> int:
     known = parser.parse_args()
     result: dict[str, Any]
     if known.report:
-        result = json.loads(known.out.read_text())
+        result = ledger.read(known.out)
     else:
         begun = time.process_time()
         games = {
@@ -477,7 +476,7 @@ def main() -> int:
         published = {name: game.pop("converges") for name, game in games.items()}
         result = {
             "command": "python benchmarks/reproduce/dirac.py",
-            "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+            "machine": ledger.machine(),
             "setting": {
                 "rate": RATE,
                 "start": START,
@@ -492,7 +491,7 @@ def main() -> int:
             "cpu_seconds": round(time.process_time() - begun, 1),
         }
     result["claims"] = claims(result)
-    checkpoints.write(known.out, (json.dumps(result, indent=1) + "\n").encode())
+    ledger.write(known.out, result)
     draw(known.picture)
     for source, claim, held, found in result["claims"]:
         print(f"{'held' if held else 'NOT HELD':8} {source}: {claim} ({found})")

@@ -16,7 +16,6 @@ game, with Student's 95 % interval over games.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -28,13 +27,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import ledger
 import tracking
-from mnist_quality import N, machine, quality
+from mnist_quality import N, quality
 from zerosum import Turn, checkpoints, data, instruments, recipes, runtime
 from zerosum.metrics.estimate import student
 from zerosum.runs import Run
 
-RESULT = Path(__file__).resolve().parent.parent / "results" / "reproduce_duality_gap.json"
+RESULT = ledger.RESULTS / "reproduce_duality_gap.json"
 RUNS = Path("runs/goodfellow2014")
 SEEDS, STRIDE = range(20, 24), 5_000
 READINGS = ("duality_gap", "worst_case", "searched")
@@ -98,27 +98,22 @@ def main() -> int:
     runtime.keep_memory()
     torch.set_num_threads(1)
     for name in [] if known.report else known.only:
-        if name in result():
+        if name in ledger.read(RESULT):
             continue
         begun, games = time.process_time(), []
         for game in mnist() if name == "mnist" else mixture(name):
             games.append(game)
         write(name, {"cpu_seconds": round(time.process_time() - begun), "games": games})
-    for name, found in result().items():
+    for name, found in ledger.read(RESULT).items():
         if "games" in found:
             write(name, found | {"correlations": correlations(found["games"])})
-            print(name, result()[name]["correlations"])
+            print(name, ledger.read(RESULT)[name]["correlations"])
     return 0
-
-
-def result() -> dict[str, Any]:
-    return json.loads(RESULT.read_text()) if RESULT.exists() else {}
 
 
 def write(name: str, found: dict[str, Any]) -> None:
     """Into the file as it is now: another process may have written since."""
-    now = result() | {"machine": machine(), name: found}
-    checkpoints.write(RESULT, (json.dumps(now, indent=1) + "\n").encode())
+    ledger.write(RESULT, ledger.read(RESULT) | {"machine": ledger.machine(), name: found})
 
 
 if __name__ == "__main__":

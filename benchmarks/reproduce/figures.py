@@ -14,22 +14,19 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import os
-import platform
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import ledger
 from zerosum import checkpoints
 from zerosum.runs import Run
 from zerosum.sampling import Sampler
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "reproduce_figures.json"
-PICTURES = ROOT / "docs" / "images" / "reproduce"
+RESULT = ledger.RESULTS / "reproduce_figures.json"
+PICTURES = ledger.ROOT / "docs" / "images" / "reproduce"
 ROWS, COLUMNS = 8, 6
 LEGS, FRAMES = 8, 12
 
@@ -74,10 +71,10 @@ def main() -> int:
     known = parser.parse_args()
     result = {
         "command": "python benchmarks/reproduce/figures.py",
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        "machine": ledger.machine(),
         **figures(Run.open(known.run, known.step), known.pictures),
     }
-    checkpoints.write(known.out, (json.dumps(result, indent=1) + "\n").encode())
+    ledger.write(known.out, result)
     print(result)
     return 0
 

@@ -14,9 +14,6 @@ while G trains on the one or on the other: plain networks on MNIST, the presets 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -24,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from zerosum import Game, checkpoints, instruments, recipes
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "reproduce_minimax.json"
-PICTURE = ROOT / "docs" / "images" / "reproduce" / "minimax.png"
+import ledger
+from zerosum import Game, instruments, recipes
+
+RESULT = ledger.RESULTS / "reproduce_minimax.json"
+PICTURE = ledger.ROOT / "docs" / "images" / "reproduce" / "minimax.png"
 LOSSES = ("minimax", "nonsaturating")
 SEEDS, TURNS, EVERY, FAKES = 10, 400, 10, 128
 SHOWN = (0, 50, 100, 200, 300, 400)
@@ -205,18 +203,18 @@ def main() -> int:
     known = parser.parse_args()
     result: dict[str, Any]
     if known.report:
-        result = json.loads(known.out.read_text())
+        result = ledger.read(known.out)
     else:
         begun = time.process_time()
         result = {
             "command": "python benchmarks/reproduce/minimax.py",
-            "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+            "machine": ledger.machine(),
             "setting": {**SMALL, "turns": TURNS, "seeds": SEEDS, "fakes": FAKES},
             "games": {loss: [played(loss, seed) for seed in range(SEEDS)] for loss in LOSSES},
             "cpu_seconds": round(time.process_time() - begun),
         }
     result["summary"] = summary(result["games"])
-    checkpoints.write(known.out, (json.dumps(result) + "\n").encode())
+    ledger.write(known.out, result, indent=None)
     draw(result["games"], known.picture)
     for claim, held, seeds, found in result["summary"]["claims"]:
         print(f"{held:2} of {seeds}: {claim} ({found})")

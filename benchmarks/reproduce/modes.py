@@ -16,7 +16,6 @@ on ten new ones.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -27,12 +26,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mnist_quality import machine
-from zerosum import checkpoints, data, metrics, recipes, runtime
+import ledger
+from zerosum import data, metrics, recipes, runtime
 from zerosum.ensemble import Ensemble
 from zerosum.game import Game
 
-RESULT = Path(__file__).resolve().parent.parent / "results" / "reproduce_modes.json"
+RESULT = ledger.RESULTS / "reproduce_modes.json"
 SEEDS, NEW = range(300, 310), range(310, 320)
 D = {"name": "mlp", "width": 128, "depth": 3}
 SLOW = {"G.depth": 4} | {f"{who}_optimizer.lr.shape": "geometric" for who in "gd"}
@@ -127,13 +126,13 @@ def main() -> int:
     torch.set_num_threads(known.threads)
     for name in known.data:
         for method in methods(name):
-            if method not in (known.only or methods(name)) or method in result().get(name, {}):
+            if method not in (known.only or methods(name)) or method in ledger.read(RESULT).get(name, {}):
                 continue
             print(f"{name}, {method}", flush=True)
             turns, changes = methods(name)[method]
             games, seconds = played(name, turns, changes, seeds(name, method))
             rows = [judged(game, name) for game in games]
-            now = result()  # another process may have written since
+            now = ledger.read(RESULT)  # another process may have written since
             now.setdefault(name, {})[method] = {
                 "turns": turns,
                 "k": changes.get("k", 1),
@@ -144,14 +143,9 @@ def main() -> int:
                 "seeds": rows,
             }
             now[name] = {each: now[name][each] for each in methods(name) if each in now[name]}
-            now |= {"machine": machine()}
-            checkpoints.write(RESULT, (json.dumps(now, indent=1) + "\n").encode())
+            ledger.write(RESULT, now | {"machine": ledger.machine()})
             print(f"  {now[name][method]['mean_and_standard_error']}", flush=True)
     return 0
-
-
-def result() -> dict[str, Any]:
-    return json.loads(RESULT.read_text()) if RESULT.exists() else {}
 
 
 if __name__ == "__main__":

@@ -22,8 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -35,13 +33,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import ledger
 from zerosum import checkpoints, data, metrics, recipes
 from zerosum.metrics.estimate import Estimate, Z, student
 from zerosum.runs import Run, records
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "reproduce_parzen.json"
-PICTURE = ROOT / "docs" / "images" / "reproduce" / "parzen.png"
+RESULT = ledger.RESULTS / "reproduce_parzen.json"
+PICTURE = ledger.ROOT / "docs" / "images" / "reproduce" / "parzen.png"
 SAMPLES, HELD = 10_000, 1_000
 AVERAGED = ", averaged"
 PUBLISHED = {"goodfellow2014": [225.0, 2.0]}  # Table 1, "Adversarial nets"; the error is over test digits
@@ -237,7 +237,7 @@ def main() -> int:
     parser.add_argument("--stride", type=int, default=1, help="turns between the checkpoints judged")
     parser.add_argument("--report", action="store_true", help="judge nothing")
     known = parser.parse_args()
-    result = json.loads(known.out.read_text()) if known.out.exists() else {"references": {}, "runs": []}
+    result = {"references": {}, "runs": []} | ledger.read(known.out)
     paths = [] if known.report else known.runs or sorted(Path("runs/goodfellow2014").glob("seed*"))
     if paths and not result["references"]:
         result["references"] = references()
@@ -247,11 +247,11 @@ def main() -> int:
     runs = [judged[name] for name in sorted(judged)]
     result |= {
         "command": "python benchmarks/reproduce/parzen.py",
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch": torch.__version__},
+        "machine": ledger.machine(),
         "runs": runs,
         "summary": summary(runs),
     }
-    checkpoints.write(known.out, (json.dumps(result, indent=1) + "\n").encode())
+    ledger.write(known.out, result)
     draw(result, known.picture)
     for row in result["summary"]:
         print(row)

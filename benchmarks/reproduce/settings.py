@@ -14,7 +14,6 @@ with Welch's 95 % interval; it is told as better or worse where that leaves 0 ou
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from functools import cache
@@ -29,12 +28,12 @@ from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mnist_quality import machine
+import ledger
 from zerosum import data, metrics, recipes, runtime
 from zerosum.ensemble import Ensemble
 from zerosum.game import Game
 
-RESULT = Path(__file__).resolve().parent.parent / "results" / "reproduce_settings.json"
+RESULT = ledger.RESULTS / "reproduce_settings.json"
 SEEDS = range(200, 210)
 Row = dict[str, Any]
 LAZY = {f"penalties.{i}.every": 8 for i in range(2)}
@@ -144,7 +143,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--report", action="store_true", help="play nothing")
     known = parser.parse_args()
-    result: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"variants": {}}
+    result: dict[str, Any] = {"variants": {}} | ledger.read(RESULT)
     for name in () if known.report else known.only:
         if name in result["variants"]:
             continue
@@ -161,8 +160,8 @@ def main() -> int:
             "seeds": seeds,
         }
         result["numbers"] = [*SEEDS]
-        result["machine"] = machine()
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
+        result["machine"] = ledger.machine()
+        ledger.write(RESULT, result)
         print(
             name,
             {m: round(fmean(row[m] for row in seeds), 4) for m in seeds[0]},
@@ -170,7 +169,7 @@ def main() -> int:
             flush=True,
         )
     result["differences"] = differences(result["variants"])
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    ledger.write(RESULT, result)
     for name, rows in result["differences"].items():
         print(name, {measure: row["verdict"] for measure, row in rows.items()})
     return 0

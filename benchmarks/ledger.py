@@ -1,0 +1,36 @@
+"""What benchmarks commit: a result as JSON, written whole or not at all, and the machine that it is from."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zerosum import __version__, checkpoints
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "processor": platform.machine(),
+        "torch": torch.__version__,
+        "zerosum": __version__,
+        "bf16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The result as it stands; empty before the first."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write(path: Path, result: Any, indent: int | None = 1) -> None:
+    checkpoints.write(path, (json.dumps(result, indent=indent) + "\n").encode())
