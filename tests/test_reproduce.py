@@ -354,11 +354,12 @@ def test_checkpoints_are_told_apart_by_their_weights(run: Path, tmp_path: Path) 
     ("name", "method"), [(name, method) for name in modes.OURS for method in modes.methods(name)]
 )
 def test_every_method_plays_as_an_ensemble(name: str, method: str) -> None:
-    turns, changes = modes.methods(name)[method]
+    turns, changes, seeds = modes.methods(name)[method]
     recipe = modes.recipe(name, turns, changes, 0)
     assert recipe.steps == turns and turns * recipe.k <= 40_000  # a tenth of PacGAN's 400,000
     assert recipe.g_optimizer["lr"]["steps"] == recipe.d_optimizer["lr"]["steps"] == turns
-    games, seconds = modes.played(name, 2, {**changes, "compile": False}, range(2))
+    assert len(seeds) == 10
+    games, seconds = modes.played(name, modes.Method(2, {**changes, "compile": False}, range(2)))
     assert seconds > 0 and [game.step for game in games] == [2, 2]
     found = modes.judged(games[1], name)
     assert 0 <= found["modes"] <= 25 and 0 <= found["high_quality"] <= 1

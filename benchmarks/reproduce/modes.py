@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,12 +32,27 @@ from zerosum.ensemble import Ensemble
 from zerosum.game import Game
 
 RESULT = ledger.RESULTS / "reproduce_modes.json"
-SEEDS, NEW = range(300, 310), range(310, 320)
+
+
+class Method(NamedTuple):
+    turns: int
+    changes: dict[str, Any]
+    """in the preset of the data"""
+    seeds: range = range(300, 310)
+
+
 D = {"name": "mlp", "width": 128, "depth": 3}
 SLOW = {"G.depth": 4} | {f"{who}_optimizer.lr.shape": "geometric" for who in "gd"}
-OURS: dict[str, dict[str, tuple[int, dict[str, Any]]]] = {
-    "ring": {"ours, k = 1": (36_000, SLOW), "ours": (20_000, SLOW | {"prior": "uniform", "k": 2})},
-    "grid": {"ours": (40_000, SLOW | {"prior": "uniform", "G.gain": 4.0})},
+TWO = SLOW | {"prior": "uniform", "k": 2}
+FALLING = {"name": "ramp", "shape": "geometric", "start": 0.1, "end": 0.005, "steps": 14_000}
+R1 = {"objective": "nonsaturating", "penalties": [{"name": "r1", "weight": FALLING}]}
+OURS: dict[str, dict[str, Method]] = {
+    "ring": {
+        "ours, first": Method(36_000, SLOW),
+        "ours, second": Method(20_000, TWO, range(310, 320)),
+        "ours": Method(20_000, TWO | R1, range(320, 330)),
+    },
+    "grid": {"ours": Method(40_000, SLOW | {"prior": "uniform", "G.gain": 4.0})},
 }
 PUBLISHED = {
     ("GAN", "ring"): "6.3 ± 0.5, 98.2 ± 0.2 %, 0.45 ± 0.09",
@@ -56,17 +71,16 @@ def packed(m: int, name: str) -> dict[str, Any]:
     return {"name": "packed", "network": {**D, "gain": recipes.load(name, {}).D["gain"]}, "m": m}  # type: ignore[index]
 
 
-def methods(name: str) -> dict[str, tuple[int, dict[str, Any]]]:
-    """By name: turns, and what is changed in the preset of this name."""
+def methods(name: str) -> dict[str, Method]:
     plain: dict[str, Any] = {"objective": "nonsaturating", "penalties": []}
     r1 = {"penalties": [{"name": "r1", "weight": 0.1}], "objective": "nonsaturating"}
     wgan = {"objective": "wasserstein", "penalties": [{"name": "wgan_gp", "weight": 0.1}], "k": 5}
     return {
-        "GAN": (12_000, plain),
-        **{f"PacGAN {m}": (12_000, {**plain, "D": packed(m, name), "batch": 120}) for m in (2, 3, 4)},
-        "non-saturating + R1": (12_000, r1),
-        "WGAN-GP": (4_000, wgan),
-        "relativistic + R1 + R2": (12_000, {}),
+        "GAN": Method(12_000, plain),
+        **{f"PacGAN {m}": Method(12_000, {**plain, "D": packed(m, name), "batch": 120}) for m in (2, 3, 4)},
+        "non-saturating + R1": Method(12_000, r1),
+        "WGAN-GP": Method(4_000, wgan),
+        "relativistic + R1 + R2": Method(12_000, {}),
         **OURS[name],
     }
 
@@ -78,12 +92,10 @@ def recipe(name: str, turns: int, changes: dict[str, Any], seed: int) -> recipes
     return recipes.load(name, {"seed": seed, "steps": turns, "compile": True, **changes, **slower})
 
 
-def seeds(name: str, method: str) -> range:
-    return NEW if (name, method) == ("ring", "ours") else SEEDS
-
-
-def played(name: str, turns: int, changes: dict[str, Any], numbers: range) -> tuple[list[Game], float]:
-    made = [recipe(name, turns, changes, seed) for seed in numbers]
+def played(name: str, method: Method) -> tuple[list[Game], float]:
+    """The games of all seeds at their last turn, and the CPU seconds that they took."""
+    turns, changes, seeds = method
+    made = [recipe(name, turns, changes, seed) for seed in seeds]
     sources = [recipes.build_source(one) for one in made]
     games = [recipes.build(one, source) for one, source in zip(made, sources, strict=True)]
     begun = time.process_time()
@@ -125,26 +137,25 @@ def main() -> int:
     runtime.keep_memory()
     torch.set_num_threads(known.threads)
     for name in known.data:
-        for method in methods(name):
-            if method not in (known.only or methods(name)) or method in ledger.read(RESULT).get(name, {}):
+        for label, method in methods(name).items():
+            if label not in (known.only or methods(name)) or label in ledger.read(RESULT).get(name, {}):
                 continue
-            print(f"{name}, {method}", flush=True)
-            turns, changes = methods(name)[method]
-            games, seconds = played(name, turns, changes, seeds(name, method))
+            print(f"{name}, {label}", flush=True)
+            games, seconds = played(name, method)
             rows = [judged(game, name) for game in games]
             now = ledger.read(RESULT)  # another process may have written since
-            now.setdefault(name, {})[method] = {
-                "turns": turns,
-                "k": changes.get("k", 1),
-                "numbers": [*seeds(name, method)],
+            now.setdefault(name, {})[label] = {
+                "turns": method.turns,
+                "k": method.changes.get("k", 1),
+                "numbers": [*method.seeds],
                 "cpu_seconds": round(seconds),
-                "published": PUBLISHED.get((method, name)),
+                "published": PUBLISHED.get((label, name)),
                 "mean_and_standard_error": summary(rows),
                 "seeds": rows,
             }
             now[name] = {each: now[name][each] for each in methods(name) if each in now[name]}
             ledger.write(RESULT, now | {"machine": ledger.machine()})
-            print(f"  {now[name][method]['mean_and_standard_error']}", flush=True)
+            print(f"  {now[name][label]['mean_and_standard_error']}", flush=True)
     return 0
 
 
