@@ -155,6 +155,22 @@ def test_the_interval_over_seeds_is_students() -> None:
     assert row["verdict"] == "reached" and high > 225
 
 
+@pytest.mark.parametrize("slope", [5.0, 20.0])
+def test_the_trend_is_of_the_last_two_doublings(slope: float) -> None:
+    scores = [-300.0, 7.0, 9.0, *(100 + slope * math.log2(epoch) for epoch in range(3, 13))]
+    runs = [trained(seed, [(s, s) for s in scores]) for seed in range(2)]
+    assert parzen.trend(runs, 225.0) == {
+        "nats_a_doubling": slope,
+        "arrives_at_epoch": round(2 ** (125 / slope)),
+    }
+    assert parzen.summary(runs)[0]["trend"]["nats_a_doubling"] == slope
+
+
+@pytest.mark.parametrize("scores", [[0.0], [0.0, 5.0], [0.0, 5.0, 4.0]])
+def test_nothing_that_grows_has_no_trend(scores: list[float]) -> None:
+    assert parzen.trend([trained(0, [(s, s) for s in scores])], 225.0) is None
+
+
 # Figures ----------------------------------------------------------------------------------------------------
 
 
@@ -351,18 +367,27 @@ def test_checkpoints_are_told_apart_by_their_weights(run: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "method"), [(name, method) for name in modes.OURS for method in modes.methods(name)]
+    ("part", "method"),
+    [(part, method) for part in ("ring", "grid", "tries") for method in modes.methods(part)],
 )
-def test_every_method_plays_as_an_ensemble(name: str, method: str) -> None:
-    turns, changes, seeds = modes.methods(name)[method]
+def test_every_method_plays_as_an_ensemble(part: str, method: str) -> None:
+    turns, changes, seeds = modes.methods(part)[method]
+    name = "grid" if part == "tries" else part
     recipe = modes.recipe(name, turns, changes, 0)
     assert recipe.steps == turns and turns * recipe.k <= 40_000  # a tenth of PacGAN's 400,000
     assert recipe.g_optimizer["lr"]["steps"] == recipe.d_optimizer["lr"]["steps"] == turns
-    assert len(seeds) == 10
+    assert len(seeds) == (2 if part == "tries" else 10)
     games, seconds = modes.played(name, modes.Method(2, {**changes, "compile": False}, range(2)))
     assert seconds > 0 and [game.step for game in games] == [2, 2]
-    found = modes.judged(games[1], name)
-    assert 0 <= found["modes"] <= 25 and 0 <= found["high_quality"] <= 1
+    found = modes.judged(games[1], name, 500)
+    assert 0 <= found["modes"] <= 25 and 0 <= found["high_quality"] <= 1 - found["between"] <= 1
+
+
+def test_a_method_that_is_not_there_is_told_of(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(sys, "argv", ["modes.py", "ring", "--only", "oars"])
+    with pytest.raises(SystemExit):
+        modes.main()
+    assert "no method 'oars'" in capsys.readouterr().err
 
 
 def test_seeds_that_found_nothing_do_not_count_in_the_divergence() -> None:

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import chain, cycle, groupby, pairwise
 from pathlib import Path
+from statistics import linear_regression
 from typing import Any
 
 import torch
@@ -164,8 +165,9 @@ def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "trained_in": [last(run)["trained_in"] for run in mine],
             }
         )
-    for row in rows:
-        row["verdict"] = verdict(row)
+        rows[-1]["verdict"] = verdict(rows[-1])
+        if rows[-1]["verdict"].startswith("not"):
+            rows[-1]["trend"] = trend(mine, rows[-1]["published"][0])
     return rows
 
 
@@ -186,6 +188,24 @@ def interval(scores: Sequence[Sequence[float]]) -> dict[str, Any]:
         "high": round(high, 2),
         "over": over,
     }
+
+
+def trend(runs: Sequence[dict[str, Any]], aim: float) -> dict[str, float] | None:
+    """The nats that a doubling of the epochs brings, by least squares over the last two doublings, and the
+    epoch at which that rate would arrive at `aim`: none from one checkpoint, or where nothing grows.
+    """
+    points = [
+        (math.log2(row["epoch"]), row["test"][0])
+        for run in runs
+        for row in run["checkpoints"]
+        if row["epoch"] > 0 and row["epoch"] >= last(run)["epoch"] / 4
+    ]
+    if len({x for x, _ in points}) < 2:
+        return None
+    slope, start = linear_regression(*zip(*points, strict=True))
+    if slope <= 0:
+        return None
+    return {"nats_a_doubling": round(slope, 2), "arrives_at_epoch": round(2 ** ((aim - start) / slope))}
 
 
 def verdict(row: dict[str, Any]) -> str:
