@@ -228,7 +228,7 @@ def main() -> int:
         if name not in PRESETS:
             parser.error(f"there is no preset {name!r}{suggest(name, list(PRESETS))}")
     os.chdir(ledger.ROOT)
-    result: dict[str, Any] = {"recipes": {}} | ledger.read(RESULT)
+    result: dict[str, Any] = ledger.read(RESULT, {"recipes": {}})
     if not known.check:
         PICTURES.mkdir(parents=True, exist_ok=True)
         make_data()

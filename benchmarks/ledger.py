@@ -27,9 +27,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The result as it stands; empty before the first."""
-    return json.loads(path.read_text()) if path.exists() else {}
+def read(path: Path, otherwise: dict[str, Any] | None = None) -> Any:
+    """The result as it stands, and `otherwise` before there is one. Raises FileNotFoundError without it."""
+    return json.loads(path.read_text()) if otherwise is None or path.exists() else otherwise
 
 
 def write(path: Path, result: Any, indent: int | None = 1) -> None:

@@ -11,12 +11,12 @@ every pair met what is asked.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 
+from ledger import read, write
 from zerosum import data, metrics, theory
 from zerosum.randomness import stream
 
@@ -69,8 +69,8 @@ def main() -> int:
     if not known.check:
         rows = [judge(name, known.n, known.trials) for name in PAIRS]
         known.out.parent.mkdir(exist_ok=True)
-        known.out.write_text(json.dumps(rows, indent=2) + "\n")
-    rows = json.loads(known.out.read_text())
+        write(known.out, rows)
+    rows = read(known.out)
     passed = all(row["share_held"] >= 0.95 and row["trials"] >= 200 for row in rows)
     print("passed" if passed else "not passed: each pair needs 200 trials, 95 % of them held")
     return 0 if passed or not known.check else 1

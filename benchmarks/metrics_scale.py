@@ -11,14 +11,13 @@ was run and everything asked was met.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import time
 from pathlib import Path
 
 import torch
 
-from ledger import machine, write
+from ledger import machine, read, write
 from zerosum import metrics
 from zerosum.randomness import stream
 
@@ -61,7 +60,7 @@ def main() -> int:
     if not known.check:
         known.out.parent.mkdir(exist_ok=True)
         write(known.out, measure(known.n, known.d) | {"machine": machine()})
-    result = json.loads(known.out.read_text())
+    result = read(known.out)
     full = (result["n"], result["d"]) == (50_000, 2_048)
     fast = all(result["seconds"][name] < limit for name, limit in ASKED.items())
     passed = full and fast and max(result["peak_gib"].values()) < GIB

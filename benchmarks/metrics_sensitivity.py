@@ -16,7 +16,6 @@ this file; `--check` reads the former and exits with 1 unless that was met.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from ledger import read, write
 from zerosum import data, metrics
 from zerosum.randomness import stream
 
@@ -174,9 +174,9 @@ def main() -> int:
     if not known.check:
         result = summary(judge(known.n, known.steps), known.n)
         known.out.parent.mkdir(exist_ok=True)
-        known.out.write_text(json.dumps(result, indent=2) + "\n")
+        write(known.out, result)
         known.out.with_suffix(".md").write_text(markdown(result))
-    result = json.loads(known.out.read_text())
+    result = read(known.out)
     for defect, names in result["caught_by"].items():
         print(f"{defect}: caught by {', '.join(names) or 'nothing'}")
     print("passed" if passed(result) else "not passed")

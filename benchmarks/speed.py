@@ -508,7 +508,7 @@ def main() -> int:
             parser.error(f"there is no part {part!r}: there are {', '.join(PARTS)}")
     for part in known.parts or PARTS:
         result = measured(part, known)
-        before = ledger.read(known.out)
+        before = ledger.read(known.out, {})
         merged = {name: found for name in PARTS if (found := {**before, part: result}.get(name))}
         ledger.write(known.out, merged)
     return 0

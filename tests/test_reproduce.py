@@ -383,6 +383,15 @@ def test_every_method_plays_as_an_ensemble(part: str, method: str) -> None:
     assert 0 <= found["modes"] <= 25 and 0 <= found["high_quality"] <= 1 - found["between"] <= 1
 
 
+def test_a_result_that_is_not_there_is_named_unless_it_has_a_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    with pytest.raises(FileNotFoundError, match=r"result\.json"):
+        parzen.ledger.read(path)
+    assert parzen.ledger.read(path, {"runs": []}) == {"runs": []}
+    parzen.ledger.write(path, {"runs": [1]})
+    assert parzen.ledger.read(path, {"runs": []}) == parzen.ledger.read(path) == {"runs": [1]}
+
+
 def test_a_method_that_is_not_there_is_told_of(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr(sys, "argv", ["modes.py", "ring", "--only", "oars"])
     with pytest.raises(SystemExit):

@@ -98,7 +98,7 @@ def main() -> int:
     runtime.keep_memory()
     torch.set_num_threads(1)
     for name in [] if known.report else known.only:
-        if name in ledger.read(RESULT):
+        if name in ledger.read(RESULT, {}):
             continue
         begun, games = time.process_time(), []
         for game in mnist() if name == "mnist" else mixture(name):
@@ -106,14 +106,15 @@ def main() -> int:
         write(name, {"cpu_seconds": round(time.process_time() - begun), "games": games})
     for name, found in ledger.read(RESULT).items():
         if "games" in found:
-            write(name, found | {"correlations": correlations(found["games"])})
-            print(name, ledger.read(RESULT)[name]["correlations"])
+            found["correlations"] = correlations(found["games"])
+            write(name, found)
+            print(name, found["correlations"])
     return 0
 
 
 def write(name: str, found: dict[str, Any]) -> None:
     """Into the file as it is now: another process may have written since."""
-    ledger.write(RESULT, ledger.read(RESULT) | {"machine": ledger.machine(), name: found})
+    ledger.write(RESULT, ledger.read(RESULT, {}) | {"machine": ledger.machine(), name: found})
 
 
 if __name__ == "__main__":

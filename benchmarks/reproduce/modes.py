@@ -48,9 +48,9 @@ TWO = SLOW | {"prior": "uniform", "k": 2}
 WIDE = SLOW | {"prior": "uniform", "G.gain": 4.0}
 
 
-def fallen(start: float, end: float, steps: int) -> dict[str, Any]:
+def fallen(start: float, end: float) -> dict[str, Any]:
     """The non-saturating loss with an R1 whose weight falls."""
-    weight = {"name": "ramp", "shape": "geometric", "start": start, "end": end, "steps": steps}
+    weight = {"name": "ramp", "shape": "geometric", "start": start, "end": end}
     return {"objective": "nonsaturating", "penalties": [{"name": "r1", "weight": weight}]}
 
 
@@ -58,7 +58,7 @@ OURS: dict[str, dict[str, Method]] = {
     "ring": {
         "ours, first": Method(36_000, SLOW),
         "ours, second": Method(20_000, TWO, range(310, 320)),
-        "ours": Method(20_000, TWO | fallen(0.1, 0.005, 14_000), range(320, 330)),
+        "ours": Method(20_000, TWO | fallen(0.1, 0.005), range(320, 330)),
     },
     "grid": {"ours": Method(40_000, WIDE)},
 }
@@ -67,8 +67,8 @@ TRIES = {
     "latents twice as wide": WIDE | {"G.gain": 8.0},
     "penalties that end ten times lower": WIDE | {f"penalties.{i}.weight.end": 1e-4 for i in range(2)},
     "rates that fall by a cosine": WIDE | {f"{who}_optimizer.lr.shape": "cosine" for who in "gd"},
-    "non-saturating + R1": WIDE | fallen(2.5, 0.05, 28_000),
-    "the same, tanh in G": WIDE | fallen(2.5, 0.05, 28_000) | {"G.activation": "Tanh"},
+    "non-saturating + R1": WIDE | fallen(2.5, 0.05),
+    "the same, tanh in G": WIDE | fallen(2.5, 0.05) | {"G.activation": "Tanh"},
 }
 PUBLISHED = {
     ("GAN", "ring"): "6.3 ± 0.5, 98.2 ± 0.2 %, 0.45 ± 0.09",
@@ -106,8 +106,9 @@ def methods(part: str) -> dict[str, Method]:
 
 def recipe(name: str, turns: int, changes: dict[str, Any], seed: int) -> recipes.Recipe:
     slower = {f"{who}_optimizer.lr.steps": turns for who in "gd"}
-    if "penalties" not in changes:
-        slower |= {f"penalties.{i}.weight.steps": turns * 7 // 10 for i in range(2)}
+    penalties = changes.get("penalties", recipes.load(name, {}).penalties)
+    falling = [i for i, penalty in enumerate(penalties) if isinstance(penalty["weight"], dict)]
+    slower |= {f"penalties.{i}.weight.steps": turns * 7 // 10 for i in falling}
     return recipes.load(name, {"seed": seed, "steps": turns, "compile": True, **changes, **slower})
 
 
@@ -156,20 +157,21 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="METHOD", help="default: all")
     parser.add_argument("--threads", type=int, default=1)
     known = parser.parse_args()
-    there = list(dict.fromkeys(label for part in known.data for label in methods(part)))
+    plan = {part: methods(part) for part in known.data}
+    there = list(dict.fromkeys(label for these in plan.values() for label in these))
     if unknown := set(known.only or ()) - {*there}:
         parser.error(f"there is no method {min(unknown)!r}: there are {', '.join(there)}")
     runtime.keep_memory()
     torch.set_num_threads(known.threads)
-    for part in known.data:
+    for part, these in plan.items():
         name, n = ("grid", 10_000) if part == "tries" else (part, 2_500)
-        for label, method in methods(part).items():
-            if label not in (known.only or methods(part)) or label in ledger.read(RESULT).get(part, {}):
+        for label, method in these.items():
+            if label not in (known.only or these) or label in ledger.read(RESULT, {}).get(part, {}):
                 continue
             print(f"{part}, {label}", flush=True)
             games, seconds = played(name, method)
             rows = [judged(game, name, n) for game in games]
-            now = ledger.read(RESULT)  # another process may have written since
+            now = ledger.read(RESULT, {})  # another process may have written since
             now.setdefault(part, {})[label] = {
                 "turns": method.turns,
                 "k": method.changes.get("k", 1),
@@ -179,7 +181,7 @@ def main() -> int:
                 "mean_and_standard_error": summary(rows),
                 "seeds": rows,
             }
-            now[part] = {each: now[part][each] for each in methods(part) if each in now[part]}
+            now[part] = {each: now[part][each] for each in these if each in now[part]}
             ledger.write(RESULT, now | {"machine": ledger.machine()})
             print(f"  {now[part][label]['mean_and_standard_error']}", flush=True)
     return 0

@@ -152,22 +152,21 @@ def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for name, group in groupby(sorted(runs, key=lambda run: (run["name"], run["seed"])), lambda r: r["name"]):
         mine = list(group)
-        rows.append(
-            {
-                "recipe": name,
-                "published": PUBLISHED.get(name.removesuffix(AVERAGED)),
-                "seeds": [run["seed"] for run in mine],
-                "finished": all(last(run)["step"] >= run["steps"] for run in mine),
-                "epochs": [last(run)["epoch"] for run in mine],
-                "chosen_epochs": [chosen(run)["epoch"] for run in mine],
-                "chosen": interval([chosen(run)["test"] for run in mine]),
-                "last": interval([last(run)["test"] for run in mine]),
-                "trained_in": [last(run)["trained_in"] for run in mine],
-            }
-        )
-        rows[-1]["verdict"] = verdict(rows[-1])
-        if rows[-1]["verdict"].startswith("not"):
-            rows[-1]["trend"] = trend(mine, rows[-1]["published"][0])
+        row: dict[str, Any] = {
+            "recipe": name,
+            "published": PUBLISHED.get(name.removesuffix(AVERAGED)),
+            "seeds": [run["seed"] for run in mine],
+            "finished": all(last(run)["step"] >= run["steps"] for run in mine),
+            "epochs": [last(run)["epoch"] for run in mine],
+            "chosen_epochs": [chosen(run)["epoch"] for run in mine],
+            "chosen": interval([chosen(run)["test"] for run in mine]),
+            "last": interval([last(run)["test"] for run in mine]),
+            "trained_in": [last(run)["trained_in"] for run in mine],
+        }
+        row["verdict"] = verdict(row)
+        if row["verdict"].startswith("not"):
+            row["trend"] = trend(mine, row["published"][0])
+        rows.append(row)
     return rows
 
 
@@ -257,7 +256,7 @@ def main() -> int:
     parser.add_argument("--stride", type=int, default=1, help="turns between the checkpoints judged")
     parser.add_argument("--report", action="store_true", help="judge nothing")
     known = parser.parse_args()
-    result = {"references": {}, "runs": []} | ledger.read(known.out)
+    result = ledger.read(known.out, {"references": {}, "runs": []})
     paths = [] if known.report else known.runs or sorted(Path("runs/goodfellow2014").glob("seed*"))
     if paths and not result["references"]:
         result["references"] = references()

@@ -143,7 +143,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
     parser.add_argument("--report", action="store_true", help="play nothing")
     known = parser.parse_args()
-    result: dict[str, Any] = {"variants": {}} | ledger.read(RESULT)
+    result: dict[str, Any] = ledger.read(RESULT, {"variants": {}})
     for name in () if known.report else known.only:
         if name in result["variants"]:
             continue
