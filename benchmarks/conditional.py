@@ -24,7 +24,7 @@ from gallery import training_seconds
 from ledger import RESULTS, machine, read, write
 from mnist_quality import N, judge, pixels, quality
 from zerosum import data, metrics
-from zerosum.runs import Run
+from zerosum.run.run import Run
 
 ASKED, CLASSES = 0.97, 10
 

@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from zerosum import data
-from zerosum.runs import Run
+from zerosum.run.run import Run
 
 
 def quality(path: Path, n: int = 1000, seed: int = 1) -> dict[str, Any]:

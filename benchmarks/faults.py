@@ -1,4 +1,4 @@
-"""Faults on purpose: does `zerosum.diagnosis` give each its right name, and leave healthy games alone?
+"""Faults on purpose: does `zerosum.watch.diagnosis` give each its right name, and leave healthy games alone?
 
     python benchmarks/faults.py --play --first 130 --seeds 10     play every scenario, keep the readings
     python benchmarks/faults.py --report --first 130 --seeds 10   judge them: results/faults.json
@@ -40,11 +40,13 @@ import torch
 from torch import Tensor
 
 from ledger import RESULTS, machine, read, write
-from zerosum import diagnosis, instruments, metrics, recipes
+from zerosum import metrics
 from zerosum.data import Density, GaussianMixture, Vectors, digits
-from zerosum.diagnosis import FAULTS, Facts, diagnose, facts
-from zerosum.game import Game
+from zerosum.game.play import Game
 from zerosum.randomness import stream
+from zerosum.recipe import recipes
+from zerosum.watch import diagnosis, instruments
+from zerosum.watch.diagnosis import FAULTS, Facts, diagnose, facts
 
 CACHE = Path(os.environ.get("ZEROSUM_FAULTS", Path(gettempdir()) / "zerosum-faults"))
 HEALTHY = "healthy"

@@ -25,8 +25,8 @@ import torch
 
 import ledger
 from zerosum.randomness import stream
-from zerosum.recipes import PRESETS, suggest
-from zerosum.runs import Run, records
+from zerosum.recipe.recipes import PRESETS, suggest
+from zerosum.run.run import Run, records
 
 RUNS, PAGE, RESULT = (Path(p) for p in ("runs/gallery", "docs/gallery.md", "benchmarks/results/gallery.json"))
 PICTURES = PAGE.parent / "images" / "gallery"

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from zerosum import __version__, checkpoints
+from zerosum import __version__
+from zerosum.run import checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -26,7 +26,7 @@ from classifier import committed, pixels
 from ledger import RESULTS, machine, read, write
 from zerosum import data, metrics
 from zerosum.data import order
-from zerosum.runs import Run
+from zerosum.run.run import Run
 
 N = 10_000
 judge = cache(committed)

@@ -24,7 +24,7 @@ import numpy as np
 
 from ledger import RESULTS, machine, read, write
 from zerosum import data, metrics
-from zerosum.runs import Run
+from zerosum.run.run import Run
 
 ASKED = {"ring": (8, 0.90), "grid": (25, 0.80)}
 

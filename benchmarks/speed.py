@@ -44,13 +44,15 @@ from mnist_quality import N, quality
 from textbook import LATENT, Digits
 from textbook_mlp import digits, turns
 from textbook_networks import dcgan_discriminator, dcgan_generator
-from zerosum import checkpoints, data, networks, recipes, runtime
+from zerosum import data, networks
 from zerosum.data import Images
 from zerosum.data.arrays import to_bytes
-from zerosum.ensemble import Ensemble
-from zerosum.game import Game
+from zerosum.game.ensemble import Ensemble
+from zerosum.game.play import Game
 from zerosum.objectives import nonsaturating
-from zerosum.runs import Run
+from zerosum.recipe import recipes
+from zerosum.run import checkpoints, runtime
+from zerosum.run.run import Run
 
 HERE = Path(__file__).resolve().parent
 ZEROSUM = [sys.executable, "-m", "zerosum"]

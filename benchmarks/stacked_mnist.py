@@ -35,12 +35,14 @@ from torch import Tensor
 
 from classifier import committed, pixels
 from ledger import RESULTS, machine, read, write
-from zerosum import checkpoints, data, metrics, recipes
+from zerosum import data, metrics
 from zerosum.data import Stacked
 from zerosum.data.arrays import to_bytes
-from zerosum.game import Game
+from zerosum.game.play import Game
 from zerosum.pictures import tiles
-from zerosum.recipes import Recipe
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import Recipe
+from zerosum.run import checkpoints
 
 MODES, SAMPLES, PART = 1000, 26_000, 1000
 judge = cache(committed)

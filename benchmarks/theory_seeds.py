@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from ledger import RESULTS, ROOT, machine, read, write
-from zerosum.demonstration import MULTIPLE
+from zerosum.claims import MULTIPLE
 
 SEEDS = 10
 RESULT = RESULTS / "theory.json"

@@ -33,11 +33,12 @@ import torch
 from torch import Tensor, nn
 
 import ledger
-from zerosum import Game, data, instruments, metrics, networks, objectives, penalties, theory
+from zerosum import Game, data, metrics, networks, objectives, penalties, theory
 from zerosum.data import GaussianMixture
 from zerosum.optimizers import Factory, Wrapper, adam, scheduled
 from zerosum.randomness import stream
 from zerosum.schedules import ramp
+from zerosum.watch import instruments
 
 DOCS = ledger.ROOT / "docs" / "tracking.md"
 PICTURE = ledger.ROOT / "docs" / "images" / "tracking.png"

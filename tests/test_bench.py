@@ -16,8 +16,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zerosum import Game, bench, cli, data, objectives, optimizers, penalties, recipes
-from zerosum.bench import Setting
+from zerosum import Game, cli, data, objectives, optimizers, penalties
+from zerosum.recipe import recipes
+from zerosum.run import bench
+from zerosum.run.bench import Setting
 
 LATENT, WIDTH, BATCH = 3, 5, 7
 GAMES: dict[str, dict[str, Any]] = {

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import torch
 
-from zerosum import checkpoints, recipes
-from zerosum.checkpoints import CheckpointError
-from zerosum.recipes import Recipe
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import Recipe
+from zerosum.run import checkpoints
+from zerosum.run.checkpoints import CheckpointError
 
 FACTS = {"shape": [2], "range": [-1.0, 1.0], "classes": 0}
 SMALL = {"name": "mlp", "width": 4, "depth": 1}

@@ -22,8 +22,10 @@ import yaml
 from PIL import Image
 
 import zerosum
-from zerosum import checkpoints, cli, recipes
-from zerosum.recipes import PRESETS, Recipe
+from zerosum import cli
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import PRESETS, Recipe
+from zerosum.run import checkpoints
 
 ZEROSUM = [sys.executable, "-m", "zerosum"]
 SMALL = {"name": "mlp", "width": 4, "depth": 1}
@@ -290,7 +292,7 @@ def test_a_failure_is_one_line_and_one(
 
 
 def test_a_second_process_is_refused_in_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from zerosum.runs import Run
+    from zerosum.run.run import Run
 
     with Run.start(Path("run"), recipes.load("tiny.yaml")):
         code, line = error_of("train tiny.yaml --out run", capsys)

@@ -15,7 +15,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from zerosum import Game, bench, data, networks, objectives, penalties, recipes
+from zerosum import Game, data, networks, objectives, penalties
+from zerosum.recipe import recipes
+from zerosum.run import bench
 
 needs_a_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="no g++ here: games stay uncompiled")
 

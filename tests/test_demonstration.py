@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 import torch
 
-from zerosum import data, demonstration, game, objectives
+from zerosum import claims as demonstration
+from zerosum import data, game, objectives
+from zerosum.claims import MULTIPLE, ROWS, Row, claims, experiments, row
 from zerosum.cli import main
-from zerosum.demonstration import MULTIPLE, ROWS, Row, claims, experiments, html, row
+from zerosum.page import theory as html
 from zerosum.randomness import stream
 from zerosum.theory import NormalPrior, Quantity, pushforward
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from zerosum import Game, data, instruments, objectives, optimizers, penalties, schedules
-from zerosum.diagnosis import FAULTS, VERDICTS, Advice, Facts, Finding, diagnose, facts
-from zerosum.recipes import Recipe, build_game, changed
+from zerosum import Game, data, objectives, optimizers, penalties, schedules
+from zerosum.recipe.recipes import Recipe, build_game, changed
+from zerosum.watch import instruments
+from zerosum.watch.diagnosis import FAULTS, VERDICTS, Advice, Facts, Finding, diagnose, facts
 
 ADAM = {"name": "adam", "lr": 1e-3, "betas": [0.5, 0.999]}
 GAME = Facts(optimizers={"d": ADAM, "g": ADAM}, size={"d": 10.0, "g": 10.0}, modes=8, batch=64)

@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 
-from zerosum import recipes
 from zerosum.cli import VERBS, main
+from zerosum.recipe import recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zerosum import Game, data, networks, objectives, optimizers, penalties, recipes
-from zerosum.ensemble import Ensemble
+from zerosum import Game, data, networks, objectives, optimizers, penalties
+from zerosum.game.ensemble import Ensemble
+from zerosum.recipe import recipes
 from zerosum.schedules import ramp
 
 Make = Callable[[int], Game]

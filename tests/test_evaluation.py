@@ -11,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from zerosum import data, evaluation, recipes
+from zerosum import data, evaluation
 from zerosum.cli import main
 from zerosum.evaluation import Judge, compare, evaluate, read_samples, real_data
 from zerosum.randomness import stream
-from zerosum.runs import Run
+from zerosum.recipe import recipes
+from zerosum.run.run import Run
 
 RING = data.ring()
 

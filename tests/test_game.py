@@ -20,7 +20,7 @@ from scipy.special import expit, log_expit
 from torch import Tensor, nn
 
 from zerosum import Game, Objective, Turn, data, networks, objectives, penalties
-from zerosum.game import normal, uniform
+from zerosum.game.play import normal, uniform
 from zerosum.optimizers import (
     adam,
     clipped,

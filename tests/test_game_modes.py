@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zerosum import Game, data, networks, objectives, penalties, recipes
-from zerosum.instruments import read, standard
+from zerosum import Game, data, networks, objectives, penalties
 from zerosum.optimizers import sgd
+from zerosum.recipe import recipes
+from zerosum.watch.instruments import read, standard
 
 
 class Spy(nn.Module):

@@ -19,30 +19,23 @@ MODULES = {path.relative_to(SOURCE).with_suffix(""): path for path in sorted(SOU
 # floor of each module or package directly under zerosum
 FLOORS = {
     **dict.fromkeys(
-        ("randomness", "schedules", "objectives", "penalties", "optimizers", "theory", "metrics"), 0
+        ("text", "randomness", "schedules", "objectives", "penalties", "optimizers", "theory", "metrics"), 0
     ),
     **dict.fromkeys(("networks", "data"), 1),
-    **dict.fromkeys(("game", "ensemble"), 2),
-    **dict.fromkeys(("instruments", "diagnosis", "demonstration"), 3),
-    **dict.fromkeys(
-        (
-            "recipes",
-            "runtime",
-            "checkpoints",
-            "runs",
-            "remedies",
-            "seeds",
-            "bench",
-            "evaluation",
-            "pictures",
-            "sampling",
-        ),
-        4,
-    ),
-    **dict.fromkeys(("cli", "__main__", "report", "sweeps", "export", "web", "display"), 5),
+    "game": 2,
+    **dict.fromkeys(("watch", "claims"), 3),
+    **dict.fromkeys(("recipe", "run", "sampling", "evaluation", "pictures", "export", "sweep"), 4),
+    **dict.fromkeys(("cli", "__main__", "page", "display"), 5),
 }
 # beside the engine: judges that train networks of their own, and the duality gap, which moves copies only
-MAY_TRAIN = {"game", "ensemble", "optimizers", "metrics/two_sample", "metrics/features", "instruments"}
+MAY_TRAIN = {
+    "game/play",
+    "game/ensemble",
+    "optimizers",
+    "metrics/two_sample",
+    "metrics/features",
+    "watch/instruments",
+}
 every_module = pytest.mark.parametrize("name", MODULES, ids=str)
 
 
@@ -173,7 +166,7 @@ def test_every_noun_is_there() -> None:
 def test_a_turn_needs_neither_torch_s_compiler_nor_scikit_learn() -> None:
     code = """
 import sys
-from zerosum import recipes
+from zerosum.recipe import recipes
 recipe = recipes.load("digits")
 source = recipes.build_source(recipe)
 for turn in recipes.build(recipe, source).play(source, 1):

@@ -13,13 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zerosum import Game, data, instruments, networks, objectives, penalties, theory
+from zerosum import Game, data, networks, objectives, penalties, theory
 from zerosum.data import Source
-from zerosum.instruments import Instrument, Reading, read
 from zerosum.objectives import Objective
 from zerosum.optimizers import extragradient, lookahead_minmax, sgd
 from zerosum.randomness import stream
 from zerosum.theory import NormalPrior, pushforward
+from zerosum.watch import instruments
+from zerosum.watch.instruments import Instrument, Reading, read
 
 LOG2, LOG4 = math.log(2), math.log(4)
 

@@ -15,9 +15,10 @@ import torch
 import yaml
 from torch import nn
 
-from zerosum import penalties, recipes
+from zerosum import penalties
 from zerosum.randomness import key
-from zerosum.recipes import PRESETS, Recipe, RecipeError
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import PRESETS, Recipe, RecipeError
 
 each_preset = pytest.mark.parametrize("name", PRESETS)
 SMALL = {"name": "mlp", "width": 4, "depth": 1}

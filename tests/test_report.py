@@ -21,10 +21,12 @@ import pytest
 import torch
 from PIL import Image
 
-from zerosum import objectives, recipes, report
+from zerosum import objectives
 from zerosum.cli import main
 from zerosum.data import digits
-from zerosum.runs import Run, RunError
+from zerosum.page import report
+from zerosum.recipe import recipes
+from zerosum.run.run import Run, RunError
 
 CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = """<script>window.pwned=1</script>"'><img src=x onerror="pwned=1">&lt;{0}{x}</style></textarea>"""

@@ -16,10 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from zerosum import Game, objectives, pictures, recipes
+from zerosum import Game, objectives, pictures
 from zerosum.metrics.estimate import student
 from zerosum.optimizers import sgd
-from zerosum.runs import Run
+from zerosum.recipe import recipes
+from zerosum.run.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "benchmarks" / "reproduce"

@@ -20,9 +20,11 @@ import pytest
 import torch
 import yaml
 
-from zerosum import checkpoints, cli, objectives, optimizers, penalties, recipes
-from zerosum.recipes import Recipe
-from zerosum.runs import Run
+from zerosum import cli, objectives, optimizers, penalties
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import Recipe
+from zerosum.run import checkpoints
+from zerosum.run.run import Run
 
 SEEDS = count()
 SMALL = {"name": "mlp", "width": 4, "depth": 1}

@@ -19,9 +19,10 @@ import torch
 import yaml
 from PIL import Image
 
-from zerosum import checkpoints, recipes
-from zerosum.recipes import Recipe
-from zerosum.runs import Run, RunError
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import Recipe
+from zerosum.run import checkpoints
+from zerosum.run.run import Run, RunError
 
 SMALL = {"name": "mlp", "width": 4, "depth": 1}
 TINY = Recipe(

@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from zerosum import Turn, recipes, runs, seeds
+from zerosum import Turn
+from zerosum.recipe import recipes
+from zerosum.run import run as runs
+from zerosum.run import seeds
 
 SMALL = ["--G.width", "16", "--D.width", "16", "--batch", "32", "--log_every", "10", "--sample_every", "1000"]
 COMMAND = [sys.executable, "-m", "zerosum", "train"]
@@ -276,7 +279,7 @@ def test_bad_numbers_are_one_line(words: list[str], said: str, tmp_path: Path) -
 
 _FAULTS = """
 import resource, sys, torch
-from zerosum import runtime
+from zerosum.run import runtime
 if sys.argv[1] == "kept":
     runtime.keep_memory()
 def turn():

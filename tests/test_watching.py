@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from zerosum import checkpoints, cli, recipes
-from zerosum.diagnosis import Advice, Finding, diagnose
+from zerosum import cli
 from zerosum.display import curve
-from zerosum.remedies import key, remedy
-from zerosum.runs import Run, RunError, examine, records
+from zerosum.recipe import recipes
+from zerosum.run import checkpoints
+from zerosum.run.remedies import key, remedy
+from zerosum.run.run import Run, RunError, examine, records
+from zerosum.watch.diagnosis import Advice, Finding, diagnose
 
 SMALL = {"G.width": 16, "D.width": 16, "batch": 16, "log_every": 10, "checkpoint_every": 20}
 DARK = {"name": "digits", "low": 0.0}
@@ -179,7 +181,7 @@ def test_a_run_ends_at_the_fault_that_it_was_asked_to_end_at(
     def diagnose(history: Any, judged: Any) -> list[Finding]:
         return [once] if history and history[-1]["step"] == 10 else []
 
-    monkeypatch.setattr("zerosum.diagnosis.diagnose", diagnose)
+    monkeypatch.setattr("zerosum.watch.diagnosis.diagnose", diagnose)
     run = trained(tmp_path / "run", stop=True)
     assert run.game.step == 10 and run.stopped_by_fault and "oscillation" in run.stop_reason
     assert checkpoints.steps(run.path / "checkpoints")[-1] == 10

@@ -31,9 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
 from zerosum import Game, objectives, penalties, theory
-from zerosum.demonstration import MULTIPLE
-from zerosum.demonstration.experiments import Point, Slope
-from zerosum.demonstration.row import ROUNDING
+from zerosum.claims import MULTIPLE
+from zerosum.claims.experiments import Point, Slope
+from zerosum.claims.row import ROUNDING
 from zerosum.objectives import Objective
 from zerosum.optimizers import Factory, clipped, extragradient, lookahead_minmax, optimistic, sgd
 from zerosum.penalties import Penalty

@@ -30,9 +30,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ledger
 import tracking
 from mnist_quality import N, quality
-from zerosum import Turn, checkpoints, data, instruments, recipes, runtime
+from zerosum import Turn, data
 from zerosum.metrics.estimate import student
-from zerosum.runs import Run
+from zerosum.recipe import recipes
+from zerosum.run import checkpoints, runtime
+from zerosum.run.run import Run
+from zerosum.watch import instruments
 
 RESULT = ledger.RESULTS / "reproduce_duality_gap.json"
 RUNS = Path("runs/goodfellow2014")

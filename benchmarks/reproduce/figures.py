@@ -21,8 +21,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
-from zerosum import checkpoints
-from zerosum.runs import Run
+from zerosum.run import checkpoints
+from zerosum.run.run import Run
 from zerosum.sampling import Sampler
 
 RESULT = ledger.RESULTS / "reproduce_figures.json"

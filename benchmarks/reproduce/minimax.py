@@ -25,7 +25,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
-from zerosum import Game, instruments, recipes
+from zerosum import Game
+from zerosum.recipe import recipes
+from zerosum.watch import instruments
 
 RESULT = ledger.RESULTS / "reproduce_minimax.json"
 PICTURE = ledger.ROOT / "docs" / "images" / "reproduce" / "minimax.png"

@@ -37,9 +37,11 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
-from zerosum import checkpoints, data, metrics, recipes
+from zerosum import data, metrics
 from zerosum.metrics.estimate import Estimate, Z, student
-from zerosum.runs import Run, records
+from zerosum.recipe import recipes
+from zerosum.run import checkpoints
+from zerosum.run.run import Run, records
 
 RESULT = ledger.RESULTS / "reproduce_parzen.json"
 PICTURE = ledger.ROOT / "docs" / "images" / "reproduce" / "parzen.png"

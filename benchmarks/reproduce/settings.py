@@ -29,9 +29,11 @@ from sklearn.linear_model import LogisticRegression
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
-from zerosum import data, metrics, recipes, runtime
-from zerosum.ensemble import Ensemble
-from zerosum.game import Game
+from zerosum import data, metrics
+from zerosum.game.ensemble import Ensemble
+from zerosum.game.play import Game
+from zerosum.recipe import recipes
+from zerosum.run import runtime
 
 RESULT = ledger.RESULTS / "reproduce_settings.json"
 SEEDS = range(200, 210)

@@ -9,17 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zerosum import (
-        data,
-        instruments,
-        metrics,
-        networks,
-        objectives,
-        optimizers,
-        penalties,
-        schedules,
-        theory,
-    )
+    from zerosum import data, metrics, networks, objectives, optimizers, penalties, schedules, theory, watch
     from zerosum.game import Game, Player, Turn
     from zerosum.objectives import Objective
     from zerosum.penalties import Penalty
@@ -31,7 +21,6 @@ __all__ = [
     "Player",
     "Turn",
     "data",
-    "instruments",
     "metrics",
     "networks",
     "objectives",
@@ -39,6 +28,7 @@ __all__ = [
     "penalties",
     "schedules",
     "theory",
+    "watch",
 ]
 
 __version__ = "0.1.0"

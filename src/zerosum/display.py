@@ -11,12 +11,12 @@ from math import log
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from zerosum.recipes import name_of
+from zerosum.recipe.recipes import name_of
 
 if TYPE_CHECKING:
-    from zerosum.diagnosis import Finding
-    from zerosum.runs import Examined, Run
-    from zerosum.seeds import Seeds
+    from zerosum.run.run import Examined, Run
+    from zerosum.run.seeds import Seeds
+    from zerosum.watch.diagnosis import Finding
 
 __all__ = ["curve", "display", "together", "told"]
 

@@ -20,13 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum import checkpoints, metrics, recipes
+from zerosum import metrics
 from zerosum.data import Density, Images, Table, Vectors, order
 from zerosum.metrics import Classifier, Estimate, FeatureSpace, Metric
 from zerosum.metrics.estimate import jackknife, student
 from zerosum.metrics.inputs import as_images
 from zerosum.randomness import stream
-from zerosum.runs import Run
+from zerosum.recipe import recipes
+from zerosum.run import checkpoints
+from zerosum.run.run import Run
 
 __all__ = [
     "HEADER",

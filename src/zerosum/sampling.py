@@ -23,11 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum import pictures, recipes
+from zerosum import pictures
 from zerosum.data.arrays import to_bytes
-from zerosum.game import Prior, normal, uniform
-from zerosum.recipes import Recipe, RecipeError
-from zerosum.runs import Run
+from zerosum.game.play import Prior, normal, uniform
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import Recipe, RecipeError
+from zerosum.run.run import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from zerosum import objectives, theory
-from zerosum.demonstration.claims import logit_gradient
-from zerosum.demonstration.experiments import (
+from zerosum.claims.claims import logit_gradient
+from zerosum.claims.experiments import (
     MOMENTS,
     STEPS,
     WIDTHS,
@@ -23,7 +23,7 @@ from zerosum.demonstration.experiments import (
     rejected_fakes,
     training,
 )
-from zerosum.demonstration.row import MULTIPLE, Row, written
+from zerosum.claims.row import MULTIPLE, Row, written
 
 __all__ = ["page"]
 

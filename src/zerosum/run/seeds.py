@@ -3,8 +3,8 @@
     runs/ring-seeds0-15/seed0/ ... seed15/     a run for each seed, as `zerosum train --seed N` would leave it
     runs/ring-seeds0-15/seeds.json             what each came to, the means and their intervals
 
-Where the networks allow it the games are played as one computation (`zerosum.ensemble`), otherwise each in a
-process of its own. Every run can be examined, sampled and reported alone.
+Where the networks allow it the games are played as one computation (`zerosum.game.ensemble`), otherwise each
+in a process of its own. Every run can be examined, sampled and reported alone.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from typing import Any
 
 from torch import nn
 
-from zerosum import checkpoints, recipes
-from zerosum.ensemble import Ensemble
-from zerosum.game import Turn
+from zerosum.game.ensemble import Ensemble
+from zerosum.game.play import Turn
 from zerosum.metrics.estimate import student
-from zerosum.recipes import Recipe
-from zerosum.runs import NotFinite, Record, Run, RunError, Session, records
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import Recipe
+from zerosum.run import checkpoints
+from zerosum.run.run import NotFinite, Record, Run, RunError, Session, records
 
 __all__ = ["Apart", "Seeds", "summary", "table"]
 

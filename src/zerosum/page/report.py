@@ -26,13 +26,15 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
-from zerosum import __version__, checkpoints, recipes
-from zerosum.runs import Run, RunError, examine, to_bytes
+from zerosum import __version__
+from zerosum.recipe import recipes
+from zerosum.run import checkpoints
+from zerosum.run.run import Run, RunError, examine, to_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zerosum.diagnosis import Finding
+    from zerosum.watch.diagnosis import Finding
 
 __all__ = ["page", "write"]
 
@@ -856,7 +858,7 @@ def _interpolations(facts: _Facts, rows: int = 5, columns: int = 9) -> _Html:
         return _html("<h2>Interpolations</h2>") + _html(_NO_IMAGES if facts.run else _NO_RUN)
     import torch
 
-    from zerosum.game import normal
+    from zerosum.game.play import normal
 
     game = facts.run.game
     ends = game.noise(2 * rows, seed=1)

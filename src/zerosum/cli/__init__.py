@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
     from zerosum.evaluation import Judge
-    from zerosum.recipes import Recipe
-    from zerosum.runs import Run, RunError
+    from zerosum.recipe.recipes import Recipe
+    from zerosum.run.run import Run, RunError
+    from zerosum.run.seeds import Apart, Seeds
     from zerosum.sampling import Sampler
-    from zerosum.seeds import Apart, Seeds
 
 __all__ = ["main"]
 
@@ -85,7 +85,7 @@ def _verb(args: list[str]) -> int:
         print(f"zerosum {__version__}")
         return 0
     if args[0] not in VERBS:
-        from zerosum.recipes import suggest
+        from zerosum.recipe.recipes import suggest
 
         raise UsageError(f"there is no verb {args[0]!r}{suggest(args[0], list(VERBS))}")
     return VERBS[args[0]](args[1:])
@@ -152,7 +152,7 @@ def train(args: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     known, texts = _with_fields(parser, args)
 
-    from zerosum import recipes
+    from zerosum.recipe import recipes
 
     texts |= {name: text for name in ("steps", "seed") if (text := getattr(known, name)) is not None}
     data = {"data": recipes.data_part(known.data)} if known.data is not None else {}
@@ -177,7 +177,7 @@ def _play(
     """Train to the end: the run, the step it began from, and what stopped it."""
     from zerosum.data.images import quietly
     from zerosum.display import display
-    from zerosum.runs import Run, RunError
+    from zerosum.run.run import Run, RunError
 
     with quietly(known.quiet), Run.start(out, recipe, override) as run:
         before = run.game.step
@@ -194,7 +194,7 @@ def _follow(
     run: Run, error: RunError | None, known: argparse.Namespace, tries: int = 3
 ) -> tuple[Run, RunError | None]:
     """At a fault, up to so many runs, each with one thing changed as advised, told of and judged."""
-    from zerosum.remedies import key, remedy, verdict
+    from zerosum.run.remedies import key, remedy, verdict
 
     first, tried = run, list[tuple[str, str]]()
     while run.stopped_by_fault and len(tried) < tries and (cure := remedy(first, tried)):
@@ -209,10 +209,10 @@ def _follow(
 
 def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> int:
     """Train a recipe on many seeds: as one computation where that can be, otherwise in processes."""
-    from zerosum import seeds
     from zerosum.data.images import quietly
     from zerosum.display import together
-    from zerosum.recipes import RecipeError
+    from zerosum.recipe.recipes import RecipeError
+    from zerosum.run import seeds
 
     if known.follow_advice:
         raise UsageError("--follow-advice is for one seed: leave out --seeds")
@@ -242,7 +242,7 @@ def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> 
 
 def _train_apart(out: Path, recipe: Recipe, known: argparse.Namespace, why: str) -> tuple[int, str]:
     """Each seed in a process: the worst exit code, and what interrupted them."""
-    from zerosum.seeds import Apart
+    from zerosum.run.seeds import Apart
 
     options = ["--on-fault", known.on_fault, *(["--override"] if known.override else [])]
     runs = Apart(out, recipe, known.seeds, options)
@@ -404,9 +404,9 @@ def sample(args: list[str]) -> int:
     known = parser.parse_args(args)
     _refuse_contradictions(known)
 
-    from zerosum.checkpoints import replacing
     from zerosum.data.images import quietly
-    from zerosum.runs import Run, RunError
+    from zerosum.run.checkpoints import replacing
+    from zerosum.run.run import Run, RunError
     from zerosum.sampling import Sampler
 
     run = Run.open(known.run, known.step)
@@ -540,8 +540,8 @@ def evaluate(args: list[str]) -> int:
         raise UsageError("--all judges every checkpoint: leave out --step and --compare")
 
     from zerosum.data.images import quietly
-    from zerosum.recipes import RecipeError
-    from zerosum.runs import RunError
+    from zerosum.recipe.recipes import RecipeError
+    from zerosum.run.run import RunError
 
     try:
         with quietly(known.quiet):
@@ -555,7 +555,7 @@ def evaluate(args: list[str]) -> int:
 
 def _evaluate(known: argparse.Namespace, say: Callable[[str], None]) -> None:
     from zerosum import evaluation
-    from zerosum.checkpoints import append
+    from zerosum.run.checkpoints import append
 
     judge = evaluation.judge_for(known.target, known.data, known.features, known.n, known.seed)
     names = [name.strip() for name in known.metrics.split(",")] if known.metrics else []
@@ -581,7 +581,7 @@ def _compare(
     judge: Judge, known: argparse.Namespace, names: Sequence[str], say: Callable[[str], None]
 ) -> None:
     from zerosum import evaluation
-    from zerosum.checkpoints import append
+    from zerosum.run.checkpoints import append
 
     first, *others = (
         next(evaluation.subjects(path, known.n, known.seed, known.step, live=known.live))
@@ -616,7 +616,7 @@ def diagnose(args: list[str]) -> int:
     import json
 
     from zerosum.display import told
-    from zerosum.runs import examine
+    from zerosum.run.run import examine
 
     seen = examine(known.run)
     print(json.dumps(seen.as_dict(), indent=1) if known.json else told(seen))
@@ -640,7 +640,7 @@ def report(args: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     known = parser.parse_args(args)
 
-    from zerosum.report import write
+    from zerosum.page.report import write
 
     target = write(known.run, known.out)
     if not known.quiet:
@@ -670,8 +670,10 @@ def theory(args: list[str]) -> int:
 
     import torch
 
-    from zerosum import checkpoints, demonstration
-    from zerosum.runs import RunError
+    from zerosum import claims as demonstration
+    from zerosum.page import theory
+    from zerosum.run import checkpoints
+    from zerosum.run.run import RunError
 
     torch.set_num_threads(1)  # small networks gain nothing by more, and one order of sums gives one table
     rows, say = [], (lambda line: None) if known.quiet else print
@@ -686,7 +688,7 @@ def theory(args: list[str]) -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
         checkpoints.write(out / "theory.json", (json.dumps(result, indent=1) + "\n").encode())
-        checkpoints.write(out / "theory.html", demonstration.page(rows, known.seed).encode())
+        checkpoints.write(out / "theory.html", theory.page(rows, known.seed).encode())
     except OSError as error:
         raise RunError(f"cannot write to {out}: {error.strerror or error}; give --out a directory") from error
     refused = [row for row in rows if not row.agrees]
@@ -743,7 +745,8 @@ def bench(args: list[str]) -> int:
 
     import json
 
-    from zerosum import bench, checkpoints, recipes
+    from zerosum.recipe import recipes
+    from zerosum.run import bench, checkpoints
 
     data = {"data": recipes.data_part(known.data)} if known.data is not None else {}
     fields = {name: recipes.value(text) for name, text in texts.items()}
@@ -777,7 +780,7 @@ def recipes(args: list[str]) -> int:
     parser.add_argument("name", nargs="?", help="a preset or a .yaml file")
     known = parser.parse_args(args)
 
-    from zerosum import recipes as table
+    from zerosum.recipe import recipes as table
 
     if known.name:
         print(table.dump(table.load(known.name)), end="")

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.nn.functional import logsigmoid
 
 from zerosum import data, game, objectives, theory
-from zerosum.demonstration.experiments import (
+from zerosum.claims.experiments import (
     DIRAC_RATE,
     MOMENTS,
     RATE,
@@ -39,7 +39,7 @@ from zerosum.demonstration.experiments import (
     watched_at_the_best,
     watched_match,
 )
-from zerosum.demonstration.row import ROUNDING, Row, along, exactly, expectation, largest, mean, squared_norm
+from zerosum.claims.row import ROUNDING, Row, along, exactly, expectation, largest, mean, squared_norm
 from zerosum.objectives import Objective
 from zerosum.randomness import stream
 from zerosum.theory import NormalPrior, Quantity, UniformPrior, pushforward

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from zerosum.game import Game, Player, Turn, _each
+from zerosum.game.play import Game, Player, Turn, _each
 from zerosum.objectives import Objective
 from zerosum.optimizers import Wrapper, end_turn
 from zerosum.penalties import Penalty

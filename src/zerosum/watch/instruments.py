@@ -41,7 +41,7 @@ from torch.nn.functional import logsigmoid
 
 from zerosum import metrics
 from zerosum.data import Density, GaussianMixture, Source
-from zerosum.game import Game, Player, Turn
+from zerosum.game.play import Game, Player, Turn
 from zerosum.metrics.estimate import normal, wilson
 from zerosum.objectives import Objective, softplus
 from zerosum.randomness import key, stream

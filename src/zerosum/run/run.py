@@ -4,7 +4,7 @@
     metrics.jsonl          one object per logged step: the turn's terms, and what the instruments read
     events.jsonl           started, resumed, fell_back, fault, recovered, stopped, finished
     samples/NNNNNN.png     what one fixed grid of noise has become
-    checkpoints/NNNNNN/    see `zerosum.checkpoints`
+    checkpoints/NNNNNN/    see `zerosum.run.checkpoints`
 
 To resume is to start again: a run that was killed at any instant goes on from its newest whole checkpoint,
 and ends with the same bytes in its weights as one that never stopped.
@@ -31,17 +31,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum import __version__, bench, checkpoints, diagnosis, instruments, recipes, runtime
-from zerosum.checkpoints import CheckpointError
+from zerosum import __version__
 from zerosum.data.arrays import to_bytes
 from zerosum.data.images import ImageFolder
 from zerosum.data.source import Ahead
 from zerosum.data.tables import Table, undone
-from zerosum.diagnosis import Finding
-from zerosum.game import Game, Turn
-from zerosum.instruments import Reading
+from zerosum.game.play import Game, Turn
 from zerosum.pictures import cloud, columns_for, tiles
-from zerosum.recipes import Recipe
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import Recipe
+from zerosum.run import bench, checkpoints, runtime
+from zerosum.run.checkpoints import CheckpointError
+from zerosum.watch import diagnosis, instruments
+from zerosum.watch.diagnosis import Finding
+from zerosum.watch.instruments import Reading
 
 __all__ = ["Examined", "NotFinite", "Run", "RunError", "Session", "examine", "records"]
 
@@ -70,7 +73,7 @@ class Run:
 
     facts: the shape of an example, and for images the values of black and white. notes: what a person should
     hear of before the run goes on. saved: the step of the last checkpoint. history: the records so far;
-    findings: what `zerosum.diagnosis` makes of them.
+    findings: what `zerosum.watch.diagnosis` makes of them.
     """
 
     def __init__(

@@ -140,7 +140,7 @@ _HOMES = {
     "data": "zerosum.data",
     "G": "zerosum.networks",
     "D": "zerosum.networks",
-    "prior": "zerosum.game",
+    "prior": "zerosum.game.play",
     "objective": "zerosum.objectives",
     "penalties": "zerosum.penalties",
     "g_optimizer": "zerosum.optimizers",
@@ -359,7 +359,7 @@ def build_game(
     import torch
     from torch import nn
 
-    from zerosum.game import Game
+    from zerosum.game.play import Game
     from zerosum.objectives import Objective
     from zerosum.penalties import Penalty
     from zerosum.randomness import key

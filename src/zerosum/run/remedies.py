@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zerosum import checkpoints, recipes
-from zerosum.diagnosis import Advice, Finding
-from zerosum.recipes import Recipe, RecipeError
-from zerosum.runs import Run, RunError
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import Recipe, RecipeError
+from zerosum.run import checkpoints
+from zerosum.run.run import Run, RunError
+from zerosum.watch.diagnosis import Advice, Finding
 
 __all__ = ["Remedy", "remedy", "verdict"]
 

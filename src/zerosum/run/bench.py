@@ -29,12 +29,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zerosum import recipes
 from zerosum.data.idx import _complete
 from zerosum.data.source import Source
-from zerosum.game import Game, Precision
+from zerosum.game.play import Game, Precision
 from zerosum.randomness import stream
-from zerosum.recipes import Recipe
+from zerosum.recipe import recipes
+from zerosum.recipe.recipes import Recipe
 
 __all__ = [
     "Clock",

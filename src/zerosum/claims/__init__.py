@@ -11,7 +11,7 @@ since an error may be so large that everything agrees, a row also names answers 
 slips that circulate above all: V = log 4, z drawn from the data, a generator that minimises log D(G(z)).
 
 >>> from math import log
->>> from zerosum.demonstration.claims import value_at_equilibrium
+>>> from zerosum.claims.claims import value_at_equilibrium
 >>> row = value_at_equilibrium(seed=0)
 >>> round(row.predicted.value, 5), row.agrees, row.fits(log(4))
 (-1.38629, True, False)
@@ -20,8 +20,7 @@ Players that stand still (`Still`) make the turns of a game independent draws, s
 honest interval. All games are played in float64, with Algorithm 1 as it stands in `zerosum.game`.
 """
 
-from zerosum.demonstration.claims import ROWS, rows
-from zerosum.demonstration.html import page
-from zerosum.demonstration.row import MULTIPLE, Row, written
+from zerosum.claims.claims import ROWS, rows
+from zerosum.claims.row import MULTIPLE, Row, written
 
-__all__ = ["MULTIPLE", "ROWS", "Row", "page", "rows", "written"]
+__all__ = ["MULTIPLE", "ROWS", "Row", "rows", "written"]
