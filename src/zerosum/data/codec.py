@@ -64,7 +64,7 @@ class Pixels:
             raise ValueError(f"images need low < high: got {self.low} and {self.high}")
 
     def encode(self, values: Any) -> Tensor:
-        """uint8 ``[n, H, W]``, ``[n, H, W, C]`` (arrays) or ``[n, C, H, W]`` (tensors) -> ``[n, C, H, W]``."""
+        """uint8 ``[n, H, W]``, ``[n, H, W, C]`` or tensors ``[n, C, H, W]`` -> ``[n, C, H, W]``."""
         pixels = values if isinstance(values, Tensor) else torch.from_numpy(self._channels_first(values))
         return pixels.to(torch.float32).div_(255).mul_(self.high - self.low).add_(self.low)
 
@@ -106,7 +106,7 @@ class Numbers:
 
 def restore(state: Mapping[str, Any]) -> Codec:
     """The codec whose `state_dict` this is. Raises ValueError for a kind that there is not."""
-    kinds = {"pixels": Pixels, "numbers": Numbers}
+    kinds: dict[str, Any] = {"pixels": Pixels, "numbers": Numbers}
     options = {name: tuple(x) if isinstance(x, list) else x for name, x in state.items() if name != "codec"}
     if state.get("codec") not in kinds:
         raise ValueError(

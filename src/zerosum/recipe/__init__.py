@@ -1,6 +1,43 @@
 """Recipes: all the choices of a run, as data; names become objects here and nowhere else."""
 
-from zerosum.recipe import recipes as _recipes
-from zerosum.recipe.recipes import *  # noqa: F403
+from zerosum.recipe.recipes import (
+    PRESETS,
+    Recipe,
+    RecipeError,
+    build,
+    build_data,
+    build_game,
+    build_source,
+    build_split,
+    changed,
+    data_part,
+    differences,
+    dump,
+    leaves,
+    load,
+    name_of,
+    resolved,
+    suggest,
+    value,
+)
 
-__all__ = [*_recipes.__all__]
+__all__ = [
+    "PRESETS",
+    "Recipe",
+    "RecipeError",
+    "build",
+    "build_data",
+    "build_game",
+    "build_source",
+    "build_split",
+    "changed",
+    "data_part",
+    "differences",
+    "dump",
+    "leaves",
+    "load",
+    "name_of",
+    "resolved",
+    "suggest",
+    "value",
+]
