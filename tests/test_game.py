@@ -126,7 +126,7 @@ HAND: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]
 @pytest.mark.parametrize("gamma", [0.0, 0.7])
 def test_turns_are_algorithm_1_by_hand(name: str, simultaneous: bool, k: int, gamma: float) -> None:
     d_slopes, g_slope, d_loss, g_loss = HAND[name]
-    seed, rank, n, eta_g, eta_d = 3, 1, 10, 0.2, 0.3
+    seed, n, eta_g, eta_d = 3, 10, 0.2, 0.3
     torch.manual_seed(0)
     G, D = nn.Linear(2, 3).double(), nn.Linear(3, 1).double()
     hand = ByHand(G, D, eta_d, eta_g, gamma)
@@ -143,7 +143,6 @@ def test_turns_are_algorithm_1_by_hand(name: str, simultaneous: bool, k: int, ga
         simultaneous=simultaneous,
         ema=None,
         seed=seed,
-        rank=rank,
     )
     paired = name.startswith("relativistic")
 
@@ -151,7 +150,7 @@ def test_turns_are_algorithm_1_by_hand(name: str, simultaneous: bool, k: int, ga
         return source.batch(t * (k + paired) + i, n)[0].double().numpy()
 
     def noise(t: int, purpose: str, i: int) -> Array:
-        return torch.randn(n, 2, generator=stream(seed, rank, t, purpose, i), dtype=torch.float64).numpy()
+        return torch.randn(n, 2, generator=stream(seed, 0, t, purpose, i), dtype=torch.float64).numpy()
 
     for t, turn in enumerate(game.play(source, 3)):
         for i in range(k):  # for k steps do
@@ -273,13 +272,33 @@ def test_no_batch_and_no_noise_serves_twice(name: str, k: int, accumulate: int) 
     assert not any(a.equal(b) for a, b in combinations(drawn, 2))
 
 
-def test_ranks_and_seeds_draw_apart() -> None:
-    turns = []
-    for settings in ({}, {"rank": 1}, {"seed": 1}):
-        turns += [
-            turn.fake_logits for turn in double_game(objectives.minimax(), **settings).play(Recording(), 1)
-        ]
-    assert not any(a.equal(b) for a, b in combinations(turns, 2))
+def test_seeds_draw_apart() -> None:
+    first, second = (
+        next(double_game(objectives.minimax(), seed=seed).play(Recording(), 1)).fake_logits for seed in (0, 1)
+    )
+    assert not first.equal(second)
+
+
+class Parts(Recording):
+    """A source that makes a part without the whole."""
+
+    def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, None]:
+        return self.batch(step, n)[0].chunk(world)[rank], None
+
+
+@pytest.mark.parametrize("source", [Recording, Parts])
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_share_out_one_batch_of_examples_and_of_noise(source: Any, accumulate: int, world: int) -> None:
+    def first_turn(**settings: Any) -> Turn:
+        return next(double_game(objectives.nonsaturating(), **settings).play(source(), 1))
+
+    whole = first_turn()
+    parts = [first_turn(rank=r, world=world, accumulate=accumulate) for r in range(world)]
+    for name in ("real_logits", "fake_logits"):
+        logits = [getattr(part, name) for part in parts]
+        assert not any(a.equal(b) for a, b in combinations(logits, 2))
+        torch.testing.assert_close(torch.cat(logits), getattr(whole, name), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["nonsaturating", "minimax", "hinge", "relativistic_pairing"])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from zerosum import Game, objectives
 from zerosum.optimizers import adam, clipped, extragradient, lookahead_minmax, optimistic, scheduled, sgd
@@ -397,3 +398,23 @@ def test_a_number_is_a_schedule_that_stays() -> None:
     x.grad = torch.ones(1)
     optimizer.step()
     assert x.item() == 0.5
+
+
+@pytest.mark.parametrize("of_all", [False, True])
+@pytest.mark.parametrize("make", [sgd, adam])
+def test_torch_s_hooks_are_called_round_each_step(make: Any, of_all: bool) -> None:
+    parameter = torch.ones(1, requires_grad=True)
+    optimizer, heard = make()([parameter]), []
+    before, after = (lambda *args: heard.append("before")), (lambda *args: heard.append("after"))
+    handles = (
+        [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after)]
+        if of_all
+        else [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+    )
+    for hooked in (True, False):
+        parameter.grad, start = torch.ones(1), float(parameter.detach())
+        optimizer.step()
+        assert float(parameter.detach()) < start
+        assert heard == ["before", "after"]
+        for handle in handles if hooked else ():
+            handle.remove()

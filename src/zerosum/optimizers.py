@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 __all__ = ["adam", "clipped", "extragradient", "lookahead_minmax", "optimistic", "scheduled", "sgd"]
 
@@ -43,10 +44,18 @@ def adam(
 @cache
 def _light(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
     """The same optimizer without what torch wraps round its methods for its compiler and its profiler: the
-    import of the one takes longer than many a first turn, and the hooks of the other a tenth of a small one.
+    import of the one takes longer than many a first turn, and a step of the other a tenth of a small one.
+    Hooks before and after a step, of one optimizer or of all, are called as torch calls them.
     """
-    step = torch.no_grad()(inspect.unwrap(kind.step))
-    step.__dict__["hooked"] = True
+    plain_step = torch.no_grad()(inspect.unwrap(kind.step))
+    hooked_step = kind.profile_hook_step(plain_step)
+
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        of_one = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+        hooked = of_one or _global_optimizer_pre_hooks or _global_optimizer_post_hooks
+        return (hooked_step if hooked else plain_step)(self, *args, **kwargs)
+
+    step.__dict__["hooked"] = True  # torch is not to wrap it again
     names = ("add_param_group", "load_state_dict", "state_dict")
     plain = {name: inspect.unwrap(getattr(kind, name)) for name in names}
     return type(kind.__name__, (kind,), plain | {"step": step})

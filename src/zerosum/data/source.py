@@ -1,8 +1,8 @@
 """A source gives the real examples: the x ~ p_data of V(D, G).
 
 A source is stateless: `batch(step, n)` is a pure function of the source's seed, the step and n. Nothing has
-to be saved to resume a run, and nobody has to share a position: rank r of w ranks asks for
-``batch(step * w + r, n)``, the i-th of k discriminator steps for ``batch(step * k + i, n)``.
+to be saved to resume a run, and nobody has to share a position: the i-th of k discriminator steps asks for
+``batch(step * k + i, n)``, and rank r of w ranks for the r-th of w parts of it (see `part`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zerosum.randomness import stream
 
-__all__ = ["Ahead", "Source", "order"]
+__all__ = ["Ahead", "Source", "order", "part"]
 
 
 @runtime_checkable
@@ -64,6 +64,21 @@ class Ahead:
         wanted = self._next.pop((step, n), None)
         self._next = {(step + 1, n): self._beside.submit(self.source.batch, step + 1, n)}
         return self.source.batch(step, n) if wanted is None else wanted.result()
+
+
+def part(source: Source, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
+    """The rank-th of `world` equal parts of ``source.batch(step, n)``: x [n / world, *shape] and y.
+
+    A source that need not make the whole for it has a method ``part(step, n, rank, world)``; that of any
+    other is cut.
+    """
+    if world == 1:
+        return source.batch(step, n)
+    own = getattr(source, "part", None)
+    if own is not None:
+        return own(step, n, rank, world)
+    x, y = source.batch(step, n)
+    return x.chunk(world)[rank], None if y is None else y.chunk(world)[rank]
 
 
 def order(length: int, seed: int, step: int, n: int) -> Tensor:

@@ -10,7 +10,7 @@ generator of `Turn`s: the loop, and what is done between turns, belong to the ca
 >>> [turn.step for turn in game.play(data.ring(), steps=3)]
 [0, 1, 2]
 
-Nothing here reads a clock, a file or an option string. Every random number follows from (seed, rank, step,
+Nothing here reads a clock, a file or an option string. Every random number follows from (seed, step,
 purpose), so that a game restored by `load_state_dict` goes on as if it had never stopped.
 """
 
@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from zerosum.data.source import part
 from zerosum.objectives import Objective
 from zerosum.optimizers import Factory, adam, end_turn
 from zerosum.penalties import Penalty
@@ -153,7 +154,9 @@ class Game:
     simultaneous: both players step from the same point, instead of D first. ema: decay of the averaged
     generator, which `sample` uses, or its schedule; None for none. accumulate: parts into which a batch is
     split to save memory; the gradient is that of the whole, but for what compares the examples of a batch
-    (batch norm, `relativistic_average`) or draws at random. seed, rank: where the random streams start.
+    (batch norm, `relativistic_average`) or draws at random. seed: where the random streams start.
+    rank, world: this game plays the rank-th of `world` equal parts of each batch, of its examples and of its
+    noise; all of them together play the batch.
 
     A layer of D with a method ``adapt(real_logits)`` is shown once a turn what D said of the real examples;
     their lead over the fakes, where only that has a meaning.
@@ -182,9 +185,12 @@ class Game:
         compile: bool = False,
         seed: int = 0,
         rank: int = 0,
+        world: int = 1,
     ) -> None:
         if min(batch, k, accumulate) < 1 or batch % accumulate:
             raise ValueError(f"{batch=}, {k=} and {accumulate=} must be >= 1, and accumulate divide batch")
+        if not 0 <= rank < world or batch % (world * accumulate):
+            raise ValueError(f"{rank=} must be in [0, {world=}), and world * accumulate divide {batch=}")
         if precision not in get_args(Precision) or classes < 0:
             raise ValueError(f"{precision=} must be fp32 or bf16, and {classes=} >= 0")
         if not isinstance(objective, Objective):
@@ -209,6 +215,7 @@ class Game:
         self.precision: Precision = precision
         self.seed = seed
         self.rank = rank
+        self.world = world
         self.step = 0
         first = self.G.parameters[0]
         self.device, self.dtype = first.device, first.dtype
@@ -328,7 +335,7 @@ class Game:
 
     def _real(self, source: Source, i: int) -> list[Real]:
         """The i-th minibatch of real examples of this turn, in parts: no batch serves twice."""
-        x, y = source.batch(self.step * (self.k + self.fresh_real) + i, self.batch)
+        x, y = part(source, self.step * (self.k + self.fresh_real) + i, self.batch, self.rank, self.world)
         parts = x.to(self.device, self.dtype).chunk(self.accumulate)
         if not self.classes:
             return [(part, None) for part in parts]
@@ -337,9 +344,10 @@ class Game:
         return list(zip(parts, y.to(self.device).chunk(self.accumulate), strict=True))
 
     def _noise(self, purpose: str, i: int) -> tuple[Tensor, ...]:
-        """A minibatch of noise for this purpose only, in parts."""
-        generator = stream(self.seed, self.rank, self.step, purpose, i, device=self.device)
-        return self.prior((self.batch, *self.latent), generator, self.dtype).chunk(self.accumulate)
+        """A minibatch of noise for this purpose only, in parts: that of all ranks is drawn, and cut."""
+        generator = stream(self.seed, 0, self.step, purpose, i, device=self.device)
+        z = self.prior((self.batch, *self.latent), generator, self.dtype)
+        return z.chunk(self.world)[self.rank].chunk(self.accumulate)
 
     @contextmanager
     def _layers_seeded(self) -> Iterator[None]:
