@@ -81,7 +81,7 @@ def test_phases_sum_to_the_turn_and_are_entered_as_algorithm_1_says(options: dic
     assert sum(phase.seconds for phase in phases.values()) * turns == pytest.approx(clock.since - begun)
     assert all(phase.seconds > 0 for phase in phases.values())
 
-    k, parts, seen = a_game.k, a_game.accumulate, a_game.objective.sees_real
+    k, parts, seen = a_game.k, a_game.accumulate, a_game.objective.needs_real_logits
     due = sum(p.due(step) for p in a_game.penalties for step in range(turns)) / turns
     assert phases["G forward, for D"].calls == phases["D backward"].calls == k * parts
     assert phases["G forward"].calls == phases["G backward"].calls == parts

@@ -229,7 +229,7 @@ def test_no_work_is_wasted_and_no_gradient_goes_astray(name: str, simultaneous: 
     passes = [e for e in events if e[0] != "grad"]
     # D judges real and fake, which R1 and R2 take up, and then the points between
     d_step = [("G builds a graph", False), *[("D", "with graph", "own weights")] * 3]
-    seen = [("D", "without", "frozen")] if game.objective.sees_real else []
+    seen = [("D", "without", "frozen")] if game.objective.needs_real_logits else []
     g_step = [*seen, ("G builds a graph", True), ("D", "with graph", "frozen")]
     assert passes == d_step * 2 + g_step
     moves = [e[1:] for e in events if e[0] == "grad"]
@@ -263,7 +263,7 @@ def test_no_batch_and_no_noise_serves_twice(name: str, k: int, accumulate: int) 
 
     game = double_game(getattr(objectives, name)(), prior=recording, k=k, accumulate=accumulate)
     list(game.play(source, 4))
-    per_turn = k + game.objective.sees_real
+    per_turn = k + game.objective.needs_real_logits
     assert source.asked == [(step, 12) for step in range(4 * per_turn)]
     assert len(drawn) == 4 * (k + 1)
     assert all(z.shape == (12, 2) for z in drawn)

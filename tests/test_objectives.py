@@ -336,10 +336,10 @@ def test_generators_are_told_when_they_must_see_real(
     maker: str, settings: dict[str, Any], objective: Objective
 ) -> None:
     real, fake = REAL / 10, FAKE / 10
-    assert objective.sees_real == maker.startswith("relativistic")
+    assert objective.needs_real_logits == maker.startswith("relativistic")
     _, by_real, by_fake = values_and_slopes(objective.g, real, fake)
     assert by_fake.abs().sum() > 0
-    if objective.sees_real:
+    if objective.needs_real_logits:
         assert by_real.abs().sum() > 0
         with pytest.raises(ValueError, match="real logits"):
             objective.g(None, fake)
@@ -488,3 +488,42 @@ def test_the_loss_of_d_is_a_number_at_infinite_logits(maker: str) -> None:
     infinite = torch.tensor([float("inf")])
     assert objective.d(infinite, -infinite).item() == 0
     assert objective.d(-infinite, -infinite).item() == float("inf")
+
+
+# at rest ----------------------------------------------------------------------------------------------------
+
+SATURATING = {
+    "minimax",
+    *(f"f_divergence-{f}-True" for f in ("kl", "squared_hellinger", "total_variation", "jensen_shannon")),
+    "f_divergence-total_variation-False",
+}
+
+
+@every
+def test_an_objective_says_where_it_rests(maker: str, settings: dict[str, Any], objective: Objective) -> None:
+    smoothing, (logit, d) = settings.get("label_smoothing", 0.0), (objective.resting_logit, 0.5)
+    if maker in ("wasserstein", "hinge") or settings.get("f") == "total_variation":
+        assert (logit, objective.resting_g_loss, objective.resting_probability) == (None, None, None)
+    elif objective.needs_real_logits:
+        wanted = {"relativistic_pairing": math.log(2), "relativistic_average": math.log(4)}[maker]
+        assert (logit, objective.resting_probability) == (None, None)
+        assert objective.resting_g_loss == pytest.approx(wanted, abs=1e-12)
+    else:
+        d = (1 - smoothing) / 2
+        wanted = 2 * d - 1 if maker == "least_squares" else math.log(d / (1 - d))
+        assert logit == pytest.approx(wanted, abs=1e-12)
+        assert objective.resting_probability == pytest.approx(d, abs=1e-12)
+        at = torch.tensor([wanted], dtype=torch.float64)
+        assert float(objective.d(at, at)) == pytest.approx(objective.equilibrium, abs=1e-12)
+        assert float(objective.g(None, at)) == pytest.approx(objective.resting_g_loss, abs=1e-12)
+    if maker in ("minimax", "nonsaturating"):
+        loss = math.log(1 - d) if maker == "minimax" else -math.log(d)
+        assert objective.resting_g_loss == pytest.approx(loss, abs=1e-12)
+
+
+@every
+def test_an_objective_says_whether_it_saturates(
+    maker: str, settings: dict[str, Any], objective: Objective
+) -> None:
+    name = "-".join(map(str, (maker, *(settings[k] for k in ("f", "saturating") if k in settings))))
+    assert objective.saturates == (name in SATURATING)

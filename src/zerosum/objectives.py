@@ -10,14 +10,16 @@ Write a(x) for the logit and D(x) = sigmoid(a(x)). Then
     log D = -softplus(-a),        log(1 - D) = -softplus(a).
 
 Each constructor declares facts instead of having its name tested: the mean D loss at the equilibrium, how
-logits become probabilities, which divergence the D loss bounds, and whether G's loss needs real logits.
+logits become probabilities, which divergence the D loss bounds, and whether G's loss needs real logits. What
+follows from the losses themselves (where D and G rest, whether G's gradient vanishes) an objective answers of
+itself, yours too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from math import log
 
 import torch
@@ -44,16 +46,17 @@ softplus = partial(_softplus, threshold=40)
 
 @dataclass(frozen=True)
 class Objective:
-    """Two losses and what is known of them.
+    """Two losses, and what they are worth.
 
     d: ``(real_logits [N], fake_logits [N]) -> [N]``, minimised by D.
-    g: ``(real_logits [N] or None, fake_logits [N]) -> [N]``, minimised by G; real is None unless `sees_real`.
+    g: ``(real_logits [N] or None, fake_logits [N]) -> [N]``, minimised by G; real is None unless
+    `needs_real_logits`.
     equilibrium: the mean of d (nats, or the unit of d) when p_g = p_data and D is the best there is.
     probability: logits -> D(x), the probability that x is real; None for critics whose logits are no
     probability. Smoothed labels teach D to say (1 - s) times that.
     divergence: mean of d -> a lower bound of the divergence that the best D would measure; None where there
     is none.
-    sees_real: whether g needs the logits of real examples (relativistic objectives).
+    needs_real_logits: whether g needs the logits of real examples (relativistic objectives).
 
     >>> from torch.nn.functional import softplus
     >>> half = Objective(
@@ -63,6 +66,8 @@ class Objective:
     ... )
     >>> round(float(half.d(torch.zeros(1), torch.zeros(1))), 4) == half.equilibrium
     True
+    >>> half.resting_logit, half.resting_probability, half.saturates
+    (0.0, 0.5, False)
     """
 
     d: Callable[[Tensor, Tensor], Tensor]
@@ -70,7 +75,60 @@ class Objective:
     equilibrium: float
     probability: Callable[[Tensor], Tensor] | None = torch.sigmoid
     divergence: Callable[[float], float] | None = None
-    sees_real: bool = False
+    needs_real_logits: bool = False
+
+    @cached_property
+    def resting_logit(self) -> float | None:
+        """The logit a that the best D gives everywhere when p_g = p_data: where mean d(a, a) is least.
+
+        None where many are as good, as for critics, which only compare.
+        """
+        low, high = -40.0, 40.0
+        for _ in range(100):
+            middle = (low + high) / 2
+            slope = self._d_slope(middle)
+            if slope == 0:
+                break
+            low, high = (low, middle) if slope > 0 else (middle, high)
+        rest = (low + high) / 2
+        return rest if self._d_slope(rest - 0.5) < -1e-9 and self._d_slope(rest + 0.5) > 1e-9 else None
+
+    @cached_property
+    def resting_g_loss(self) -> float | None:
+        """The mean of g when p_g = p_data and D is the best there is; None where it depends on which one."""
+        if self.resting_logit is not None:
+            return self._g_at(self.resting_logit, self.resting_logit)[0]
+        values = [self._g_at(a, a)[0] for a in (-3.0, 0.0, 3.0)]
+        return values[1] if max(values) - min(values) < 1e-9 else None
+
+    @cached_property
+    def resting_probability(self) -> float | None:
+        """D(x) when p_g = p_data and D is the best there is: 1/2, or what the labels make of it."""
+        if self.probability is None or self.resting_logit is None:
+            return None
+        return float(self.probability(torch.tensor(self.resting_logit, dtype=torch.float64)))
+
+    @cached_property
+    def saturates(self) -> bool:
+        """Whether dL_G/da vanishes where D rejects: at the logits 10, -10 under a tenth of that at 0, 0."""
+        return abs(self._g_at(10.0, -10.0)[1]) < abs(self._g_at(0.0, 0.0)[1]) / 10
+
+    def _d_slope(self, a: float) -> float:
+        """The derivative of d(a, a)."""
+        return _value_and_slope(lambda logits: self.d(logits, logits), a)[1]
+
+    def _g_at(self, real: float, fake: float) -> tuple[float, float]:
+        """g, and its derivative in the fake logit."""
+        shown = torch.tensor([real], dtype=torch.float64) if self.needs_real_logits else None
+        return _value_and_slope(lambda logits: self.g(shown, logits), fake)
+
+
+def _value_and_slope(f: Callable[[Tensor], Tensor], a: float) -> tuple[float, float]:
+    logits = torch.tensor([a], dtype=torch.float64, requires_grad=True)
+    with torch.enable_grad():
+        value = f(logits).sum()
+    (slope,) = torch.autograd.grad(value, logits, materialize_grads=True)
+    return float(value.detach()), float(slope)
 
 
 def minimax(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Objective:
@@ -178,11 +236,11 @@ def relativistic_pairing(d_weight: float = 1.0) -> Objective:
     """
     return Objective(
         d=lambda real, fake: d_weight * softplus(fake - real),
-        g=lambda real, fake: softplus(_seen(real) - fake),
+        g=lambda real, fake: softplus(_required(real) - fake),
         equilibrium=d_weight * log(2),
         probability=None,
         divergence=lambda loss: log(2) - loss / d_weight,
-        sees_real=True,
+        needs_real_logits=True,
     )
 
 
@@ -199,14 +257,14 @@ def relativistic_average(d_weight: float = 1.0) -> Objective:
 
     return Objective(
         d=lambda real, fake: d_weight * compare(real, fake),
-        g=lambda real, fake: compare(fake, _seen(real)),
+        g=lambda real, fake: compare(fake, _required(real)),
         equilibrium=d_weight * log(4),
         probability=None,
-        sees_real=True,
+        needs_real_logits=True,
     )
 
 
-def _seen(real: Tensor | None) -> Tensor:
+def _required(real: Tensor | None) -> Tensor:
     if real is None:
         raise ValueError("this objective compares fake with real logits: give its g the real logits too")
     return real

@@ -212,7 +212,7 @@ def _lend(player: Player, lone: Sequence[Player]) -> None:
 
 _SHARED = (
     *("step", "latent", "prior", "batch", "k", "simultaneous", "classes", "precision", "compile", "device"),
-    *("dtype", "G.decay", "objective.sees_real", "objective.equilibrium"),
+    *("dtype", "G.decay", "objective.needs_real_logits", "objective.equilibrium"),
 )
 
 

@@ -255,7 +255,7 @@ class Game:
         for player in (self.D, self.G):
             player.end_turn(self.step)
         d_loss, real_logits, fake_logits, penalties = seen[-1]
-        said = real_logits - fake_logits if self.objective.sees_real else real_logits
+        said = real_logits - fake_logits if self.objective.needs_real_logits else real_logits
         for layer in self.adapting:
             layer.adapt(said)
         return Turn(self.step, d_loss, g_loss, real_logits, fake_logits, penalties)
@@ -295,7 +295,7 @@ class Game:
 
     def _g_part(self, real: Tensor | None, y: Tensor | None, z: Tensor) -> Tensor:
         with torch.no_grad():
-            shown = real if self.objective.sees_real else None
+            shown = real if self.objective.needs_real_logits else None
             real_logits = None if shown is None else self._ask(self.D, shown, y)
         loss = self._mean(self.objective.g(real_logits, self._ask(self.D, self._ask(self.G, z, y), y)))
         (loss / self.accumulate).sum().backward(inputs=self.G.parameters)
@@ -331,7 +331,7 @@ class Game:
     @property
     def fresh_real(self) -> bool:
         """Whether G's step takes a minibatch of data of its own: for its loss, or for its labels."""
-        return self.objective.sees_real or self.classes > 0
+        return self.objective.needs_real_logits or self.classes > 0
 
     def _real(self, source: Source, i: int) -> list[Real]:
         """The i-th minibatch of real examples of this turn, in parts: no batch serves twice."""

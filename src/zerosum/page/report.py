@@ -473,8 +473,12 @@ class _Balance:
                 "The labels are smoothed, which moves this game's own equilibrium away from −log 4 and 1/2."
             )
             return cls(objective.equilibrium, None, note, penalties)
-        anchored = objective.sees_real or objective.probability is not None
-        g = float(objective.g(zero if objective.sees_real else None, zero).mean()) if anchored else None
+        anchored = objective.needs_real_logits or objective.probability is not None
+        g = (
+            float(objective.g(zero if objective.needs_real_logits else None, zero).mean())
+            if anchored
+            else None
+        )
         return cls(objective.equilibrium, g, "", penalties)
 
 

@@ -178,7 +178,7 @@ def facts(game: Game, source: Source, n: int = 1024) -> Facts:
         image=hasattr(source, "low"),
         output=_bound(inner["g"]),
         d_output=_bound(inner["d"]),
-        relativistic=game.objective.sees_real,
+        relativistic=game.objective.needs_real_logits,
         batch_norm=tuple(w.upper() for w, p in players.items() if _has_batch_norm(p.network)),
         penalties=tuple(
             {"name": p.name, "weight": _now(p.weight, game.step * game.k), "every": p.every}
@@ -217,7 +217,7 @@ def _saturates(objective: Objective) -> bool:
 
     def slope(real: float, fake: float) -> float:
         a = torch.tensor([fake], dtype=torch.float64, requires_grad=True)
-        seen = torch.tensor([real], dtype=torch.float64) if objective.sees_real else None
+        seen = torch.tensor([real], dtype=torch.float64) if objective.needs_real_logits else None
         with torch.enable_grad():
             loss = objective.g(seen, a).sum()
         return abs(float(torch.autograd.grad(loss, a, materialize_grads=True)[0]))

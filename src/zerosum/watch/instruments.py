@@ -393,7 +393,7 @@ def saturation(game: Game, source: Source, n: int = 256, every: int = 200) -> In
         G, D = _players(game, training=True)
         real, y = _labelled(game, source, turn.step, n)
         logits = _asked(D, _asked(G, _noise(game, turn.step, "saturation", n), y), y)
-        real_logits = _asked(D, real, y) if game.objective.sees_real else None
+        real_logits = _asked(D, real, y) if game.objective.needs_real_logits else None
         mine = [p for p in G.parameters() if p.requires_grad]
         losses = {"": game.objective.g(real_logits, logits), "_minimax": -softplus(logits)}
         losses["_nonsaturating"] = softplus(-logits)
@@ -835,7 +835,7 @@ def _d_loss(
 def _g_loss(
     game: Game, G: nn.Module, D: nn.Module, real: Tensor, z: Tensor, y: Tensor | None = None
 ) -> Tensor:
-    real_logits = _asked(D, real, y) if game.objective.sees_real else None
+    real_logits = _asked(D, real, y) if game.objective.needs_real_logits else None
     return game.objective.g(real_logits, _asked(D, _asked(G, z, y), y)).mean()
 
 
