@@ -12,7 +12,6 @@ agree.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import ledger
 from gallery import training_seconds
-from ledger import RESULTS, machine, read, write
 from mnist_quality import N, judge, pixels, quality
 from zerosum import data, metrics
 from zerosum.run.run import Run
 
+RESULT = ledger.RESULTS / "conditional.json"
 ASKED, CLASSES = 0.97, 10
 
 
@@ -53,8 +53,7 @@ def measured(path: Path, seed: int) -> dict[str, Any]:
     if test.labels is None:
         raise SystemExit("the test images of mnist have no labels")
     return {
-        "command": f"python {' '.join(sys.argv)}",
-        "machine": machine(),
+        **ledger.origin(),
         "recipe": run.recipe.name,
         "training_seed": run.recipe.seed,
         "turns": run.game.step,
@@ -66,26 +65,46 @@ def measured(path: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def conditional() -> str:
+    """Whether the judge sees the digits that were asked for, class by class."""
+    result = ledger.result("conditional")
+    rows = [
+        "| | all | " + " | ".join(map(str, range(10))) + " |",
+        "|---|" + "---|" * 11,
+    ]
+    for name, found in (("samples", result["samples"]), ("real test digits", result["real"])):
+        share, low, high = found["agreement"]
+        cells = [f"{share:.2%} [{low:.2%}, {high:.2%}]", *(f"{c[0]:.1%}" for c in found["by_class"])]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    minutes = result["training_seconds"] / 60
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"The run of `{result['recipe']}` played {result['turns']:,} turns in {minutes:.0f} minutes; the "
+            f"Frechet distance of its samples is {result['frechet_distance'][0]:.2f}.",
+        ]
     )
-    parser.add_argument("run", type=Path, nargs="?", help="a finished run of mnist-conditional, say")
-    parser.add_argument("--seed", type=int, default=1, help="of the noise")
-    parser.add_argument("--out", type=Path, default=RESULTS / "conditional.json")
-    parser.add_argument("--check", action="store_true", help="judge the committed result, measure nothing")
-    known = parser.parse_args()
-    if not known.check:
-        if known.run is None:
-            parser.error("give a run, or --check")
-        write(known.out, measured(known.run, known.seed))
-    result = read(known.out)
-    samples, real = result["samples"], result["real"]
-    print(f"  class by class {[share[0] for share in samples['by_class']]}")
-    print(f"  agreement {samples['agreement']} ({ASKED} is asked; real digits {real['agreement']})")
-    print(f"  Frechet distance {result['frechet_distance']}")
-    return int(samples["images"] != N or samples["agreement"][0] < ASKED)
 
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, nargs="?", default=Path("runs/gallery/mnist-conditional"))
+    parser.add_argument("--seed", type=int, default=1, help="of the noise")
+
+
+def lacks() -> list[str]:
+    samples = ledger.read(RESULT)["samples"]
+    enough = samples["images"] == N and samples["agreement"][0] >= ASKED
+    return [] if enough else [f"agreement {samples['agreement']}: {ASKED} is asked of {N:,} samples"]
+
+
+BENCHMARK = ledger.Benchmark(
+    __doc__,
+    lambda args: ledger.write(RESULT, measured(args.run, args.seed)),
+    options,
+    {"conditional": conditional},
+    lacks=lacks,
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

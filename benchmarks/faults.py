@@ -39,7 +39,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ledger import RESULTS, machine, read, write
+import ledger
+from ledger import RESULTS, machine, read
 from zerosum import metrics
 from zerosum.data import Density, GaussianMixture, Vectors, digits
 from zerosum.game.play import Game
@@ -924,33 +925,69 @@ def check() -> bool:
     return good and len(repaired) >= 6
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    for action, about in (
-        ("play", "play every scenario and keep the readings"),
-        ("report", "judge the readings and write results/faults.json"),
-        ("repair", "follow the advice and write results/faults_repair.json"),
-        ("check", "judge the committed results, play nothing"),
-    ):
-        parser.add_argument(f"--{action}", action="store_true", help=about)
+def faults_table() -> str:
+    """Faults on purpose: found, in how many steps, and false alarms."""
+    rows = [
+        "| fault | ways | runs | found | no other named first | median steps | most | allowed |",
+        "|---|" + "---|" * 7,
+    ]
+    for line in ledger.result("faults")["summary"]:
+        if line["fault"] == "healthy":
+            alarms = f"{line['false_alarms']} of {line['runs']} runs raised a fault"
+            rows.append(f"| none: healthy | {line['ways']} | {line['runs']} | {alarms} | | | | |")
+        else:
+            cells = [f"{line['found']}", f"{line['named_first']}", line["median_steps"], line["most_steps"]]
+            cells = [line["fault"], line["ways"], line["runs"], *cells, line["allowed_steps"]]
+            rows.append(f"| {' | '.join(str(cell) for cell in cells)} |")
+    return "\n".join(rows)
+
+
+def repairs_table() -> str:
+    """What followed from following the advice."""
+    rows = [
+        "| fault | provoked by | first advice | coverage before | after | repaired |",
+        "|---|" + "---|" * 5,
+    ]
+    for line in ledger.result("faults_repair")["summary"]:
+        fields = {a.split(": ", 1)[1].split(" = ")[0] for a in line["first_advice"]}
+        advice = "; ".join(f"`{field}`" for field in sorted(fields))
+        rows.append(
+            f"| {line['fault']} | {line['scenario']} | {advice} | {line['before']:.2f} | {line['after']:.2f} "
+            f"| {line['repaired']} of {line['runs']} |"
+        )
+    return "\n".join(rows)
+
+
+PARTS = {"faults": faults_table, "repairs": repairs_table}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--play", action="store_true", help="play every scenario and keep the readings")
+    parser.add_argument("--report", action="store_true", help="judge the readings: results/faults.json")
+    parser.add_argument("--repair", action="store_true", help="follow advice: results/faults_repair.json")
     parser.add_argument("--first", type=int, default=130, help="the first seed")
     parser.add_argument("--seeds", type=int, default=10)
-    known = parser.parse_args()
+
+
+def measure(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    seeds = range(known.first, known.first + known.seeds)
-    if known.play:
+    seeds = range(args.first, args.first + args.seeds)
+    if args.play:
         play_all(SCENARIOS, seeds)
-    for wanted, name, made in ((known.report, "faults", report), (known.repair, "faults_repair", repairs)):
-        if wanted:
-            result = made(seeds)
-            write(RESULTS / f"{name}.json", result, indent=None)
-            for line in result["summary"]:
-                print(line)
-    return 0 if not known.check or check() else 1
+    if args.report:
+        ledger.write(RESULTS / "faults.json", report(seeds), indent=None)
+    if args.repair:
+        ledger.write(RESULTS / "faults_repair.json", repairs(seeds), indent=None)
 
+
+BENCHMARK = ledger.Benchmark(
+    __doc__,
+    measure,
+    options,
+    PARTS,
+    lacks=lambda: [] if check() else ["a fault is not found as often as is asked, or a healthy game is"],
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

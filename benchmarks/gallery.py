@@ -25,7 +25,7 @@ import torch
 
 import ledger
 from zerosum.randomness import stream
-from zerosum.recipe.recipes import PRESETS, suggest
+from zerosum.recipe.recipes import PRESETS
 from zerosum.run.run import Run, records
 
 RUNS, PAGE, RESULT = (Path(p) for p in ("runs/gallery", "docs/gallery.md", "benchmarks/results/gallery.json"))
@@ -217,31 +217,30 @@ def wrong(result: dict[str, Any]) -> list[str]:
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", nargs="+", default=list(PRESETS), metavar="NAME", help="presets to train")
-    parser.add_argument("--check", action="store_true", help="look whether the page is whole, make nothing")
-    known = parser.parse_args()
-    for name in known.only:
-        if name not in PRESETS:
-            parser.error(f"there is no preset {name!r}{suggest(name, list(PRESETS))}")
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", nargs="+", default=list(PRESETS), choices=list(PRESETS), metavar="NAME")
+
+
+def measure(args: argparse.Namespace) -> None:
     os.chdir(ledger.ROOT)
     result: dict[str, Any] = ledger.read(RESULT, {"recipes": {}})
-    if not known.check:
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        make_data()
-        for name in known.only:
-            result["recipes"][name] = made(name)
-            result["machine"] = ledger.machine()
-            ledger.write(RESULT, result)
-        if all(name in result["recipes"] for name in PRESETS):
-            PAGE.write_text(page(result))
-    faults = wrong(result)
-    print("\n".join(faults) or f"{PAGE}: {len(PRESETS)} recipes")
-    return int(bool(faults))
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    make_data()
+    for name in args.only:
+        result["recipes"][name] = made(name)
+        result["machine"] = ledger.machine()
+        ledger.write(RESULT, result)
 
+
+def write_page() -> None:
+    result = ledger.read(RESULT)
+    if all(name in result["recipes"] for name in PRESETS):
+        PAGE.write_text(page(result))
+
+
+BENCHMARK = ledger.Benchmark(
+    __doc__, measure, options, finish=write_page, lacks=lambda: wrong(ledger.read(RESULT, {"recipes": {}}))
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

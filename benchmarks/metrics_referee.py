@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import numpy as np
 
-from ledger import read, write
+import ledger
 from zerosum import data, metrics, theory
 from zerosum.randomness import stream
 
+RESULT = ledger.RESULTS / "metrics_referee.json"
 PAIRS = {
     "the same ring": (data.ring(std=0.05), data.ring(std=0.05)),
     "one mode of eight lost": (data.ring(std=0.05), data.mixture(data.ring().modes[:7], 0.05)),
@@ -55,26 +55,37 @@ def judge(name: str, n: int, trials: int) -> dict[str, object]:
     return row
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def referee() -> str:
+    """The referee's interval against the exact divergence."""
+    rows = ["| densities | exact JSD | mean bound | mean low end | interval holds |", "|---|---|---|---|---|"]
+    for row in ledger.result("metrics_referee"):
+        rows.append(
+            f"| {row['pair']} | {row['exact']:.4f} | {row['mean_value']:.4f} | {row['mean_low']:.4f} "
+            f"| {row['held']} of {row['trials']} |"
+        )
+    return "\n".join(rows)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, default=200, help="for each pair")
     parser.add_argument("--n", type=int, default=1_000, help="examples of each set")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "results" / "metrics_referee.json"
-    )
-    parser.add_argument("--check", action="store_true", help="judge the committed result, measure nothing")
-    known = parser.parse_args()
-    if not known.check:
-        rows = [judge(name, known.n, known.trials) for name in PAIRS]
-        known.out.parent.mkdir(exist_ok=True)
-        write(known.out, rows)
-    rows = read(known.out)
-    passed = all(row["share_held"] >= 0.95 and row["trials"] >= 200 for row in rows)
-    print("passed" if passed else "not passed: each pair needs 200 trials, 95 % of them held")
-    return 0 if passed or not known.check else 1
 
+
+def lacks() -> list[str]:
+    return [
+        f"{row['pair']}: held in {row['held']} of {row['trials']} trials; 95 % of 200 are asked"
+        for row in ledger.read(RESULT)
+        if row["share_held"] < 0.95 or row["trials"] < 200
+    ]
+
+
+BENCHMARK = ledger.Benchmark(
+    __doc__,
+    lambda args: ledger.write(RESULT, [judge(name, args.n, args.trials) for name in PAIRS]),
+    options,
+    {"referee": referee},
+    lacks=lacks,
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

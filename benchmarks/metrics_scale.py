@@ -13,14 +13,15 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from pathlib import Path
 
 import torch
 
-from ledger import machine, read, write
+import ledger
 from zerosum import metrics
 from zerosum.randomness import stream
 
+RESULT = ledger.RESULTS / "metrics_scale.json"
+FULL = 50_000, 2_048
 ASKED = {"frechet_distance": 60.0, "kernel_distance": 60.0, "prdc": 300.0}
 GIB = 4.0
 
@@ -48,29 +49,35 @@ def measure(n: int, d: int) -> dict[str, object]:
     return {"n": n, "d": d, "seconds": seconds, "peak_gib": memory, "values": values}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--n", type=int, default=50_000)
-    parser.add_argument("--d", type=int, default=2_048)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "metrics_scale.json")
-    parser.add_argument("--check", action="store_true", help="judge the committed result, measure nothing")
-    known = parser.parse_args()
-    if not known.check:
-        known.out.parent.mkdir(exist_ok=True)
-        write(known.out, measure(known.n, known.d) | {"machine": machine()})
-    result = read(known.out)
-    full = (result["n"], result["d"]) == (50_000, 2_048)
-    fast = all(result["seconds"][name] < limit for name, limit in ASKED.items())
-    passed = full and fast and max(result["peak_gib"].values()) < GIB
-    print(
-        "passed"
-        if passed
-        else f"not passed (full size: {full}, times: {result['seconds']}, {result['peak_gib']})"
-    )
-    return 0 if passed or not known.check else 1
+def scale() -> str:
+    """Time and memory of the costly metrics."""
+    result = ledger.result("metrics_scale")
+    rows = ["| metric | seconds | peak GiB |", "|---|---|---|"]
+    for name, seconds in result["seconds"].items():
+        rows.append(f"| `{name}` | {seconds} | {result['peak_gib'][f'after {name}']} |")
+    return "\n".join(rows)
 
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--n", type=int, default=FULL[0])
+    parser.add_argument("--d", type=int, default=FULL[1])
+
+
+def lacks() -> list[str]:
+    result = ledger.read(RESULT)
+    full = (result["n"], result["d"]) == FULL
+    fast = all(result["seconds"][name] < limit for name, limit in ASKED.items())
+    small = max(result["peak_gib"].values()) < GIB
+    return [] if full and fast and small else [f"full size: {full}, in time: {fast}, in memory: {small}"]
+
+
+BENCHMARK = ledger.Benchmark(
+    __doc__,
+    lambda args: ledger.write(RESULT, measure(args.n, args.d) | {"machine": ledger.machine()}),
+    options,
+    {"scale": scale},
+    lacks=lacks,
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

@@ -19,17 +19,17 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import NormalDist
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from ledger import read, write
+import ledger
 from zerosum import data, metrics
 from zerosum.randomness import stream
 
+RESULT = ledger.RESULTS / "metrics_sensitivity.json"
 CLEAN = ("clean", "clean again")
 Labelled = tuple[Tensor, Tensor]
 Defect = Callable[[Tensor, Tensor, Labelled], Labelled]  # images, labels, training set -> images, labels
@@ -160,28 +160,34 @@ def markdown(result: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def sensitivity() -> str:
+    """Which metrics catch which planted defect."""
+    result = ledger.result("metrics_sensitivity")
+    rows = ["| planted defect | caught (p < 0.01) by |", "|---|---|"]
+    for defect, names in result["caught_by"].items():
+        rows.append(
+            f"| {defect} | {', '.join(f'`{name}`' for name in names) or 'nothing, as it should be'} |"
+        )
+    return "\n".join(rows)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n", type=int, default=5_000)
     parser.add_argument("--steps", type=int, default=1_000, help="of the classifier's training")
-    parser.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "results" / "metrics_sensitivity.json"
-    )
-    parser.add_argument("--check", action="store_true", help="judge the committed result, measure nothing")
-    known = parser.parse_args()
-    if not known.check:
-        result = summary(judge(known.n, known.steps), known.n)
-        known.out.parent.mkdir(exist_ok=True)
-        write(known.out, result)
-        known.out.with_suffix(".md").write_text(markdown(result))
-    result = read(known.out)
-    for defect, names in result["caught_by"].items():
-        print(f"{defect}: caught by {', '.join(names) or 'nothing'}")
-    print("passed" if passed(result) else "not passed")
-    return 0 if passed(result) or not known.check else 1
 
+
+def measure(args: argparse.Namespace) -> None:
+    result = summary(judge(args.n, args.steps), args.n)
+    ledger.write(RESULT, result)
+    RESULT.with_suffix(".md").write_text(markdown(result))
+
+
+def lacks() -> list[str]:
+    wrong = "a defect is caught by nothing, or real images are called copies"
+    return [] if passed(ledger.read(RESULT)) else [wrong]
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"sensitivity": sensitivity}, lacks=lacks)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

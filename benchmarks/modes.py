@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from ledger import RESULTS, machine, read, write
+import ledger
 from zerosum import data, metrics
 from zerosum.run.run import Run
 
+RESULT = ledger.RESULTS / "modes.json"
 ASKED = {"ring": (8, 0.90), "grid": (25, 0.80)}
 
 
@@ -70,36 +71,53 @@ def summary(rows: list[dict[str, Any]], recipe: str) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def modes() -> str:
+    """Ring and grid: mean and standard error over seeds."""
+    result = ledger.result("modes")
+    rows = [
+        "| recipe | seeds | updates | modes | high quality | worst seed | reverse KL | seconds a seed |",
+        "|---|" + "---|" * 7,
+    ]
+    for summary in result["summary"]:
+        mean = summary["mean_and_standard_error"]
+        steps = next(row["steps"] for row in result["rows"] if row["recipe"] == summary["recipe"])
+        full = {"ring": 8, "grid": 25}[summary["recipe"]]
+        cells = [
+            f"`{summary['recipe']}`",
+            str(summary["seeds"]),
+            f"{steps:,}",
+            f"{mean['modes'][0]:.1f} of {full}",
+            ledger.plus_minus(mean["high_quality"]),
+            f"{summary['worst_high_quality']:.3f}",
+            ledger.plus_minus(mean["reverse_kl"]),
+            f"{mean['seconds'][0]:.0f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipes", nargs="*", default=list(ASKED), help="ring, grid or both")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--at-once", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "modes.json")
-    parser.add_argument("--check", action="store_true", help="judge the committed result, train nothing")
-    known = parser.parse_args()
-    if known.check:
-        result = read(known.out)
-    else:
-        seeds = range(known.first, known.first + known.seeds)
-        jobs = [(recipe, seed) for recipe in known.recipes for seed in seeds]
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(known.at_once) as pool:
-            rows = list(pool.map(lambda job: judge(*job, Path(folder)), jobs))
-        result = {
-            "command": "python " + " ".join(sys.argv),
-            "machine": machine(),
-            "at_once": known.at_once,
-            "summary": [summary(rows, recipe) for recipe in known.recipes],
-            "rows": rows,
-        }
-        write(known.out, result)
-    for row in result["summary"]:
-        print(row)
-    return 0 if all(row["passed"] for row in result["summary"]) else 1
 
+
+def measure(args: argparse.Namespace) -> None:
+    seeds = range(args.first, args.first + args.seeds)
+    jobs = [(recipe, seed) for recipe in args.recipes for seed in seeds]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.at_once) as pool:
+        rows = list(pool.map(lambda job: judge(*job, Path(folder)), jobs))
+    summaries = [summary(rows, recipe) for recipe in args.recipes]
+    ledger.write(RESULT, {**ledger.origin(), "at_once": args.at_once, "summary": summaries, "rows": rows})
+
+
+def lacks() -> list[str]:
+    rows = ledger.read(RESULT)["summary"]
+    return [f"{row['recipe']}: not all that is asked" for row in rows if not row["passed"]]
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"modes": modes}, lacks=lacks)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

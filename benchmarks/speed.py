@@ -42,7 +42,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import ledger
 from mnist_quality import N, quality
 from textbook import LATENT, Digits
-from textbook_mlp import digits, turns
+from textbook_mlp import digits as digits_of_size
+from textbook_mlp import turns
 from textbook_networks import dcgan_discriminator, dcgan_generator
 from zerosum import data, networks
 from zerosum.data import Images
@@ -54,6 +55,7 @@ from zerosum.recipe import recipes
 from zerosum.run import checkpoints, runtime
 from zerosum.run.run import Run
 
+RESULT = ledger.RESULTS / "speed.json"
 HERE = Path(__file__).resolve().parent
 ZEROSUM = [sys.executable, "-m", "zerosum"]
 Result = dict[str, Any]
@@ -149,7 +151,7 @@ def dcgan(known: Known) -> Result:
 
     def tutorial() -> Iterator[Any]:
         G, D = dcgan_generator((LATENT,), source.shape), dcgan_discriminator(source.shape, ())
-        return turns(G, nn.Sequential(D, nn.Sigmoid()), digits(32))
+        return turns(G, nn.Sequential(D, nn.Sigmoid()), digits_of_size(32))
 
     games = {precision: ours(precision) for precision in ("fp32", "bf16")}
     playing = {name: game.play(source, sys.maxsize) for name, game in games.items()}
@@ -487,10 +489,190 @@ def measured(part: str, known: Known) -> Result:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def speed_table() -> str:
+    """The tutorial's networks played by the tutorial and by us."""
+    result = ledger.result("speed")
+    mlp, dcgan = result["mlp"], result["dcgan"]
+    sides = ("tutorial", "fp32", "bf16")
+    rows = [
+        "| | tutorial | `zerosum`, fp32 | `zerosum`, bf16 | times faster, fp32 | bf16 |",
+        "|---|" + "---|" * 5,
+    ]
+    for name, part, unit, digits in (
+        (f"MLP, {mlp['turns']:,} turns from the command line, seconds", mlp, "seconds", 1),
+        ("DCGAN at 32 pixels, images a second", dcgan, "images_per_second", 0),
+    ):
+        cells = [over_rounds(part[unit][side], digits) for side in sides]
+        times = [f"{part['times_faster'][side]:.2f}" for side in sides[1:]]
+        rows.append(f"| {name} | {' | '.join([*cells, *times])} |")
+    peak, work = dcgan["matmul_gflops"], dcgan["operations_per_turn"]
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"Matrix products of this machine reach {peak['fp32']['median']:,.0f} GFLOP/s in fp32 and "
+            f"{peak['bf16']['median']:,.0f} in bf16.\nThe tutorial's DCGAN runs at "
+            f"{dcgan['gflops']['tutorial']:,.0f}, ours at {dcgan['gflops']['fp32']:,.0f} and "
+            f"{dcgan['gflops']['bf16']:,.0f}, which are {dcgan['share_of_peak']['fp32']:.0%} and "
+            f"{dcgan['share_of_peak']['bf16']:.0%} of that. A turn\nof ours has "
+            f"{work['bf16'] / work['tutorial']:.2f} times the operations: the tutorial's G steps on the "
+            "fakes that D is shown next, where\nAlgorithm 1 draws others.",
+            "",
+            measured_on(result, "mlp", "dcgan"),
+        ]
     )
+
+
+def toy_table() -> str:
+    """Turns per second of small players on a ring."""
+    result = ledger.result("speed")
+    toy = result["toy"]
+    rows = [
+        "| | "
+        + " | ".join(f"batch {s['batch']}, {counted(s['cores'], 'core')}" for s in toy["settings"])
+        + " |",
+        "|---|" + "---|" * len(toy["settings"]),
+    ]
+    for name in toy["settings"][0]["turns_per_second"]:
+        cells = [
+            f"{over_rounds(s['turns_per_second'][name], 0)}: × {s['times_faster'][name]:.2f}"
+            for s in toy["settings"]
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    compiling = [seconds for s in toy["settings"] for seconds in s["first_scan_seconds"].values()]
+    told = (
+        f"Before its first turn JAX compiles for {min(compiling):.0f} to {max(compiling):.0f} seconds, which "
+        "the table leaves out.\n"
+        if compiling
+        else ""
+    )
+    return "\n".join([*rows, "", told + measured_on(result, "toy")])
+
+
+def cost_table() -> str:
+    """What a turn costs by number of images, by size, by batch."""
+    result = ledger.result("speed")
+    part = result["cost"]
+    rows = [
+        "| images | pixels | batch | images a second | peak MiB | of it our own |",
+        "|---|" + "---|" * 5,
+    ]
+    seen = [row for axis in part["rows"].values() for row in axis]
+    for i, row in enumerate(seen):
+        if row not in seen[:i]:
+            cells = [
+                f"{row['images']:,}",
+                f"{row['size']}²",
+                row["batch"],
+                f"{row['images_per_second']:,.0f}",
+            ]
+            rows.append(f"| {' | '.join(map(str, [*cells, row['peak_mib'], row['own_mib']]))} |")
+    powers = ", ".join(f"{name}: {power:.2f}" for name, power in part["exponents"].items())
+    return "\n".join([*rows, "", f"Fitted exponents: {powers}.\n{measured_on(result, 'cost')}"])
+
+
+def start_table() -> str:
+    """What there is to wait for before a run begins."""
+    result = ledger.result("speed")
+    part = result["start"]
+    rows = ["| | seconds |", "|---|---|"]
+    rows += [f"| {name} | {over_rounds(found, 2)} |" for name, found in part["seconds"].items()]
+    adds = f"`import zerosum` adds {part['zerosum_adds']:.2f} s to `import torch`. "
+    return "\n".join([*rows, "", adds + measured_on(result, "start")])
+
+
+def minute_table() -> str:
+    """What a minute from the command draws, beside the tutorial's minutes."""
+    result = ledger.result("speed")
+    ours, textbook = result["quality"], ledger.result("textbook")
+    best = min(textbook["minutes"], key=lambda row: row["frechet_distance"][0])
+    rows = ["| | seconds | turns | Frechet distance | class KL, nats | confidence |", "|---|" + "---|" * 5]
+
+    def row(name: str, turns: int, found: dict[str, Any]) -> str:
+        value, low, high = found["frechet_distance"]
+        shown = f"{value:.2f} [{low:.2f}, {high:.2f}] | {found['class_kl']:.4f} | {found['confidence']:.3f}"
+        return f"| {name} | {found['seconds']:.0f} | {turns:,} | {shown} |"
+
+    rows += [row(f"`zerosum train {ours['recipe']}`", found["turns"], found) for found in ours["rows"]]
+    theirs = {found["seconds"]: found for found in (textbook["minutes"][0], best, textbook["minutes"][-1])}
+    rows += [row("textbook DCGAN", found["iterations"], found) for found in theirs.values()]
+    reached = [r for r in ours["rows"] if r["frechet_distance"][0] <= best["frechet_distance"][0]]
+    told = (
+        f"What the tutorial's best minute of {len(textbook['minutes'])} draws after {best['seconds']:.0f} "
+        f"seconds, ours does by {reached[0]['seconds']:.0f}.\n"
+        if reached
+        else ""
+    )
+    load = " to ".join(f"{textbook[name][0]:.1f}" for name in ("load_before", "load_after"))
+    told += f"The tutorial's minutes were measured at a load of {load}, and from its first step on.\n"
+    return "\n".join([*rows, "", told + measured_on(result, "quality")])
+
+
+def counted(n: int, what: str) -> str:
+    return f"{n} {what}" + ("s" if n != 1 else "")
+
+
+def over_rounds(found: dict[str, Any], digits: int) -> str:
+    """Median [least, most]."""
+    middle, low, high = (f"{found[name]:,.{digits}f}" for name in ("median", "least", "most"))
+    return f"{middle} [{low}, {high}]"
+
+
+def measured_on(result: dict[str, Any], *parts: str) -> str:
+    """The machine of these parts of `speed`, how often each was measured, and what else ran."""
+    about: dict[str, None] = {}  # in order, each once
+    for part in parts:
+        machine, rounds = result[part]["machine"], result[part]["rounds"]
+        cores, threads = counted(machine["cores"], "core"), counted(machine["threads"], "thread")
+        times = counted(rounds, "round")
+        about[f"{cores}, {threads} at most, torch {machine['torch']}, {times}"] = None
+    loads = [load for p in parts for load in (result[p]["load_before"][0], result[p]["load_after"][0])]
+    return f"{'; '.join(about)}; load average {min(loads):.1f} to {max(loads):.1f}."
+
+
+def aims() -> str:
+    """What speed was aimed at, and what was reached."""
+    result, textbook = ledger.result("speed"), ledger.result("textbook")["minutes"]
+    toy = result["toy"]["settings"][-1]["turns_per_second"]
+    rate = {name: found["median"] for name, found in toy.items()}
+    seeds = result["toy"]["seeds"]
+    alone, compiled = rate["zerosum"], rate["zerosum, compiled"]
+    many = rate[f"zerosum, {seeds} seeds at once, compiled, bf16"]
+    peak, mlp = result["dcgan"]["share_of_peak"]["bf16"], max(result["mlp"]["times_faster"].values())
+    best = min(row["frechet_distance"][0] for row in textbook)
+    soon = next(row for row in result["quality"]["rows"] if row["frechet_distance"][0] <= best)
+    power = result["cost"]["exponents"]
+    start = result["start"]["seconds"]
+    first = next(found for name, found in start.items() if "first turn" in name)["median"]
+    help = next(found for name, found in start.items() if "--help" in name)["median"]
+    rows = [
+        ("the tutorial's MLP, an epoch with start-up", "4 x", f"{mlp:.1f} x"),
+        ("the tutorial's DCGAN, per image", "4 x", f"{result['dcgan']['times_faster']['bf16']:.1f} x"),
+        ("the same, of the matrix products' bf16 peak", "50 %", f"{peak:.0%}"),
+        ("points: as fast as JAX by hand", "1.0 x", f"{compiled / rate['JAX']:.2f} x compiled"),
+        (
+            f"{seeds} seeds in the time of one",
+            "4 x",
+            f"{seeds * alone / many:.1f} x the engine as it comes, {seeds * compiled / many:.1f} x compiled",
+        ),
+        (
+            "the tutorial's best quality of ten minutes",
+            "in 60 s",
+            f"in {soon['seconds']:.0f} s (Frechet distance {soon['frechet_distance'][0]:.1f}, "
+            f"there {best:.1f})",
+        ),
+        (
+            "cost grows linearly: exponents",
+            "1",
+            ", ".join(f"{name} {value:.2f}" for name, value in power.items()),
+        ),
+        ("`zerosum --help`", "0.5 s", f"{help:.2f} s"),
+        ("first turn of `digits` from the command", "3 s", f"{first:.1f} s"),
+    ]
+    return "\n".join(["| aim | | reached |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)])
+
+
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3, help="windows of each variant")
     parser.add_argument("--seconds", type=float, default=4, help="of a window")
@@ -498,23 +680,34 @@ def main() -> int:
     parser.add_argument("--stop-at", type=float, default=60, help="seconds, of quality")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--jax", help="an interpreter that has jax")
-    parser.add_argument("--out", type=Path, default=ledger.RESULTS / "speed.json")
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
-    known = parser.parse_args()
-    if known.point:
-        torch.set_num_threads(known.threads)
-        print(json.dumps(at_point(known.point, known.seconds)))
-        return 0
-    for part in known.parts:
-        if part not in PARTS:
-            parser.error(f"there is no part {part!r}: there are {', '.join(PARTS)}")
-    for part in known.parts or PARTS:
-        result = measured(part, known)
-        before = ledger.read(known.out, {})
-        merged = {name: found for name in PARTS if (found := {**before, part: result}.get(name))}
-        ledger.write(known.out, merged)
-    return 0
 
+
+def measure(args: argparse.Namespace) -> None:
+    if args.point:
+        torch.set_num_threads(args.threads)
+        print(json.dumps(at_point(args.point, args.seconds)))
+        raise SystemExit
+    if unknown := set(args.parts) - set(PARTS):
+        raise SystemExit(f"there is no part {min(unknown)!r}: there are {', '.join(PARTS)}")
+    for part in args.parts or PARTS:
+        result = {**ledger.read(RESULT, {}), part: measured(part, args)}
+        ledger.write(RESULT, {name: result[name] for name in PARTS if name in result})
+
+
+BENCHMARK = ledger.Benchmark(
+    __doc__,
+    measure,
+    options,
+    {
+        "speed": speed_table,
+        "speed_toy": toy_table,
+        "cost": cost_table,
+        "start": start_table,
+        "minute": minute_table,
+        "aims": aims,
+    },
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

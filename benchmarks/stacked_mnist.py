@@ -33,8 +33,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import ledger
 from classifier import committed, pixels
-from ledger import RESULTS, machine, read, write
 from zerosum import data, metrics
 from zerosum.data import Stacked
 from zerosum.data.arrays import to_bytes
@@ -44,6 +44,7 @@ from zerosum.recipe import recipes
 from zerosum.recipe.recipes import Recipe
 from zerosum.run import checkpoints
 
+RESULT = ledger.RESULTS / "stacked_mnist.json"
 MODES, SAMPLES, PART = 1000, 26_000, 1000
 judge = cache(committed)
 
@@ -248,8 +249,7 @@ def played_all(known: argparse.Namespace) -> dict[str, Any]:
     for row in rows:
         del row["recipe"]
     return {
-        "command": f"python {' '.join(sys.argv)}",
-        "machine": machine(),
+        **ledger.origin(),
         "cpu_seconds": known.seconds,
         "threads": 1,
         "floor": round((MODES - 1) / (2 * known.samples), 4),
@@ -262,27 +262,61 @@ def played_all(known: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def stacked() -> str:
+    """The 1,000 modes of stacked MNIST by objective and penalties, and what that says of R3GAN's Table 1."""
+    result = ledger.result("stacked_mnist")
+    real, seconds = result["real"], result["cpu_seconds"]
+    rows = [
+        "| objective and penalties | R3GAN's Table 1 | modes | KL to uniform, nats | sure | turns | failed |",
+        "|---|" + "---|" * 6,
+        f"| *real test digits* | | {real['modes']:,} | {real['kl'][0]:.3f} | {real['confidence']:.3f} | | |",
+    ]
+    for summary in result["summary"]:
+        paper, read_at_all = summary["paper"], summary["kl"] is not None
+        cells = [
+            f"`{summary['configuration']}`",
+            f"{paper[0]:,}, KL {paper[1]:.3f}" if isinstance(paper, list) else paper or "",
+            ledger.plus_minus(summary["modes"], 0),
+            ledger.plus_minus(summary["kl"], 3) if read_at_all else "",
+            ledger.plus_minus(summary["confidence"], 3) if read_at_all else "",
+            f"{summary['turns'][0]:,.0f}",
+            f"{summary['failed']} of {len(summary['seeds'])}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    said = [words.split(":")[0] for _, _, words in result["verdict"]]
+    counts = ", ".join(f"{said.count(word)} {word}" for word in dict.fromkeys(said))
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"Each game had {seconds:,.0f} CPU seconds on one thread; {real['samples']:,} samples are read,\n"
+            f"of which a perfect uniform generator would show a KL divergence of {result['floor']}.\n"
+            f"Of the {len(said)} claims of R3GAN's Table 1, at this budget: {counts}.",
+            "",
+            *(f"- {claim}: **{words}** ({found})." for claim, found, words in result["verdict"]),
+        ]
     )
+
+
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=360, help="CPU seconds of each game")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--work", type=Path, default=Path("runs/stacked_mnist"), help="what is finished")
-    parser.add_argument("--out", type=Path, default=RESULTS / "stacked_mnist.json")
-    parser.add_argument("--check", action="store_true", help="judge the committed result, play nothing")
-    known = parser.parse_args()
-    if not known.check:
-        write(known.out, played_all(known))
-    result = read(known.out)
-    for row in result["summary"]:
-        print(row)
-    for claim, found, said in result["verdict"]:
-        print(f"  {claim}: {said} ({found})")
-    return int(not is_whole(result))
 
+
+def lacks() -> list[str]:
+    return [] if is_whole(ledger.read(RESULT)) else ["a configuration lacks a seed, or had another budget"]
+
+
+BENCHMARK = ledger.Benchmark(
+    __doc__,
+    lambda args: ledger.write(RESULT, played_all(args)),
+    options,
+    {"stacked": stacked},
+    lacks=lacks,
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

@@ -18,7 +18,6 @@ import argparse
 import os
 import time
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ledger import machine, write
+import ledger
 from mnist_quality import quality
 from zerosum import data
 from zerosum.data.arrays import to_bytes
@@ -149,27 +148,26 @@ def measured(kept: tuple[float, int, nn.Module], training: bool = True) -> dict[
     return row
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/textbook.json"))
-    known = parser.parse_args()
+
+
+def measure(args: argparse.Namespace) -> None:
     load = os.getloadavg()
-    kept = train(known.minutes, known.seed)
+    kept = train(args.minutes, args.seed)
     result = {
-        "seed": known.seed,
-        "machine": machine(),
+        "seed": args.seed,
+        "machine": ledger.machine(),
         "load_before": load,
         "load_after": os.getloadavg(),
         "minutes": [measured(one) for one in kept],
         "evaluation_mode": measured(kept[-1], training=False),
     }
-    write(known.out, result)
-    return 0
+    ledger.write(ledger.RESULTS / "textbook.json", result)
 
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, options)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

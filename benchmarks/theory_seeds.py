@@ -24,12 +24,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ledger import RESULTS, ROOT, machine, read, write
+import ledger
 from zerosum.claims import MULTIPLE
 
 SEEDS = 10
-RESULT = RESULTS / "theory.json"
-DOCS = ROOT / "docs" / "theory.md"
+RESULT = ledger.RESULTS / "theory.json"
 
 
 def judge(seed: int, folder: Path) -> dict[str, Any]:
@@ -121,37 +120,26 @@ def rewritten(text: str, result: dict[str, Any]) -> str:
     return f"{before}<!-- theory -->\n{markdown(result)}\n<!-- /theory -->{after}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--docs", action="store_true", help="rewrite the docs from the committed result")
-    parser.add_argument("--check", action="store_true", help="judge the committed result and the docs")
-    known = parser.parse_args()
-    if not (known.docs or known.check):
-        with tempfile.TemporaryDirectory() as folder:
-            runs = [judge(seed, Path(folder) / str(seed)) for seed in range(SEEDS)]
-        result = {
-            "machine": machine(),
-            "multiple": MULTIPLE,
-            "seeds": [{key: run[key] for key in ("seed", "exit", "seconds")} for run in runs],
-            "rows": summary(runs),
-        }
-        write(RESULT, result)
-    result = read(RESULT)
-    text = DOCS.read_text()
-    if known.check and rewritten(text, result) != text:
-        print("docs/theory.md is stale: python benchmarks/theory_seeds.py --docs")
-        return 1
-    if not known.check:
-        DOCS.write_text(rewritten(text, result))
+def measure(_: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [judge(seed, Path(folder) / str(seed)) for seed in range(SEEDS)]
+    seeds = [{key: run[key] for key in ("seed", "exit", "seconds")} for run in runs]
+    result = {"machine": ledger.machine(), "multiple": MULTIPLE, "seeds": seeds, "rows": summary(runs)}
+    ledger.write(RESULT, result)
+
+
+def lacks() -> list[str]:
+    result = ledger.read(RESULT)
     seeds = result["seeds"]
     agree = all(row["agree"] == len(seeds) for row in result["rows"])
     in_time = all(run["exit"] == 0 and run["seconds"] < 60 for run in seeds)
     passed = agree and in_time and len(seeds) >= SEEDS
-    print("passed" if passed else "not passed: every row must agree on ten seeds, in under 60 s each")
-    return 0 if passed else 1
+    return [] if passed else ["every row must agree on ten seeds, in under 60 s each"]
 
+
+BENCHMARK = ledger.Benchmark(
+    __doc__, measure, parts={"theory": lambda: markdown(ledger.read(RESULT))}, lacks=lacks
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

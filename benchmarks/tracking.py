@@ -2,7 +2,7 @@
 
     python benchmarks/tracking.py --play tracking    play, write results/tracking.json (7 minutes of one core)
     python benchmarks/tracking.py --play regimes     play, write results/tracking_regimes.json (6 minutes)
-    python benchmarks/tracking.py --report           write the tables and the picture of docs/tracking.md
+    python benchmarks/tracking.py   --docs           write the tables and the picture of docs/tracking.md
     python benchmarks/tracking.py --check            judge the committed results and the docs, play nothing
 
 Two parts. *Tracking*: games on a mixture on the line, the ring and the grid, looked at 12 times from the
@@ -558,30 +558,30 @@ def faults() -> list[str]:
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--play", choices=list(PARTS), help="play one part, write its result")
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (default: all)")
     parser.add_argument("--first", type=int, default=10, help="the first seed")
     parser.add_argument("--seeds", type=int, default=3, help="how many")
-    parser.add_argument("--report", action="store_true", help="write the docs from the committed results")
-    parser.add_argument("--check", action="store_true", help="judge the committed results and the docs")
-    known = parser.parse_args()
-    if known.play:
-        torch.set_num_threads(1)
-        play(known.play, range(known.first, known.first + known.seeds))
-        return 0
-    text = DOCS.read_text()
-    if known.report:
-        DOCS.write_text(rewritten(text))
-        draw(PICTURE)
-    found = faults()
-    if known.check and rewritten(text) != text:
-        found.append("docs/tracking.md is stale: python benchmarks/tracking.py --report")
-    print("\n".join(found) or "passed")
-    return int(bool(found))
 
+
+def measure(args: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    for part in args.parts or PARTS:
+        play(part, range(args.first, args.first + args.seeds))
+
+
+BENCHMARK = ledger.Benchmark(
+    __doc__,
+    measure,
+    options,
+    {
+        "tracking": lambda: tracking_table(read("tracking")["rows"]),
+        "control": lambda: control_line(read("tracking")),
+        "regimes": lambda: regimes_table(read("regimes")["rows"]),
+    },
+    finish=lambda: draw(PICTURE),
+    lacks=faults,
+)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

@@ -1,7 +1,7 @@
 """Games of two numbers on the real engine: Dirac-GAN (Mescheder et al. 2018), the bilinear game (Gidel 2019).
 
     python benchmarks/reproduce/dirac.py             play, write results/reproduce_dirac.json and the picture
-    python benchmarks/reproduce/dirac.py --report    only judge and draw what was played
+    python benchmarks/reproduce/dirac.py --docs      only judge and draw what was played
 
 Dirac-GAN has data at 0, fakes at theta and the logit psi x; its equilibrium is the origin. The setting is
 that of the authors' notebook: theta = psi = 1 at first, rate 0.2, 500 turns, with the game's two losses as
@@ -456,47 +456,80 @@ def trace(axis: Any, path: Orbit, colour: str, label: str) -> None:
     axis.tick_params(labelsize=7)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def dirac() -> str:
+    """Dirac-GAN and the bilinear game: distances, rates, and whether each published claim held."""
+    result = ledger.result("reproduce_dirac")
+    plays = ("SimGD", "AltGD 1", "AltGD 5")
+    rows = [
+        "| game | published | " + " | ".join(f"{p}, distance" for p in plays) + " | "
+        "SimGD, rate predicted | measured | AltGD 1, predicted | measured |",
+        "|---|" + "---|" * 8,
+    ]
+    for name, game in result["games"].items():
+        rates = [
+            f"{game[play]['predicted_rate']:.5f} | {rate(game[play]['measured_rate'])}"
+            if "predicted_rate" in game[play]
+            else " | "
+            for play in plays[:2]
+        ]
+        published = "converges" if result["published_to_converge"][name] else "does not"
+        distances = [f"{game[play]['distance']:.2g}" for play in plays]
+        rows.append(f"| {' | '.join([name, published, *distances, *rates])} |")
+    ways = [way for game in result["games"].values() for way in game.values()]
+    apart = max(way["apart_from_theory"] for way in ways if way["apart_from_theory"] is not None)
+    held = sum(claim[2] for claim in result["claims"])
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"No path of the engine is farther than {apart:.0e} from its field's; where noise is drawn, "
+            f"{result['setting']['noise']['batch']:,} a\nturn, the distance is the mean of "
+            f"{result['setting']['noise']['seeds']} seeds. Of {len(result['claims'])} published claims "
+            f"{held} held. {result['cpu_seconds']:.0f} CPU seconds on one\nthread.",
+            "",
+            "| published | claim | held | found |",
+            "|---|---|---|---|",
+            *(
+                f"| {source} | {ledger.cell(claim)} | {'yes' if ok else '**no**'} | {ledger.cell(found)} |"
+                for source, claim, ok, found in result["claims"]
+            ),
+        ]
     )
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--picture", type=Path, default=PICTURE)
-    parser.add_argument("--report", action="store_true", help="play nothing")
-    known = parser.parse_args()
-    result: dict[str, Any]
-    if known.report:
-        result = ledger.read(known.out)
-    else:
-        begun = time.process_time()
-        games = {
-            name: {play: played(kind, play) for play in PLAYS} | {"converges": kind.converges}
-            for name, kind in KINDS.items()
-        }
-        published = {name: game.pop("converges") for name, game in games.items()}
-        result = {
-            "command": "python benchmarks/reproduce/dirac.py",
-            "machine": ledger.machine(),
-            "setting": {
-                "rate": RATE,
-                "start": START,
-                "turns": TURNS,
-                "noise": {"seeds": SEEDS, "batch": BATCH},
-            },
-            "published_to_converge": published,
-            "games": games,
-            "critical": critical(),
-            "notebook_consensus": notebook_consensus(),
-            "bilinear": {name: factor(method) for name, method in METHODS.items()},
-            "cpu_seconds": round(time.process_time() - begun, 1),
-        }
-    result["claims"] = claims(result)
-    ledger.write(known.out, result)
-    draw(known.picture)
-    for source, claim, held, found in result["claims"]:
-        print(f"{'held' if held else 'NOT HELD':8} {source}: {claim} ({found})")
-    return 0
 
+
+def rate(measured: list[float]) -> str:
+    value, error = measured
+    return f"{value:.5f}" + (f" ± {error:.0g}" if error > 1e-6 else "")
+
+
+def measure(_: argparse.Namespace) -> None:
+    begun = time.process_time()
+    games = {
+        name: {play: played(kind, play) for play in PLAYS} | {"converges": kind.converges}
+        for name, kind in KINDS.items()
+    }
+    published = {name: game.pop("converges") for name, game in games.items()}
+    noise = {"seeds": SEEDS, "batch": BATCH}
+    result = {
+        **ledger.origin(),
+        "setting": {"rate": RATE, "start": START, "turns": TURNS, "noise": noise},
+        "published_to_converge": published,
+        "games": games,
+        "critical": critical(),
+        "notebook_consensus": notebook_consensus(),
+        "bilinear": {name: factor(method) for name, method in METHODS.items()},
+        "cpu_seconds": round(time.process_time() - begun, 1),
+    }
+    ledger.write(RESULT, result)
+
+
+def finish() -> None:
+    result = ledger.read(RESULT)
+    ledger.write(RESULT, result | {"claims": claims(result)})
+    draw(PICTURE)
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, parts={"dirac": dirac}, finish=finish)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(BENCHMARK.main())

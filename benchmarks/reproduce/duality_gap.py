@@ -2,7 +2,7 @@
 
     python benchmarks/reproduce/duality_gap.py                play and judge what is not judged yet
     python benchmarks/reproduce/duality_gap.py --only line    these; "mnist" are runs/goodfellow2014/seed*
-    python benchmarks/reproduce/duality_gap.py --report       judge nothing: the correlations anew
+    python benchmarks/reproduce/duality_gap.py --docs         judge nothing: the correlations anew
 
 Two truths. On the mixtures of `benchmarks/tracking.py`, which says how they are played, the exact
 JSD(p_data, p_g) at 12 looks of each game. On MNIST, at every tenth epoch of the games of 2014 that
@@ -90,29 +90,47 @@ def correlations(games: list[list[Look]]) -> dict[str, Any]:
     return found
 
 
-def main() -> int:
-    problems = [*tracking.PROBLEMS, "mnist"]
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", nargs="+", choices=problems, default=problems)
-    parser.add_argument("--report", action="store_true", help="judge nothing")
-    known = parser.parse_args()
+def gap() -> str:
+    """Rank correlations with the truth, mean and interval over games."""
+    result = ledger.result("reproduce_duality_gap")
+    truths = {"line": "exact JSD", "ring": "exact JSD", "grid": "exact JSD", "mnist": "Frechet distance"}
+    readings = {
+        "duality_gap": "`duality_gap`",
+        "worst_case": "`worst_case`",
+        "searched": "as in 2019, D' and G' descended",
+    }
+    rows = [
+        f"| data | games x looks | truth, first to last look | {' | '.join(readings.values())} |",
+        "|---|" + "---|" * (2 + len(readings)),
+    ]
+    for name, truth in truths.items():
+        games, found = result[name]["games"], result[name]["correlations"]
+        first, last = (sum(game[i]["truth"] for game in games) / len(games) for i in (0, -1))
+        cells = [
+            f"`{name}`",
+            f"{len(games)} x {len(games[0])}",
+            f"{truth}, {first:.3g} to {last:.2g}",
+            *("{mean:+.2f} [{low:+.2f}, {high:+.2f}]".format(**found[reading]) for reading in readings),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+PARTS = [*tracking.PROBLEMS, "mnist"]
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+
+
+def measure(args: argparse.Namespace) -> None:
     runtime.keep_memory()
     torch.set_num_threads(1)
-    for name in [] if known.report else known.only:
-        if name in ledger.read(RESULT, {}):
-            continue
-        begun, games = time.process_time(), []
-        for game in mnist() if name == "mnist" else mixture(name):
-            games.append(game)
-        write(name, {"cpu_seconds": round(time.process_time() - begun), "games": games})
-    for name, found in ledger.read(RESULT).items():
-        if "games" in found:
-            found["correlations"] = correlations(found["games"])
-            write(name, found)
-            print(name, found["correlations"])
-    return 0
+    for name in args.only:
+        if name not in ledger.read(RESULT, {}):
+            begun = time.process_time()
+            games = [*(mnist() if name == "mnist" else mixture(name))]
+            write(name, {"cpu_seconds": round(time.process_time() - begun), "games": games})
 
 
 def write(name: str, found: dict[str, Any]) -> None:
@@ -120,5 +138,14 @@ def write(name: str, found: dict[str, Any]) -> None:
     ledger.write(RESULT, ledger.read(RESULT, {}) | {"machine": ledger.machine(), name: found})
 
 
+def finish() -> None:
+    result = ledger.read(RESULT)
+    games = {name: found for name, found in result.items() if "games" in found}
+    result |= {name: found | {"correlations": correlations(found["games"])} for name, found in games.items()}
+    ledger.write(RESULT, result)
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"gap": gap}, finish)
+
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

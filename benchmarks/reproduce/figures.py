@@ -60,24 +60,28 @@ def written(image: Any, path: Path) -> None:
     checkpoints.write(path, file.getvalue())
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def figures2014() -> str:
+    """Whether the samples are copies."""
+    r = ledger.result("reproduce_figures")
+    return (
+        f"Of the first {r['samples']} samples at turn {r['step']:,} {r['copies']} are copies. The median "
+        f"distance to the nearest training digit\n"
+        f"is {r['median_of_samples']:.1f} {r['unit']} (root mean square over pixels; least "
+        f"{r['least_of_samples']:.1f}); of {r['real'][0]:,} real test digits it is "
+        f"{r['median_of_real']:.1f} (least {r['least_of_real']:.1f})."
     )
+
+
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", type=Path, default=Path("runs/goodfellow2014/seed0"))
     parser.add_argument("--step", type=int, default=None, help="of the checkpoint (default: the last)")
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--pictures", type=Path, default=PICTURES)
-    known = parser.parse_args()
-    result = {
-        "command": "python benchmarks/reproduce/figures.py",
-        "machine": ledger.machine(),
-        **figures(Run.open(known.run, known.step), known.pictures),
-    }
-    ledger.write(known.out, result)
-    print(result)
-    return 0
 
+
+def measure(args: argparse.Namespace) -> None:
+    ledger.write(RESULT, {**ledger.origin(), **figures(Run.open(args.run, args.step), PICTURES)})
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"figures2014": figures2014})
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(BENCHMARK.main())

@@ -1,7 +1,7 @@
 """Why G is not trained on the minimax loss: its gradient, early in training (Goodfellow et al. 2014, 3).
 
     python benchmarks/reproduce/minimax.py             play; writes results/reproduce_minimax.json
-    python benchmarks/reproduce/minimax.py --report    only summarise and draw what was played
+    python benchmarks/reproduce/minimax.py --docs      only summarise and draw what was played
 
 "Early in learning, when G is poor, D can reject samples with high confidence ... In this case, log(1 -
 D(G(z))) saturates." The gradient of log(1 - D(G(z))) in the logit is -D(G(z)), that of -log D(G(z)) is
@@ -195,33 +195,54 @@ def band(axis: Any, curves: Sequence[Curve], name: str, colour: str, label: str)
     axis.fill_between(turns, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def minimax() -> str:
+    """Both losses' gradients in G on the same fakes, while G trains on one of them."""
+    result = ledger.result("reproduce_minimax")
+    rows = [
+        "| G trains on | turn | D(G(z)) | gradient of minimax | of non-saturating | ratio |",
+        "|---|" + "---|" * 5,
+    ]
+    for loss, table in result["summary"]["tables"].items():
+        for row in table:
+            cells = [span(row[name]) for name in ("d_fake", "minimax", "nonsaturating", "ratio")]
+            rows.append(f"| {loss} | {row['turn']} | {' | '.join(cells)} |")
+    setting = result["setting"]
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"Medians over {setting['seeds']} seeds, with the least and the most; all took "
+            f"{result['cpu_seconds']} CPU seconds on one thread.",
+            "",
+            *(
+                f"- {claim}: **{held} of {seeds}** ({found})."
+                for claim, held, seeds, found in result["summary"]["claims"]
+            ),
+        ]
     )
-    parser.add_argument("--out", type=Path, default=RESULT)
-    parser.add_argument("--picture", type=Path, default=PICTURE)
-    parser.add_argument("--report", action="store_true", help="play nothing")
-    known = parser.parse_args()
-    result: dict[str, Any]
-    if known.report:
-        result = ledger.read(known.out)
-    else:
-        begun = time.process_time()
-        result = {
-            "command": "python benchmarks/reproduce/minimax.py",
-            "machine": ledger.machine(),
-            "setting": {**SMALL, "turns": TURNS, "seeds": SEEDS, "fakes": FAKES},
-            "games": {loss: [played(loss, seed) for seed in range(SEEDS)] for loss in LOSSES},
-            "cpu_seconds": round(time.process_time() - begun),
-        }
-    result["summary"] = summary(result["games"])
-    ledger.write(known.out, result, indent=None)
-    draw(result["games"], known.picture)
-    for claim, held, seeds, found in result["summary"]["claims"]:
-        print(f"{held:2} of {seeds}: {claim} ({found})")
-    return 0
 
+
+def span(three: list[float]) -> str:
+    middle, least, most = (f"{x:.2g}" if x < 100 else f"{x:,.0f}" for x in three)
+    return f"{middle} [{least}, {most}]"
+
+
+def measure(_: argparse.Namespace) -> None:
+    begun = time.process_time()
+    games = {loss: [played(loss, seed) for seed in range(SEEDS)] for loss in LOSSES}
+    setting = {**SMALL, "turns": TURNS, "seeds": SEEDS, "fakes": FAKES}
+    seconds = round(time.process_time() - begun)
+    result = {**ledger.origin(), "setting": setting, "games": games, "cpu_seconds": seconds}
+    ledger.write(RESULT, result, indent=None)
+
+
+def finish() -> None:
+    result = ledger.read(RESULT)
+    ledger.write(RESULT, result | {"summary": summary(result["games"])}, indent=None)
+    draw(result["games"], PICTURE)
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, parts={"minimax": minimax}, finish=finish)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(BENCHMARK.main())

@@ -151,43 +151,97 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def pacgan() -> str:
+    """Methods on the ring and the grid, beside the table of the paper whose protocol it is."""
+    result = ledger.result("reproduce_modes")
+    rows = [
+        "| data | method | published: modes, high quality, reverse KL | seeds | modes | high quality "
+        "| worst seed | reverse KL | updates of D, of G | CPU seconds a seed |",
+        "|---|" + "---|" * 9,
+    ]
+    for name, full in (("ring", 8), ("grid", 25)):
+        for i, (method, found) in enumerate(result[name].items()):
+            mean, seeds = found["mean_and_standard_error"], found["seeds"]
+            cells = [
+                f"`{name}`" if i == 0 else "",
+                method,
+                found["published"] or "",
+                f"{found['numbers'][0]} to {found['numbers'][-1]}",
+                f"{ledger.plus_minus(mean['modes'], 1)} of {full}",
+                " ± ".join(f"{100 * x:.1f}" for x in mean["high_quality"]) + " %",
+                f"{min(row['high_quality'] for row in seeds):.1%}",
+                ledger.plus_minus(mean["reverse_kl"]) if "reverse_kl" in mean else "",
+                f"{found['turns'] * found['k']:,}, {found['turns']:,}",
+                f"{found['cpu_seconds'] / len(seeds):.0f}",
+            ]
+            rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*rows, "", "All seeds of a method were played as one ensemble."])
+
+
+def tries() -> str:
+    """What else was tried on the grid, each on two seeds."""
+    rows = [
+        "| grid | modes | high quality | between the modes | reverse KL |",
+        "|---|" + "---|" * 4,
+    ]
+    for method, found in ledger.result("reproduce_modes")["tries"].items():
+        seeds = found["seeds"]
+        cells = [
+            method,
+            ", ".join(str(row["modes"]) for row in seeds),
+            ", ".join(f"{row['high_quality']:.1%}" for row in seeds),
+            ", ".join(f"{row['between']:.1%}" for row in seeds),
+            ", ".join(f"{row['reverse_kl']:.3f}" for row in seeds),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", nargs="*", choices=["ring", "grid", "tries"], default=["ring", "grid"])
     parser.add_argument("--only", nargs="+", metavar="METHOD", help="default: all")
     parser.add_argument("--threads", type=int, default=1)
-    known = parser.parse_args()
-    plan = {part: methods(part) for part in known.data}
-    there = list(dict.fromkeys(label for these in plan.values() for label in these))
-    if unknown := set(known.only or ()) - {*there}:
-        parser.error(f"there is no method {min(unknown)!r}: there are {', '.join(there)}")
-    runtime.keep_memory()
-    torch.set_num_threads(known.threads)
-    for part, these in plan.items():
-        name, n = ("grid", 10_000) if part == "tries" else (part, 2_500)
-        for label, method in these.items():
-            if label not in (known.only or these) or label in ledger.read(RESULT, {}).get(part, {}):
-                continue
-            print(f"{part}, {label}", flush=True)
-            games, seconds = played(name, method)
-            rows = [judged(game, name, n) for game in games]
-            now = ledger.read(RESULT, {})  # another process may have written since
-            now.setdefault(part, {})[label] = {
-                "turns": method.turns,
-                "k": method.changes.get("k", 1),
-                "numbers": [*method.seeds],
-                "cpu_seconds": round(seconds),
-                "published": PUBLISHED.get((label, part)),
-                "mean_and_standard_error": summary(rows),
-                "seeds": rows,
-            }
-            now[part] = {each: now[part][each] for each in these if each in now[part]}
-            ledger.write(RESULT, now | {"machine": ledger.machine()})
-            print(f"  {now[part][label]['mean_and_standard_error']}", flush=True)
-    return 0
 
+
+def measure(args: argparse.Namespace) -> None:
+    plan = {part: methods(part) for part in args.data}
+    labels = {label for these in plan.values() for label in these}
+    if unknown := set(args.only or ()) - labels:
+        raise SystemExit(f"there is no method {min(unknown)!r}: there are {', '.join(sorted(labels))}")
+    runtime.keep_memory()
+    torch.set_num_threads(args.threads)
+    for part, these in plan.items():
+        for label, method in these.items():
+            if label in (args.only or these) and label not in ledger.read(RESULT, {}).get(part, {}):
+                print(f"{part}, {label}", flush=True)
+                keep(part, label, measured(part, label, method), [*these])
+
+
+def measured(part: str, label: str, method: Method) -> dict[str, Any]:
+    """What a method's games came to."""
+    name, n = ("grid", 10_000) if part == "tries" else (part, 2_500)
+    games, seconds = played(name, method)
+    rows = [judged(game, name, n) for game in games]
+    return {
+        "turns": method.turns,
+        "k": method.changes.get("k", 1),
+        "numbers": [*method.seeds],
+        "cpu_seconds": round(seconds),
+        "published": PUBLISHED.get((label, part)),
+        "mean_and_standard_error": summary(rows),
+        "seeds": rows,
+    }
+
+
+def keep(part: str, label: str, result: dict[str, Any], order: list[str]) -> None:
+    """Into the file as it is now: another process may have written since."""
+    now = ledger.read(RESULT, {})
+    methods = {**now.get(part, {}), label: result}
+    now[part] = {each: methods[each] for each in order if each in methods}
+    ledger.write(RESULT, now | {"machine": ledger.machine()})
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"pacgan": pacgan, "tries": tries})
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())

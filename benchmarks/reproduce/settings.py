@@ -2,7 +2,7 @@
 
     python benchmarks/reproduce/settings.py                    play what is not played yet
     python benchmarks/reproduce/settings.py --only "k = 2"     these
-    python benchmarks/reproduce/settings.py --report           play nothing: the differences anew
+    python benchmarks/reproduce/settings.py --docs             play nothing: the differences anew
 
 On `digits`, a third of the recipe's turns (its schedules a third as long): the Frechet distance of 2,000
 samples to all 1,797 digits on their pixels, and what a logistic regression reads (see `digits_quality`). On
@@ -138,44 +138,62 @@ def differences(variants: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def settings() -> str:
+    """One thing changed at a time, ten seeds each: what it did to each measure."""
+    result = ledger.result("reproduce_settings")
+    rows = ["| changed | of | measure | as it is | changed to | difference | |", "|---|" + "---|" * 6]
+    for name, found in result["differences"].items():
+        of = result["variants"][name]["recipe"]
+        base = result["variants"][f"{of}, as it is"]
+        for measure, row in found.items():
+            before, after = (
+                sum(seed[measure] for seed in side["seeds"]) / len(side["seeds"])
+                for side in (base, result["variants"][name])
+            )
+            value, low, high = row["change"]
+            cells = [name, f"`{of}`", measure.replace("_", " "), f"{before:.4g}", f"{after:.4g}"]
+            verdict = row["verdict"] if row["verdict"].startswith("no") else f"**{row['verdict']}**"
+            rows.append(f"| {' | '.join(cells)} | {value:+.3g} [{low:+.3g}, {high:+.3g}] | {verdict} |")
+    seconds = {name: variant["cpu_seconds"] for name, variant in result["variants"].items()}
+    numbers = result["numbers"]
+    return "\n".join(
+        [
+            *rows,
+            "",
+            f"Seeds {numbers[0]} to {numbers[-1]}. CPU seconds of all ten on one thread: "
+            + ", ".join(f"{name} {spent}" for name, spent in seconds.items())
+            + ".",
+        ]
     )
-    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--report", action="store_true", help="play nothing")
-    known = parser.parse_args()
-    result: dict[str, Any] = ledger.read(RESULT, {"variants": {}})
-    for name in () if known.report else known.only:
-        if name in result["variants"]:
-            continue
-        runtime.keep_memory()
-        torch.set_num_threads(1)
-        of, changes = VARIANTS[name]
-        games, seconds = played(of, changes)
-        rows = [{"seed": seed, **JUDGES[of](game)} for seed, game in zip(SEEDS, games, strict=True)]
-        seeds = [{k: v for k, v in row.items() if k != "seed"} for row in rows]
-        result["variants"][name] = {
-            "recipe": of,
-            "turns": TURNS[of],
-            "cpu_seconds": round(seconds),
-            "seeds": seeds,
-        }
-        result["numbers"] = [*SEEDS]
-        result["machine"] = ledger.machine()
-        ledger.write(RESULT, result)
-        print(
-            name,
-            {m: round(fmean(row[m] for row in seeds), 4) for m in seeds[0]},
-            f"{seconds:.0f} s",
-            flush=True,
-        )
-    result["differences"] = differences(result["variants"])
-    ledger.write(RESULT, result)
-    for name, rows in result["differences"].items():
-        print(name, {measure: row["verdict"] for measure, row in rows.items()})
-    return 0
 
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="NAME")
+
+
+def measure(args: argparse.Namespace) -> None:
+    runtime.keep_memory()
+    torch.set_num_threads(1)
+    for name in args.only:
+        result: dict[str, Any] = ledger.read(RESULT, {"variants": {}})
+        if name not in result["variants"]:
+            result["variants"][name] = variant(*VARIANTS[name])
+            ledger.write(RESULT, result | {"numbers": [*SEEDS], "machine": ledger.machine()})
+
+
+def variant(recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """What ten seeds of a recipe with changes came to."""
+    games, seconds = played(recipe, changes)
+    seeds = [JUDGES[recipe](game) for game in games]
+    return {"recipe": recipe, "turns": TURNS[recipe], "cpu_seconds": round(seconds), "seeds": seeds}
+
+
+def finish() -> None:
+    result = ledger.read(RESULT)
+    ledger.write(RESULT, result | {"differences": differences(result["variants"])})
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"settings": settings}, finish)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(BENCHMARK.main())
