@@ -46,8 +46,7 @@ BAD = {
     "nothing": (POINTS[:0], r"shape \(0, 3\)"),
     "mixed sizes": ([np.zeros((4, 4)), np.zeros((5, 5))], "stack examples of one size"),
     "text": ("samples.npy", "not one array of numbers"),
-    "whole numbers": ((POINTS * 255).long(), "uint8 images or floats"),
-    "five axes": (IMAGES[:, None], "images are"),
+    "whole numbers": ((POINTS * 255).long(), "uint8 or floats"),
 }
 
 
@@ -82,13 +81,20 @@ def test_image_sizes_must_match(name):
 
 
 @pytest.mark.parametrize("name", PAIRED)
-def test_float_images_in_0_255_or_0_1_are_refused(name):
-    with pytest.raises(ValueError, match=r"images are uint8 or floats in \[-1, 1\]"):
-        PAIRED[name](IMAGES, (IMAGES + 1) * 127.5)
-    with pytest.raises(ValueError, match=r"looks like images in \[0, 1\]"):
-        PAIRED[name]((IMAGES + 1) / 2, (IMAGES + 1) / 2)
-    with pytest.raises(ValueError, match="images are uint8"):  # flat, but the other set shows what it is
-        PAIRED[name](torch.zeros(200, 3, dtype=torch.uint8), POINTS * 255)
+def test_floats_beside_bytes_of_images_in_0_255_or_0_1_are_refused(name):
+    raw = ((IMAGES[:, 0] + 1) * 127.5).to(torch.uint8)
+    for floats in ((IMAGES + 1) * 127.5, (IMAGES + 1) / 2, POINTS):
+        with pytest.raises(ValueError, match="images"):
+            PAIRED[name](raw, floats)
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_bytes_of_rows_are_numbers_and_signals_are_not_clamped(name):
+    bits = (POINTS > 0.5).to(torch.uint8)
+    assert PAIRED[name](bits, POINTS.round()) == PAIRED[name](bits.float(), POINTS.round())
+    signals = torch.randn(200, 2, 6, generator=stream(5)) * 1.9
+    other = signals * 1.1  # the same once clamped to [-1, 1], as images would be, in most places
+    assert PAIRED[name](signals, other) == PAIRED[name](signals.flatten(1), other.flatten(1))
 
 
 @pytest.mark.parametrize("name", PAIRED)
@@ -114,8 +120,17 @@ def test_uint8_and_float_images_are_the_same_images():
 
 
 def test_a_small_overshoot_is_clamped_as_in_a_file():
-    over = IMAGES * 1.5
-    assert metrics.sliced_wasserstein(IMAGES, over) == metrics.sliced_wasserstein(IMAGES, over.clamp(-1, 1))
+    raw, over = ((IMAGES[:, 0] + 1) * 127.5).to(torch.uint8), IMAGES * 1.5
+    assert metrics.sliced_wasserstein(raw, over) == metrics.sliced_wasserstein(raw, over.clamp(-1, 1))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+def test_images_have_any_number_of_channels(channels):
+    raw = torch.randint(256, (3, 12, 9, channels), dtype=torch.uint8, generator=stream(6))
+    images = metrics.as_images(raw)
+    assert images.shape == (3, channels, 12, 9) and torch.equal(metrics.as_images(images), images)
+    assert torch.equal(metrics.as_images(raw.movedim(-1, 1)), images)
+    assert metrics.pixels(images).shape == (3, 108 * channels)
 
 
 def test_numpy_and_torch_and_half_precision_are_taken_alike():

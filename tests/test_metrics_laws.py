@@ -327,3 +327,38 @@ def test_default_tables_run_as_declared(table):
         results = metric(views[metric.view], space="here", known=known)
         assert all(e.space == "here" and e.low <= e.value <= e.high for e in results.values()), name
         assert set(results) == ({"precision", "recall", "density", "coverage"} if name == "prdc" else {name})
+
+
+def sparse(n, seed, width=40, p=0.05):
+    return (torch.rand(n, width, generator=stream("sparse", seed)) < p).to(torch.uint8)
+
+
+UNTRAINED = {
+    "continuous": lambda n: torch.randn(n, 40, generator=stream("u")) * 0.3 + 0.5,
+    "the mean": lambda n: torch.full((n, 40), 0.05) + 0.01 * torch.randn(n, 40, generator=stream("u")),
+    "rounded": lambda n: (torch.randn(n, 40, generator=stream("u")) > 0).float(),
+    "one point": lambda n: torch.full((n, 40), 0.3),
+    "of the law": lambda n: sparse(n, "again").float(),
+}
+
+
+@pytest.mark.parametrize("p", [0.01, 0.05, 0.3])
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_what_is_no_copy_is_not_called_one(name, p):
+    train, real = sparse(1_000, "train", p=p), sparse(300, "real", p=p)
+    fake = sparse(500, "again", p=p).float() if name == "of the law" else UNTRAINED[name](500)
+    result = metrics.memorisation_test(real.float(), fake, train.float())
+    assert result.p_value > 0.01 and result.low <= result.floor
+
+
+def test_nothing_is_sure_of_fifteen_examples():
+    x, y = (torch.randn(n, 4, generator=stream("few", n)) for n in (15, 5_000))
+    for few, many in ((x, y), (y, x)):
+        for share in metrics.prdc(few, many):
+            assert share.high - share.low > 0.15, share
+
+
+def test_a_floor_has_no_more_fakes_than_there_are():
+    real = torch.randn(1_000, 2, generator=stream("floor"))
+    assert metrics.floor(metrics.sliced_wasserstein, real, n=50).n == 50
+    assert metrics.floor(metrics.sliced_wasserstein, real, n=5_000).n == 500

@@ -44,7 +44,7 @@ from zerosum.metrics.modes import (
     reverse_kl,
     stacked_labels,
 )
-from zerosum.metrics.neighbours import PRDC, memorisation_test, nearest, prdc
+from zerosum.metrics.neighbours import PRDC, Neighbours, find_neighbours, memorisation_test, nearest, prdc
 from zerosum.metrics.transport import sliced_wasserstein, wasserstein
 from zerosum.metrics.two_sample import referee, two_sample_test
 
@@ -57,6 +57,7 @@ __all__ = [
     "FeatureSpace",
     "Metric",
     "Moments",
+    "Neighbours",
     "agreement",
     "as_images",
     "as_labels",
@@ -64,6 +65,7 @@ __all__ = [
     "class_kl",
     "classifier_score",
     "efficientnet",
+    "find_neighbours",
     "floor",
     "frechet_distance",
     "frechet_infinity",

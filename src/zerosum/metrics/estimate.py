@@ -85,7 +85,7 @@ def student(value: float, error: float, blocks: int) -> tuple[float, float]:
     return value - reach, value + reach
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
+def wilson(hits: float, n: int) -> tuple[float, float]:
     """Wilson's binomial interval for a share of `hits` in `n` (Wilson 1927): honest at 0 and at 1.
 
     >>> wilson(0, 10)[0], round(wilson(10, 10)[0], 3)
@@ -113,11 +113,14 @@ def jackknife_error(deleted: list[float]) -> float:
     return math.sqrt((len(deleted) - 1) / len(deleted) * math.fsum((v - mean) ** 2 for v in deleted))
 
 
-def floor(metric: Callable[..., Result], real: Any, *, seed: int = 0, **settings: Any) -> Result:
+def floor(
+    metric: Callable[..., Result], real: Any, *, n: int | None = None, seed: int = 0, **settings: Any
+) -> Result:
     """The finite-sample reference: `metric` between two random halves of real data.
 
     No generator can be expected to score better than this with half as many examples as `real` has; give 2 n
-    real examples to get the reference for n generated ones. `settings` are passed on to `metric`.
+    real examples to get the reference for n generated ones. n: no more than this stand for the generated
+    ones, as where there are fewer of these than half the real. `settings` are passed on to `metric`.
 
     >>> from zerosum.metrics import sliced_wasserstein
     >>> print(floor(sliced_wasserstein, torch.randn(2_000, 2, generator=stream(0))).metric)
@@ -126,4 +129,5 @@ def floor(metric: Callable[..., Result], real: Any, *, seed: int = 0, **settings
     real = real if isinstance(real, Tensor) else torch.as_tensor(real)
     matched(least=4, real=real)
     order = torch.randperm(len(real), generator=stream(seed, "floor"))
-    return metric(real[order[: len(real) // 2]], real[order[len(real) // 2 :]], **settings)
+    half = len(real) // 2
+    return metric(real[order[:half]], real[order[half:][:n]], **settings)

@@ -41,8 +41,8 @@ WIDTH = 128
 class FeatureSpace:
     """A named map `encode` from images `[n, C, H, W]` in [-1, 1] to vectors `[n, d]`.
 
-    Calling it takes images in any accepted form and gives features `[N, d]`, made in batches without
-    gradients.
+    Calling it takes images in any accepted form and gives features `[N, d]`, made without gradients in
+    batches of at most 256, fewer of large images: 2^21 numbers.
 
     >>> pixels(torch.zeros(5, 1, 8, 8)).shape
     torch.Size([5, 64])
@@ -52,8 +52,10 @@ class FeatureSpace:
     encode: Callable[[Tensor], Tensor]
 
     @torch.no_grad()
-    def __call__(self, images: Any, *, batch: int = 256) -> Tensor:
-        return torch.cat([self.encode(rows).flatten(1) for rows in as_images(images).split(batch)])
+    def __call__(self, images: Any) -> Tensor:
+        batch = min(256, max(1, 2**21 // as_images(images[:1]).numel()))
+        parts = (as_images(images[i : i + batch]) for i in range(0, len(images), batch))
+        return torch.cat([self.encode(rows).flatten(1) for rows in parts])
 
 
 pixels = FeatureSpace("pixels", lambda x: x)
@@ -247,5 +249,5 @@ def _redundancy(z: Tensor) -> Tensor:
 
 
 def _rgb(x: Tensor) -> Tensor:
-    """Three channels: grey repeated, transparency left out."""
-    return x[:, :3].expand(-1, 3, -1, -1)
+    """Three channels: grey repeated, transparency and what is more than three left out."""
+    return x[:, : 3 if x.shape[1] >= 3 else 1].expand(-1, 3, -1, -1)

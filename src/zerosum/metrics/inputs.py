@@ -1,10 +1,10 @@
 """What a metric accepts, decided in one place.
 
-Images are uint8 in 0 ... 255, `[N, H, W]` or `[N, H, W, C]` as `zerosum sample` writes them, or float in [-1,
-1], `[N, C, H, W]` as a generator gives them; both become float `[N, C, H, W]` in [-1, 1]. Points and features
-are float `[N, d]` in any units. Everything else is an error: a metric never returns a number for input that
-it had to guess about.
-"""
+Numbers are float `[N, ...]` in any units, or uint8 `[N, d]`, and are compared as they are. Images are uint8
+in 0 ... 255, `[N, H, W]` or `[N, H, W, C]` as `zerosum sample` writes them; they, and whatever they are
+compared with, become float `[N, C, H, W]` in [-1, 1], the form of a generator's images. The shape of floats
+alone makes no image of them: a signal `[N, C, L]` is not clamped. Everything else is an error: a metric never
+returns a number for input that it had to guess about."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from torch import Tensor
 
 __all__ = ["as_images", "as_labels", "matched"]
 
-CHANNELS = (1, 3, 4)
-
 
 def matched(*, least: int = 2, **sets: Any) -> tuple[Tensor, ...]:
     """The named sets as finite float tensors `[N, d]` of one width, dtype and device, with at least `least`
     examples each.
 
-    Images are flattened after conversion to [-1, 1]. Floats that are *images* without a single value below
-    0 are taken for [0, 1] data and refused.
+    Where one of them is of images (uint8 with more than two axes), all are, and become floats in [-1, 1];
+    images that have no value below 0 are taken for [0, 1] data and refused.
 
     >>> (x,) = matched(real=torch.tensor([[[0, 255]], [[255, 0]]], dtype=torch.uint8))
     >>> x.tolist()
@@ -34,10 +32,8 @@ def matched(*, least: int = 2, **sets: Any) -> tuple[Tensor, ...]:
         differ in shape.
     """
     tensors = {name: _tensor(x, name) for name, x in sets.items()}
-    pixels = any(x.ndim > 2 or x.dtype == torch.uint8 for x in tensors.values())
-    shaped = {
-        name: as_images(x, name) if x.ndim > 2 else _scaled(x, name, pixels) for name, x in tensors.items()
-    }
+    pixels = any(x.ndim > 2 and x.dtype == torch.uint8 for x in tensors.values())
+    shaped = {name: as_images(x, name) if pixels else _floats(x) for name, x in tensors.items()}
     first, reference = next(iter(shaped.items()))
     for name, x in shaped.items():
         if len(x) < least:
@@ -56,20 +52,27 @@ def matched(*, least: int = 2, **sets: Any) -> tuple[Tensor, ...]:
 def as_images(x: Any, name: str = "images") -> Tensor:
     """Images as float `[N, C, H, W]` in [-1, 1].
 
-    The channel axis is the one of length 1, 3 or 4; where two could be, uint8 is read channels last and float
-    channels first. A float may overshoot to ±2 and is then clamped, as it is when an image file is written.
+    Floats have that form already; they may overshoot to ±2 and are then clamped, as they are when an image
+    file is written. Of uint8 with four axes the channels are the shorter of the second and the last, the last
+    of equals.
     """
     x = _tensor(x, name)
     if x.ndim not in (3, 4):
         raise ValueError(
-            f"{name} has shape {tuple(x.shape)}; images are [N, H, W], [N, H, W, C] or [N, C, H, W]"
+            f"{name} has shape {tuple(x.shape)}; images are uint8 [N, H, W(, C)] or float [N, C, H, W]"
         )
     if x.ndim == 3:
-        return _scaled(x, name, pixels=True).unsqueeze(1)
-    last, first = x.shape[-1] in CHANNELS, x.shape[1] in CHANNELS
-    if last and (x.dtype == torch.uint8 or not first):
+        x = x.unsqueeze(1)
+    elif x.dtype == torch.uint8 and x.shape[-1] <= x.shape[1]:
         x = x.movedim(-1, 1)
-    return _scaled(x, name, pixels=True)
+    if x.dtype == torch.uint8:
+        return x.float() / 127.5 - 1
+    if x.abs().max() > 2:
+        low, high = float(x.min()), float(x.max())
+        raise ValueError(
+            f"{name} reaches from {low:.3g} to {high:.3g}; images are uint8 or floats in [-1, 1]"
+        )
+    return _floats(x).clamp(-1, 1)
 
 
 def as_labels(x: Any, classes: int, name: str = "labels") -> Tensor:
@@ -94,22 +97,12 @@ def _tensor(x: Any, name: str) -> Tensor:
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(f"{name} has shape {tuple(x.shape)}; expected [N, d], or images [N, ...]")
     if x.dtype != torch.uint8 and not x.is_floating_point():
-        raise ValueError(f"{name} has type {x.dtype}; give uint8 images or floats")
+        raise ValueError(f"{name} has type {x.dtype}; give uint8 or floats")
     if not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).sum())
         raise ValueError(f"{name} has {bad:,} values that are NaN or infinite; look for a fault in the run")
     return x
 
 
-def _scaled(x: Tensor, name: str, pixels: bool) -> Tensor:
-    if x.dtype == torch.uint8:
-        return x.float() / 127.5 - 1
-    x = x if x.dtype == torch.float64 else x.float()
-    if not pixels:
-        return x
-    if x.abs().max() > 2:
-        low, high = float(x.min()), float(x.max())
-        raise ValueError(
-            f"{name} reaches from {low:.3g} to {high:.3g}; images are uint8 or floats in [-1, 1]"
-        )
-    return x.clamp(-1, 1)
+def _floats(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

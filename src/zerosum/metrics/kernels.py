@@ -106,7 +106,8 @@ def parzen_log_likelihood(real: Any, fake: Any, validation: Any, *, space: str =
     The protocol of Goodfellow et al. 2014, Table 1, exactly: the first 10,000 samples; sigma of ten values
     from 0.1 to 1 (logspace(-1, 0, 10)), the best in the mean on the first 1,000 `validation` examples; all of
     `real`; the interval is ± 1.96 standard errors over the test examples, which is not the spread over seeds.
-    Images are scored with pixels in [0, 1], as then; flat floats in their own units.
+    Images, uint8 or `[N, C, H, W]`, are scored with pixels in [0, 1], as then; other floats in their own
+    units.
 
     A known flaw: the number says little about samples or likelihood in high dimension. k-means centres score
     higher than the training data themselves (Theis, van den Oord & Bethge 2016): see `parzen_references`, and
@@ -117,7 +118,9 @@ def parzen_log_likelihood(real: Any, fake: Any, validation: Any, *, space: str =
     True
     """
     tensors = matched(real=real, fake=fake, validation=validation)
-    pixels = any(x.ndim > 2 or str(x.dtype).endswith("uint8") for x in (real, fake, validation))
+    pixels = any(
+        x.ndim == 4 or (x.ndim == 3 and str(x.dtype).endswith("uint8")) for x in (real, fake, validation)
+    )
     test, samples, held = ((x.double() + 1) / 2 if pixels else x.double() for x in tensors)
     samples, held = samples[:10_000], held[:1_000]
     means = [float(score.mean()) for score in _parzen(held, samples, SIGMAS)]
@@ -154,7 +157,8 @@ def kmeans_centres(train: Any, k: int, *, iterations: int = 5, seed: int = 0) ->
         size = torch.bincount(owner, minlength=k)[:, None]
         total = torch.zeros_like(centres).index_add_(0, owner, x)
         centres = torch.where(size > 0, total / size.clamp_min(1), centres)
-    return centres.reshape(-1, *(as_images(train).shape[1:] if train.ndim > 2 else x.shape[1:]))
+    pixels = train.ndim > 2 and str(train.dtype).endswith("uint8")
+    return centres.reshape(-1, *(as_images(train[:1]).shape[1:] if pixels else train.shape[1:]))
 
 
 def _parzen(x: Tensor, samples: Tensor, sigmas: np.ndarray) -> Tensor:

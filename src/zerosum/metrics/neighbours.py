@@ -7,7 +7,7 @@ with N times M. They are computed in the type of the input: give float64 where i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -16,9 +16,18 @@ from torch import Tensor
 from zerosum.metrics.estimate import Estimate, normal, wilson
 from zerosum.metrics.inputs import matched
 
-__all__ = ["PRDC", "memorisation_test", "nearest", "prdc", "squared_distances"]
+__all__ = [
+    "PRDC",
+    "Neighbours",
+    "find_neighbours",
+    "memorisation_test",
+    "nearest",
+    "prdc",
+    "squared_distances",
+]
 
 CHUNK = 2**25  # distances held at a time
+NO_COPY = 1 / 2  # what is not nearer to one training example than this share of the usual distance is no copy
 
 
 class PRDC(NamedTuple):
@@ -30,22 +39,73 @@ class PRDC(NamedTuple):
     coverage: Estimate
 
 
-def nearest(x: Tensor, reference: Tensor, k: int, *, itself: bool = False) -> Tensor:
-    """Distances `[n, k]` from each x `[n, d]` to its k nearest in `reference` `[m, d]`, ascending.
+class Neighbours(NamedTuple):
+    """The k nearest of each example, the nearest first: Euclidean distances `[n, k]`, and which they are,
+    int64 `[n, k]`, counted from 0 over the whole reference."""
 
-    With `itself`, x is the reference and the pair of an example with itself does not count.
+    distances: Tensor
+    rows: Tensor
+
+
+def find_neighbours(
+    x: Tensor, reference: Tensor | Iterable[Tensor], k: int, *, itself: bool = False, mirrored: bool = False
+) -> Neighbours:
+    """The k nearest to each x `[n, ...]` in `reference` `[m, ...]`, or in the batches that it gives.
+
+    No more than a batch is held at a time. Candidates come from one matrix product, their distances from the
+    differences, so that 0 means a copy, exactly. itself: x is the reference, and the pair of an example with
+    itself does not count. mirrored: the distance of an image `[C, H, W]` is the smaller of those to an
+    example and to its mirror image.
+
+    >>> data = torch.tensor([[0.0, 0.0], [3.0, 3.0], [5.0, 5.0]])
+    >>> found = find_neighbours(torch.tensor([[3.0, 3.0]]), iter(data.split(2)), k=2)
+    >>> found.rows.tolist(), [round(d, 3) for d in found.distances[0].tolist()]
+    ([[1, 2]], [0.0, 2.828])
+    """
+    x = x if x.is_floating_point() else x.float()
+    queries = [q.flatten(1) for q in ([x, x.flip(-1)] if mirrored else [x])]
+    best = Neighbours(
+        queries[0].new_empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.long, device=x.device)
+    )
+    start = 0
+    for batch in [reference] if isinstance(reference, Tensor) else reference:
+        near = _candidates(queries, batch.flatten(1).to(queries[0]), k, start if itself else None)
+        joined = (torch.cat(pair, 1) for pair in zip(best, (near.distances, near.rows + start), strict=True))
+        best = _smallest(*joined, k)
+        start += len(batch)
+    if k > start - itself:
+        raise ValueError(f"{start} examples have no {k} neighbours; lower k or give more examples")
+    return best
+
+
+def _candidates(queries: list[Tensor], reference: Tensor, k: int, own: int | None) -> Neighbours:
+    """The k nearest in one batch; own: where in the reference the batch begins, if x is the reference."""
+    k, parts = min(k, len(reference)), list[Neighbours]()
+    rows = max(1, CHUNK // max(len(reference), k * reference.shape[1]))
+    for start in range(0, len(queries[0]), rows):
+        some = [query[start : start + rows] for query in queries]
+        squares = torch.stack([squared_distances(x, reference) for x in some]).amin(0)
+        if own is not None:
+            squares.diagonal(offset=start - own).fill_(math.inf)
+        near, index = torch.topk(squares, k, largest=False)
+        exact = torch.stack([(reference[index] - x[:, None]).square_().sum(2) for x in some]).amin(0).sqrt_()
+        parts.append(_smallest(exact.masked_fill_(near.isinf(), math.inf), index, k))
+    return Neighbours(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def _smallest(distances: Tensor, index: Tensor, k: int) -> Neighbours:
+    """The k smallest distances, in ascending order."""
+    order = distances.argsort(dim=1, stable=True)[:, :k]
+    return Neighbours(distances.gather(1, order), index.gather(1, order))
+
+
+def nearest(x: Tensor, reference: Tensor, k: int, *, itself: bool = False) -> Tensor:
+    """The distances `[n, k]` of `find_neighbours` alone.
 
     >>> nearest(torch.tensor([[0.0], [3.0]]), torch.tensor([[0.0], [1.0]]), 2).tolist()
     [[0.0, 1.0], [2.0, 3.0]]
     """
-    if k > len(reference) - itself:
-        raise ValueError(f"{len(reference)} examples have no {k} neighbours; lower k or give more examples")
-    found = []
-    for start, squares in _chunks(x, reference):
-        if itself:
-            squares.diagonal(offset=start).fill_(math.inf)
-        found.append(torch.topk(squares, k, largest=False).values)
-    return torch.cat(found).sqrt()
+    return find_neighbours(x, reference, k, itself=itself).distances
 
 
 def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
@@ -58,7 +118,8 @@ def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
     fake.
 
     All are 1 for identical sets, except density (about 1 for equal distributions). The intervals are binomial
-    (Wilson; for density normal) over the examples that are counted, with the balls held fixed.
+    (Wilson; for density normal) over as many examples as the smaller set has: the balls are as uncertain as
+    what they count.
 
     >>> x = torch.randn(100, 2)
     >>> float(prdc(x, x).coverage), float(prdc(x, x + 100).precision)
@@ -76,13 +137,20 @@ def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
         covered.append(inside.any(1))
         recalled.append((squares <= fake_radius * fake_radius).any(1))
     density = holders.double() / k
-    error = float(density.std()) / math.sqrt(len(y))
+    fewest = min(len(x), len(y))  # the balls of few examples are no better known than their number allows
+    error = float(density.std()) / math.sqrt(fewest)
     mean = float(density.mean())
+
+    def share(hits: Tensor, name: str) -> Estimate:
+        value = float(hits.double().mean())
+        interval = wilson(value * fewest, fewest)
+        return Estimate(value, *interval, len(y), space, name, "binomial over the smaller set")
+
     return PRDC(
-        _share(holders > 0, len(y), space, "precision"),
-        _share(torch.cat(recalled), len(y), space, "recall"),
-        Estimate(mean, *normal(mean, error), len(y), space, "density", "normal over examples"),
-        _share(torch.cat(covered), len(y), space, "coverage"),
+        share(holders > 0, "precision"),
+        share(torch.cat(recalled), "recall"),
+        Estimate(mean, *normal(mean, error), len(y), space, "density", "normal over the smaller set"),
+        share(torch.cat(covered), "coverage"),
     )
 
 
@@ -92,14 +160,20 @@ def memorisation_test(
     """Does the generator copy `train`? `real` are held-out examples it has not seen. The value is the share
     of suspect fakes.
 
-    Each example's distance to its nearest training example is divided by that to its k-th: a copy has a ratio
-    near 0, while a merely smooth or merely noisy image has not. A fake is suspect when its ratio is below the
-    held-out set's own `share`-quantile. A generator that does not copy has about that share (`floor`). Lower
-    is better.
+    Of each example x the nearness to the training set is
 
-    `p_value` is exact, whatever the distributions: if the m held-out and n fake ratios are exchangeable, the
-    number of fakes below the j-th smallest held-out ratio follows from a random order of n + m. The interval
-    of the value is Wilson's. (After Meehan, Chaudhuri & Dasgupta 2020 and Carlini et al. 2023.)
+        t(x) = max(d_1(x) / d_k(x), d_1(x) / s),
+
+    d_i the distance to its i-th nearest training example, s the median of d_1 among (1,000) training examples
+    themselves; 0 of a copy. It is small only where one training example is near, as training examples go, and
+    the others are not: a merely smooth example has d_1 = d_k, a merely noisy one, or one far from all data,
+    d_1 > s. A fake is suspect when its t is below the held-out set's own `share`-quantile. A generator that
+    does not copy has about that share (`floor`). Lower is better.
+
+    `p_value` is exact, whatever the distributions: if the m held-out and n fake values are exchangeable, the
+    number of fakes below the j-th smallest held-out value follows from a random order of n + m; ties, as rows
+    of 0 and 1 have them, only raise it. The interval of the value is Wilson's. (After Meehan, Chaudhuri &
+    Dasgupta 2020 and Carlini et al. 2023.)
 
     >>> g = torch.Generator().manual_seed(0)
     >>> train, real, new = (torch.randn(1_000, 8, generator=g) for _ in range(3))
@@ -108,13 +182,18 @@ def memorisation_test(
     """
     from scipy.stats import hypergeom
 
-    held, made, seen = matched(real=real, fake=fake, train=train)
-    centre = seen.mean(0)
-    known, asked = (_ratio(z - centre, seen - centre, k).sort().values for z in (held, made))
-    n, m, j = len(asked), len(known), max(1, round(share * len(known)))
-    suspect = int((asked < known[j - 1]).sum())
+    real, fake, train = matched(real=real, fake=fake, train=train)
+    centre = train.mean(0)
+    real, fake, train = real - centre, fake - centre, train - centre
+    some = train[torch.linspace(0, len(train) - 1, min(len(train), 1_000)).long()]
+    scale = nearest(some, train, 2)[:, 1].median()  # the nearest is the example itself
+    held_out, generated = (_nearness(x, train, k, scale).sort().values for x in (real, fake))
+    n, m, j = len(generated), len(held_out), max(1, round(share * len(held_out)))
+    limit = held_out[j - 1].clamp(max=NO_COPY)
+    before = j - 1 if held_out[j - 1] <= NO_COPY else int((held_out < limit).sum())
+    suspect = int((generated < limit).sum())
     # c fakes precede the j-th held-out when the first c + j - 1 of the joint order hold at most j - 1.
-    p = float(hypergeom.cdf(j - 1, n + m, m, suspect + j - 1)) if suspect else 1.0
+    p = float(hypergeom.cdf(before, n + m, m, suspect + before)) if suspect else 1.0
     return Estimate(
         suspect / n,
         *wilson(suspect, n),
@@ -122,19 +201,15 @@ def memorisation_test(
         space,
         "share of suspected copies",
         "binomial",
-        floor=j / (m + 1),
+        floor=(before + 1) / (m + 1),
         p_value=p,
     )
 
 
-def _ratio(x: Tensor, train: Tensor, k: int) -> Tensor:
-    distances = nearest(x, train, k)
-    return torch.where(distances[:, 0] > 0, distances[:, 0] / distances[:, -1], 0.0)
-
-
-def _share(hits: Tensor, n: int, space: str, name: str) -> Estimate:
-    count = int(hits.sum())
-    return Estimate(count / len(hits), *wilson(count, len(hits)), n, space, name, "binomial")
+def _nearness(x: Tensor, train: Tensor, k: int, scale: Tensor) -> Tensor:
+    near = nearest(x, train, k)
+    first = near[:, 0]
+    return torch.where(first > 0, torch.maximum(first / near[:, -1], first / scale), 0.0)
 
 
 def _chunks(x: Tensor, reference: Tensor) -> Iterator[tuple[int, Tensor]]:
