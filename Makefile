@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/ready  ## train on the digits that come with scikit-learn, about a minute: a picture and a report
 	$(BIN)/zerosum train digits --out runs/demo
@@ -11,6 +11,9 @@ demo: .venv/ready  ## train on the digits that come with scikit-learn, about a m
 
 test: .venv/ready  ## the whole suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+docs: .venv/ready  ## the site: docs/_build/html/index.html
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 lint: .venv/ready
 	$(BIN)/ruff check .

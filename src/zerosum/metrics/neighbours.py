@@ -115,7 +115,7 @@ def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
 
     - precision: share of fakes inside any B(real); recall: share of reals inside any B(fake);
     - density: mean over fakes of (number of B(real) it is in) / k; coverage: share of B(real) that hold a
-    fake.
+      fake.
 
     All are 1 for identical sets, except density (about 1 for equal distributions). The intervals are binomial
     (Wilson; for density normal) over as many examples as the smaller set has: the balls are as uncertain as

@@ -113,6 +113,7 @@ def diffaugment(
     cutout: sides of the rectangle that is set to (low + high) / 2, as a share of the image's; 0 for none.
         Beyond one border it continues at the other, so that each pixel is hidden equally often and the area
         is always the same (theirs is clipped).
+
     flip: left and right changed over, every second time.
     low, high: the range of the data. It sets the scale of brightness and the grey of cutout.
 
@@ -139,7 +140,7 @@ def adaptive(
 ) -> Augmentation:
     """The same, with the probability that D's overfitting asks for (ADA, Karras et al. 2020, section 3).
 
-    p starts at 0. The game shows `Augmentation.adapt` each turn
+    p starts at 0. The game shows `Augmentation.adapt` each turn ::
 
         a = D(T(x))                    theirs: r_t = E[sign a] = 2 P(D calls an example real) - 1
         a = D(T(x)) - D(T(G(z)))       where L_G sees real logits, as in `relativistic_pairing`: r_t =

@@ -1,0 +1,74 @@
+"""The documentation site: `make docs` builds docs/_build/html from these pages and from the docstrings."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import zerosum
+
+project = "zerosum"
+author = "the authors of zerosum"
+copyright = author
+version = release = zerosum.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+default_role = "code"  # `name` in a docstring is code, as it is in Markdown
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+suppress_warnings = ["ref.python"]  # `D` is the name of more than one attribute
+
+html_theme = "furo"
+html_title = f"zerosum {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+
+PAGES = Path(__file__).parent / "api"
+
+
+def public_modules() -> list[str]:
+    """Every module of zerosum that offers names."""
+    found = [m.name for m in pkgutil.walk_packages(zerosum.__path__, "zerosum.") if "__main__" not in m.name]
+    return [name for name in found if not name.split(".")[-1].startswith("_")]
+
+
+def write_reference(_: Any) -> None:
+    """A page for each module with the names that it defines; its package's page lists the pages."""
+    shutil.rmtree(PAGES, ignore_errors=True)
+    PAGES.mkdir()
+    names = ["zerosum", *public_modules()]
+    for name in names:
+        module = importlib.import_module(name)
+        own = [n for n in module.__all__ if getattr(getattr(module, n), "__module__", name) == name]
+        below = [other for other in names if other.rpartition(".")[0] == name]
+        lines = [f"`{name}`", "=" * (len(name) + 2), "", f".. automodule:: {name}"]
+        if own:
+            lines += [f"   :members: {', '.join(own)}", "   :undoc-members:", "   :show-inheritance:"]
+        if below:
+            lines += ["", ".. toctree::", "   :maxdepth: 1", "", *(f"   {other}" for other in below)]
+        (PAGES / f"{name}.rst").write_text("\n".join(lines) + "\n")
+
+
+def escape_formulas(*args: Any) -> None:
+    """|x| and x* are mathematics in our docstrings, where reStructuredText sees signs of its own."""
+    lines: list[str] = args[-1]
+    code = False
+    for i, line in enumerate(lines):
+        code = line.lstrip().startswith(">>>") or (code and bool(line.strip()))
+        if not code:
+            pieces = line.split("``")  # what stands between two of them is literal
+            pieces[::2] = [re.sub(r"(?<![*\\])([|]|\*(?!\*))", r"\\\1", piece) for piece in pieces[::2]]
+            lines[i] = "``".join(pieces)
+
+
+def setup(app: Any) -> None:
+    app.connect("builder-inited", write_reference)
+    app.connect("autodoc-process-docstring", escape_formulas)
