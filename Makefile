@@ -2,7 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs clean
+PAGE := src/zerosum/page
+JS := $(BIN)/js-beautify --indent-size 2 --brace-style collapse,preserve-inline --end-with-newline
+CSS := $(BIN)/css-beautify --indent-size 2 --end-with-newline
+
+.PHONY: demo test lint format docs clean
 
 demo: .venv/ready  ## train on the digits that come with scikit-learn, about a minute: a picture and a report
 	$(BIN)/zerosum train digits --out runs/demo
@@ -19,6 +23,16 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/djlint --quiet --check $(PAGE)/templates
+	$(BIN)/djlint --quiet --lint $(PAGE)/templates
+	for file in $(PAGE)/static/*.js; do $(JS) $$file | diff $$file - || exit 1; done
+	for file in $(PAGE)/static/*.css; do $(CSS) $$file | diff $$file - || exit 1; done
+
+format: .venv/ready
+	$(BIN)/ruff format .
+	-$(BIN)/djlint --quiet --reformat $(PAGE)/templates
+	$(JS) --replace $(PAGE)/static/*.js
+	$(CSS) --replace $(PAGE)/static/*.css
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "zerosum needs Python 3.11 or newer: make PYTHON=python3.12, say")'
