@@ -415,7 +415,7 @@ def test_sub_folders_are_classes(tmp_path: Path) -> None:
     assert source.class_names == ("ant", "bee", "cat") and source.classes == 3
     x, y = source.batch(0, 18)
     assert y is not None and y.dtype == torch.int64 and Counter(y.tolist()) == {0: 6, 1: 6, 2: 6}
-    levels = source.decode(x)[:, 0, 0, 0].tolist()
+    levels = source.codec.decode(x)[:, 0, 0].tolist()
     assert [source.class_names[label] for label in y.tolist()] == [("cat", "ant", "bee")[v] for v in levels]
 
 
@@ -441,7 +441,7 @@ def test_the_splits_are_disjoint_complete_and_stay(n: int, tmp_path: Path) -> No
 
     def held(split: str) -> Counter[int]:
         source = data.image_folder(tmp_path, split)
-        assert source.split == split and source.classes == 2
+        assert source.split_name == split and source.classes == 2
         return Counter(source.pixels[:, 0, 0, 0].tolist())
 
     before, test = held("test"), held("test").total()
@@ -477,7 +477,7 @@ def test_folders_that_are_splits(held: list[str], tmp_path: Path) -> None:
 def test_batches_follow_the_order_of_all_sources(tmp_path: Path) -> None:
     source = data.image_folder(draw(tmp_path, 30), "all", seed=5, low=0.0)
     x, _ = source.batch(3, 7)
-    assert torch.equal(x, source.encode(source.pixels[order(30, 5, 3, 7)]))
+    assert torch.equal(x, source.codec.encode(source.pixels[order(30, 5, 3, 7)]))
     assert isinstance(source, data.Source) and isinstance(source, data.Images)
 
 

@@ -358,7 +358,7 @@ def test_what_is_no_value_is_told_in_one_line(text: str) -> None:
         ({"objective": "math:pi"}, "'math:pi' is float"),
         ({"objective": "math:cos"}, "objective"),
         ({"objective": "builtins:dict"}, "objective: it should give a Objective, but gave a dict"),
-        ({"data": "builtins:dict"}, "data: it should give a Source, but gave a dict"),
+        ({"data": "builtins:dict"}, "data: a dict holds no examples"),
         ({"": 5}, "no field ''"),
     ],
     ids=lambda v: str(v)[:60],
@@ -416,10 +416,9 @@ class Points:
         return torch.full((n, *self.made), float(step + self.seed)), None
 
 def broken(seed): return Points(seed, first=KeyError("lost"))
-def by_name(seed, split="train"): return {"train": Points(seed)}[split]
-def no_file(seed, split="train"): return Points(seed, first=FileNotFoundError(split))
-def damaged(seed, split="train"): return Points(seed, first=ValueError("the file has 2 bytes, not 3"))
-def unforeseen(seed, split="train"): return Points(seed, first=RuntimeError("not today"))
+class halved(Points):
+    splits = "train", "test"
+    def split(self, name): return self
 def whole(seed): return Points(seed, shape=(3,), made=(4,))
 def line(inputs, outputs, scale=2.0):
     return nn.Sequential(nn.Linear(*inputs, *outputs or (1,)), nn.Identity() if outputs else nn.Flatten(0))
@@ -469,7 +468,7 @@ def test_your_own_parts_play(mine: Path) -> None:
         ({"data": "own_parts:broken"}, "data: KeyError: 'lost' (own_parts.py, line "),
         (
             {"data": "own_parts:whole"},
-            "data: batch(step, 2) should give floats [2, 3]: got torch.float32 [2, 4]",
+            "data: the data's batch(step, 2) gives [2, 4], not [2, 3] as declared",
         ),
         ({"data": "own_parts:Nets"}, "data: "),
         (
@@ -507,29 +506,15 @@ def test_what_is_wrong_with_your_own_parts_is_told_in_one_line(
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("part", ["ring", "own_parts:Points", "own_parts:by_name", "own_parts:no_file"])
-def test_a_split_that_a_source_has_not_is_none(part: str, mine: Path) -> None:
+def test_a_source_of_your_own_has_the_splits_it_declares(mine: Path) -> None:
     (mine / "own_parts.py").write_text(MINE)
-    assert recipes.build_split(part, "test") is None
-    assert recipes.build_split("digits", "valid") is None
-    held = recipes.build_split({"name": "digits", "low": 0.0}, "test")
-    assert (len(held), held.split, held.low) == (297, "test", 0.0)
-
-
-@pytest.mark.parametrize(
-    ("part", "said"),
-    [
-        ("own_parts:damaged", "data: the file has 2 bytes, not 3"),
-        ("own_parts:unforeseen", "data: RuntimeError: not today (own_parts.py, line "),
-        ({"name": "digits", "lowest": 0.0}, "data: digits has no option 'lowest'"),
-        ("nothing", "data: nothing is called 'nothing'"),
-    ],
-)
-def test_whatever_else_is_wrong_with_a_split_is_told(part: Any, said: str, mine: Path) -> None:
-    (mine / "own_parts.py").write_text(MINE)
-    with pytest.raises(RecipeError) as caught:
-        recipes.build_split(part, "test")
-    assert said in str(caught.value) and "\n" not in str(caught.value)
+    assert recipes.build_data("own_parts:Points").splits == ()
+    source = recipes.build_data({"name": "own_parts:halved", "shape": [2]}, seed=3)
+    assert (
+        source.splits == ("train", "test") and source.split("test").split("train").batch(0, 1)[0][0, 0] == 3
+    )
+    with pytest.raises(ValueError, match="splits"):
+        source.split("valid")
 
 
 def test_a_network_is_looked_at_without_being_changed(mine: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -105,17 +105,21 @@ def real_data(part: recipes.Part, n: int, seed: int = 0) -> Real:
     if not isinstance(source, Images | Vectors):
         x = torch.cat([source.batch(step, 256)[0] for step in range(-(-n // 256))])[:n]
         return Real(name, "training batches (the source has no splits)", x, x)
-    splits = {split: recipes.build_split(part, split, seed) for split in ("test", "valid")}
-    held_out = splits["test"] or source
+    splits = {
+        name: cast("Images | Vectors", source.split(name))
+        for name in source.splits
+        if name in ("test", "valid")
+    }
+    held_out = splits.get("test", source)
     rows = order(len(held_out), seed, 0, min(n, len(held_out)))
     known = order(len(source), seed, 0, _room(source)).sort().values
     return Real(
         name,
-        "test" if splits["test"] else "train (the source has no held-out split)",
+        "test" if "test" in splits else "train (the source has no held-out split)",
         _array(held_out, rows),
         _array(source, known),
         None if source.labels is None else source.labels[known],
-        _array(splits["valid"], torch.arange(1000)) if splits["valid"] else None,
+        _array(splits["valid"], torch.arange(1000)) if "valid" in splits else None,
         _classes(held_out),
         source.encode if isinstance(source, Table) else lambda samples: samples,
     )

@@ -154,7 +154,8 @@ class Sampler:
             return names.index(name)
         if str(name).isdecimal() and int(name) < known:
             return int(name)
-        called = f", called {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}" if names else ""
+        called = f", called {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}"
+        called = "" if names == [str(i) for i in range(known)] else called
         raise SamplingError(f"--class {name}: the classes of {self.run.path} are 0 to {known - 1}{called}")
 
     @property
@@ -246,7 +247,7 @@ class Sampler:
         cannot be had, or have no end.
         """
         train = self._data()
-        held_out = recipes.build_split(self.run.recipe.data, "test", self.run.recipe.seed)
+        held_out = train.split("test") if "test" in train.splits else None
         which, skip = "held-out real examples", 0
         if held_out is None:
             held_out, which, skip = train, "training examples among themselves", 1  # the nearest is itself

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import data, networks, objectives, penalties, theory
-from zerosum.data import Source
+from zerosum.data import Examples as Source
 from zerosum.game.play import Game, Turn
 from zerosum.objectives import Objective
 from zerosum.optimizers import Factory, adam, sgd

@@ -9,7 +9,9 @@
 (torch.Size([4, 1, 8, 8]), torch.Size([4]))
 """
 
-from zerosum.data.arrays import Images, Stacked, Vectors, digits
+from zerosum.data.adapters import MapStyle
+from zerosum.data.arrays import Finite, Images, Stacked, Vectors, digits
+from zerosum.data.codec import Codec, Numbers, Pixels
 from zerosum.data.densities import (
     Density,
     GaussianMixture,
@@ -23,15 +25,23 @@ from zerosum.data.densities import (
 )
 from zerosum.data.idx import fashion_mnist, idx_folder, mnist, stacked_mnist
 from zerosum.data.images import ImageFolder, image_folder
-from zerosum.data.source import Source, order
+from zerosum.data.source import Examples, Source, order
 from zerosum.data.tables import Table, file, hf
 
+from zerosum.data.adapters import source  # isort: skip  # last: the module source.py has the same name
+
 __all__ = [
+    "Codec",
     "Density",
+    "Examples",
+    "Finite",
     "GaussianMixture",
     "ImageFolder",
     "Images",
+    "MapStyle",
     "NoisyCurve",
+    "Numbers",
+    "Pixels",
     "Source",
     "Stacked",
     "Table",
@@ -48,6 +58,7 @@ __all__ = [
     "mnist",
     "order",
     "ring",
+    "source",
     "stacked_mnist",
     "swiss_roll",
     "two_moons",

@@ -5,23 +5,118 @@ Images stay bytes until they are asked for: a batch gathers uint8 and is convert
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zerosum.data.source import order
+from zerosum.data.codec import Codec, Numbers, Pixels
+from zerosum.data.source import no_such_split, order
 from zerosum.randomness import key, stream
 
-__all__ = ["Images", "Stacked", "Vectors", "digits", "to_bytes", "to_floats"]
+__all__ = ["Finite", "Images", "Stacked", "Vectors", "checksum", "digits", "named", "to_bytes", "to_floats"]
+
+
+class Finite(ABC):
+    """Examples of which there are N, each shown once per epoch; a part of a data set.
+
+    Arguments of all kinds of it, beside their own:
+        labels: int64 [N] with values 0, 1, ..., or None.
+        seed: The seed of the order.
+        split_name: Which split this is.
+        class_names: What the labels are called; "0", "1", ... unless given.
+        splits: The names of all parts, and opener: name -> part, of what is in memory already.
+        checksum: The fingerprint.
+        notes: What is to be told of the data.
+    """
+
+    labels: Tensor | None
+    seed: int
+    split_name: str
+    class_names: tuple[str, ...]
+    splits: tuple[str, ...]
+    opener: Callable[[str], Finite] | None
+    checksum: str
+    notes: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def values(self) -> Any:
+        """The examples as they are held, N of them: what the codec encodes."""
+
+    @property
+    @abstractmethod
+    def codec(self) -> Codec:
+        """What an example is."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The examples of these rows, int64 [n]: x float32 [n, *shape], and y int64 [n] or None."""
+        x = self.codec.encode(self.values.index_select(0, rows))
+        return x, None if self.labels is None else self.labels.index_select(0, rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.codec.shape
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def class_shares(self) -> tuple[float, ...]:
+        if self.labels is None:
+            return ()
+        return tuple((torch.bincount(self.labels, minlength=self.classes) / len(self)).tolist())
+
+    @property
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self.checksum or checksum(self.values, self.labels, self.class_names)
+
+    def split(self, name: str) -> Finite:
+        """That part of the same data set, with the same seed."""
+        if name not in self.splits or self.opener is None:
+            raise no_such_split(name, self.splits)
+        return self if name == self.split_name else self.opener(name)
+
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+        """x float32 [n, *shape] and y int64 [n], in the order of `zerosum.data.order`."""
+        return self.at(order(len(self), self.seed, step, n))
+
+    def _check_labels(self) -> None:
+        """Raise ValueError for labels that do not fit; name the classes that have no names."""
+        labels = self.labels
+        if labels is None:
+            return
+        if labels.dtype != torch.int64 or labels.shape != (len(self),) or labels.min() < 0:
+            raise ValueError(
+                f"{len(self)} examples need int64 labels [{len(self)}] from 0 up: got {_describe(labels)}"
+            )
+        highest = int(labels.max())
+        if not self.class_names:
+            object.__setattr__(self, "class_names", tuple(map(str, range(highest + 1))))
+        elif highest >= len(self.class_names):
+            raise ValueError(f"there are {len(self.class_names)} names of classes, and a label {highest}")
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class Images(Finite):
     """Images in memory, shown to the game as float32 in [low, high].
 
     Arguments:
@@ -29,8 +124,7 @@ class Images:
         labels: int64 [N] with values 0, 1, ..., or None.
         low: What byte 0 becomes. -1 suits a tanh output; the recipe of 2014 has 0.
         high: What byte 255 becomes.
-        seed: The seed of the order.
-        split: Which part of a data set this is; for the record only.
+        seed, and the rest: As of `Finite`.
 
     Raises:
         ValueError: if a shape or type differs, if there are no images, or unless low < high.
@@ -45,38 +139,28 @@ class Images:
     low: float = -1.0
     high: float = 1.0
     seed: int = 0
-    split: str = "train"
+    split_name: str = "train"
+    _: KW_ONLY
+    class_names: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    opener: Callable[[str], Finite] | None = None
+    checksum: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.dtype != torch.uint8 or self.pixels.numel() == 0:
             raise ValueError(f"images are uint8 [N, C, H, W] and not empty: got {_describe(self.pixels)}")
-        if not self.low < self.high:
-            raise ValueError(f"images need low < high: got {self.low} and {self.high}")
-        _check_labels(self.labels, len(self.pixels))
-
-    def __len__(self) -> int:
-        return len(self.pixels)
+        self._check_labels()
+        self.codec.encode(self.pixels[:1])
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.pixels.shape[1:])
+    def values(self) -> Tensor:
+        return self.pixels
 
     @property
-    def classes(self) -> int:
-        return _count_classes(self.labels)
-
-    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
-        """x float32 [n, C, H, W] in [low, high] and y int64 [n], in the order of `zerosum.data.order`."""
-        rows = order(len(self), self.seed, step, n)
-        return self.encode(self.pixels.index_select(0, rows)), _take(self.labels, rows)
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        """`to_floats` with this source's low and high."""
-        return to_floats(pixels, self.low, self.high)
-
-    def decode(self, x: Tensor) -> Tensor:
-        """`to_bytes` with this source's low and high."""
-        return to_bytes(x, self.low, self.high)
+    def codec(self) -> Codec:
+        _, channels, height, width = self.pixels.shape
+        return Pixels((channels, height, width), self.low, self.high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,20 +192,40 @@ class Stacked:
         return [replace(self.images, seed=key(self.seed, "stacked", colour)) for colour in range(3)]
 
     @property
-    def low(self) -> float:
-        return self.images.low
-
-    @property
-    def high(self) -> float:
-        return self.images.high
+    def codec(self) -> Codec:
+        _, height, width = self.images.shape
+        return Pixels((3, height, width), self.images.low, self.images.high)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (3, *self.images.shape[1:])
+        return self.codec.shape
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return self.images.splits
+
+    def split(self, name: str) -> Stacked:
+        return Stacked(cast("Images", self.images.split(name)), self.seed)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.images.fingerprint
 
     @property
     def classes(self) -> int:
         return self.images.classes**3
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(map("".join, product(self.images.class_names, repeat=3)))
+
+    @property
+    def class_shares(self) -> tuple[float, ...]:
+        return tuple(map(math.prod, product(self.images.class_shares, repeat=3)))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.images.notes
 
     def batch(self, step: int, n: int) -> tuple[Tensor, Tensor]:
         """x float32 [n, 3, H, W] and y int64 [n] in 0, ..., K^3 - 1."""
@@ -132,13 +236,13 @@ class Stacked:
 
 
 @dataclass(frozen=True, eq=False)
-class Vectors:
-    """Rows of numbers in memory.
+class Vectors(Finite):
+    """Numbers in memory: rows [N, d], signals [N, C, L], or of any other shape.
 
     Arguments:
-        rows: float32 [N, d], finite.
+        rows: float32 [N, ...], finite.
         labels: int64 [N] with values 0, 1, ..., or None.
-        seed: The seed of the order.
+        seed, and the rest: As of `Finite`.
 
     Raises:
         ValueError: if a shape or type differs, if there are no rows, or if a number is not finite.
@@ -150,30 +254,48 @@ class Vectors:
     rows: Tensor
     labels: Tensor | None = None
     seed: int = 0
+    split_name: str = "train"
+    _: KW_ONLY
+    class_names: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    opener: Callable[[str], Finite] | None = None
+    checksum: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.rows.ndim != 2 or self.rows.dtype != torch.float32 or self.rows.numel() == 0:
+        if self.rows.ndim < 2 or self.rows.dtype != torch.float32 or self.rows.numel() == 0:
             raise ValueError(f"vectors are float32 [N, d] and not empty: got {_describe(self.rows)}")
         if not self.rows.isfinite().all():
-            bad = (~self.rows.isfinite()).any(dim=1).nonzero()[0].item()
+            bad = (~self.rows.isfinite()).flatten(1).any(dim=1).nonzero()[0].item()
             raise ValueError(f"vectors are finite numbers: row {bad} has a NaN or an infinity")
-        _check_labels(self.labels, len(self.rows))
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        self._check_labels()
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return (self.rows.shape[1],)
+    def values(self) -> Tensor:
+        return self.rows
 
     @property
-    def classes(self) -> int:
-        return _count_classes(self.labels)
+    def codec(self) -> Codec:
+        return Numbers(tuple(self.rows.shape[1:]))
 
-    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
-        """x float32 [n, d] and y int64 [n], in the order of `zerosum.data.order`."""
-        rows = order(len(self), self.seed, step, n)
-        return self.rows.index_select(0, rows), _take(self.labels, rows)
+
+def named(labels: Any, known: Any = None) -> tuple[Tensor, tuple[str, ...]]:
+    """Labels of any kind, [N], as int64 0, 1, ... in the order of their values, and what they are called.
+
+    known: All values that there are, where these labels may lack some.
+
+    >>> named([7, 3, 7]), named(["dog", "cat"])[1]
+    ((tensor([1, 0, 1]), ('3', '7')), ('cat', 'dog'))
+    """
+    cells = np.asarray(labels)
+    if cells.ndim != 1 or cells.dtype.kind not in "biuUSO":
+        raise ValueError(f"labels are whole numbers or names, [N]: got {cells.dtype} {list(cells.shape)}")
+    cells = cells.astype(str) if cells.dtype.kind == "O" else cells
+    values = np.unique(cells if known is None else np.asarray(known))
+    codes = np.minimum(np.searchsorted(values, cells), len(values) - 1)
+    if (values[codes] != cells).any():
+        raise ValueError(f"there are labels that are none of the {len(values)} classes")
+    return torch.from_numpy(codes.astype(np.int64)), tuple(map(str, values.tolist()))
 
 
 def digits(split: str = "train", *, low: float = -1.0, high: float = 1.0, seed: int = 0) -> Images:
@@ -191,9 +313,14 @@ def digits(split: str = "train", *, low: float = -1.0, high: float = 1.0, seed: 
     pixels = (rows[:, :-1] * 255 / 16).round().to(torch.uint8).reshape(-1, 1, 8, 8)
     labels = rows[:, -1].long()
     parts = _digits_split(labels)
-    if split not in parts:
-        raise ValueError(f"digits has the splits {', '.join(parts)}: got {split!r}")
-    return Images(pixels[parts[split]], labels[parts[split]], low, high, seed, split)
+
+    def opener(name: str) -> Images:
+        if name not in parts:
+            raise ValueError(f"digits has the splits {', '.join(parts)}: got {name!r}")
+        x, y = pixels[parts[name]], labels[parts[name]]
+        return Images(x, y, low, high, seed, name, splits=tuple(parts), opener=opener)
+
+    return opener(split)
 
 
 def _shipped(name: str) -> Path:
@@ -228,19 +355,16 @@ def to_bytes(x: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
     return x.sub(low).mul(255 / (high - low)).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def _take(labels: Tensor | None, rows: Tensor) -> Tensor | None:
-    return None if labels is None else labels.index_select(0, rows)
-
-
-def _count_classes(labels: Tensor | None) -> int:
-    return 0 if labels is None else int(labels.max()) + 1
-
-
-def _check_labels(labels: Tensor | None, length: int) -> None:
-    if labels is None:
-        return
-    if labels.dtype != torch.int64 or labels.shape != (length,) or labels.min() < 0:
-        raise ValueError(f"{length} examples need int64 labels [{length}] from 0 up: got {_describe(labels)}")
+def checksum(values: Tensor, *about: Any) -> str:
+    """Of all bytes of the values [N, ...], or of 1,024 megabytes evenly spread where they are more."""
+    digest = hashlib.blake2b(f"{values.dtype} {list(values.shape)}".encode(), digest_size=8)
+    block = max(1, (1 << 20) * len(values) // max(values.nbytes, 1))
+    starts = range(0, len(values), block)
+    for start in starts[:: -(-len(starts) // 1024)]:
+        digest.update(values[start : start + block].contiguous().numpy().data)
+    for fact in about:
+        digest.update(fact.numpy().data if isinstance(fact, Tensor) else repr(fact).encode())
+    return digest.hexdigest()
 
 
 def _describe(tensor: Tensor) -> str:

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from zerosum.data.codec import Codec, Numbers
+from zerosum.data.source import no_such_split
 from zerosum.randomness import stream
 
 __all__ = [
@@ -44,10 +46,23 @@ class Density(ABC):
     seed: int
 
     classes = 0
+    class_names: tuple[str, ...] = ()
+    class_shares: tuple[float, ...] = ()
+    splits: tuple[str, ...] = ()
+    fingerprint = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.modes.shape[1],)
+
+    @property
+    def codec(self) -> Codec:
+        return Numbers(self.shape)
+
+    def split(self, name: str) -> Density:
+        """Nothing is divided: every batch is fresh."""
+        raise no_such_split(name, self.splits)
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:

@@ -12,23 +12,26 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
-from zerosum.data.arrays import Images, Stacked
+from zerosum.data.arrays import Images, Stacked, named
 from zerosum.data.download import fetch, show_progress
 
 __all__ = ["fashion_mnist", "idx_folder", "mnist", "read_idx", "stacked_mnist"]
 
+FIT = 50_000
 SPLITS = {
     "train": ("train", slice(None)),
     "test": ("t10k", slice(None)),
-    "fit": ("train", slice(50_000)),
-    "valid": ("train", slice(50_000, None)),
+    "fit": ("train", slice(FIT)),
+    "valid": ("train", slice(FIT, None)),
 }
 """The part that a split is read from, and its rows; 2014 divides "train" into "fit" and "valid"."""
 STEMS = "images-idx3-ubyte", "labels-idx1-ubyte"
@@ -84,16 +87,44 @@ def idx_folder(
         FileNotFoundError: if the folder or the images are missing; says which files were looked for.
         ValueError: if there is no such split, a file is damaged, or images and labels differ in number.
     """
-    folder, (image_names, label_names) = Path(path), _names(split)
+    folder = Path(path)
+    parts = [part for part in ("train", "t10k") if _first(folder, _names(part)[0])]
+    return _open(cache(partial(_read_part, folder)), parts, split, low, high, seed)
+
+
+Read = Callable[[str], tuple[Tensor, Tensor | None]]
+"""All images uint8 [N, H, W], and the labels uint8 [N] if there are any, of the part "train" or "t10k"."""
+
+
+def _open(read: Read, parts: Sequence[str], split: str, low: float, high: float, seed: int) -> Images:
+    """A split of the data set of these parts; the classes are those of the training part if there is one."""
+    if split not in SPLITS:
+        raise ValueError(f"IDX data sets have the splits {', '.join(SPLITS)}: got {split!r}")
+
+    def opener(name: str) -> Images:
+        part, rows = SPLITS[name]
+        (pixels, labels), training = read(part), read("train") if "train" in parts else None
+        y, names = (None, ()) if labels is None else named(labels, None if training is None else training[1])
+        divided = training is not None and len(training[0]) > FIT
+        splits = tuple(
+            s for s, (of, some) in SPLITS.items() if of in parts and (divided or some == slice(None))
+        )
+        x, y = pixels[rows, None], None if y is None else y[rows]
+        return Images(x, y, low, high, seed, name, class_names=names, splits=splits, opener=opener)
+
+    return opener(split)
+
+
+def _read_part(folder: Path, part: str) -> tuple[Tensor, Tensor | None]:
+    image_names, label_names = _names(part)
     images, labels = _find(folder, image_names), _first(folder, label_names)
-    rows = SPLITS[split][1]
     pixels = read_idx(images, dimensions=3)
     if labels is None:
-        return Images(pixels[rows, None], None, low, high, seed, split)
+        return pixels, None
     y = read_idx(labels, dimensions=1)
     if len(pixels) != len(y):
         raise ValueError(f"{images} has {len(pixels):,} images but {labels} has {len(y):,} labels")
-    return Images(pixels[rows, None], y[rows].long(), low, high, seed, split)
+    return pixels, y
 
 
 def read_idx(path: str | Path, dimensions: int) -> Tensor:
@@ -134,11 +165,9 @@ def _parse(file: BinaryIO | gzip.GzipFile, dimensions: int) -> Tensor:
     return torch.frombuffer(data, dtype=torch.uint8).reshape(shape)
 
 
-def _names(split: str) -> list[list[str]]:
-    """The possible names of the two files of a split: [[images, images.gz, ...], [labels, ...]]."""
-    if split not in SPLITS:
-        raise ValueError(f"IDX data sets have the splits {', '.join(SPLITS)}: got {split!r}")
-    stems = [f"{SPLITS[split][0]}-{stem}" for stem in STEMS]
+def _names(part: str) -> list[list[str]]:
+    """The possible names of the two files of a part: [[images, images.gz, ...], [labels, ...]]."""
+    stems = [f"{part}-{stem}" for stem in STEMS]
     return [[stem + end for stem in (s, s.replace("-idx", ".idx")) for end in ("", ".gz")] for s in stems]
 
 
@@ -165,21 +194,25 @@ class _Published:
 
 
 def _published(data: _Published, split: str, low: float, high: float, seed: int) -> Images:
-    own = os.environ.get("ZEROSUM_DATA")
-    folder = Path(own, data.name) if own else None
-    if folder is None or not _complete(folder, split):
-        folder = _download(data, split)
-    return idx_folder(folder, split, low=low, high=high, seed=seed)
+    @cache
+    def read(part: str) -> tuple[Tensor, Tensor | None]:
+        own = os.environ.get("ZEROSUM_DATA")
+        folder = Path(own, data.name) if own else None
+        if folder is None or not _complete(folder, part):
+            folder = _download(data, part)
+        return _read_part(folder, part)
+
+    return _open(read, ("train", "t10k"), split, low, high, seed)
 
 
-def _complete(folder: Path, split: str) -> bool:
-    return all(_first(folder, names) for names in _names(split))
+def _complete(folder: Path, part: str) -> bool:
+    return all(_first(folder, names) for names in _names(part))
 
 
-def _download(data: _Published, split: str) -> Path:
-    """The folder of the cache that has the two files of a split; they are downloaded the first time."""
+def _download(data: _Published, part: str) -> Path:
+    """The folder of the cache that has the two files of a part; they are downloaded the first time."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zerosum" / data.name
-    files = [packed for _, packed, *_ in _names(split)]
+    files = [packed for _, packed, *_ in _names(part)]
     try:
         for file in [file for file in files if not (cache / file).exists()]:
             with show_progress(f"{data.name}/{file}") as progress:

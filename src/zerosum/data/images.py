@@ -70,20 +70,11 @@ class ImageFolder(Images):
 
     Arguments:
         flip: Show each image as it is or mirrored, at even odds that follow from (seed, step).
-        class_names: The name of each label: the sub-folders, sorted.
         report: (path in the folder, cause) of each file that was skipped.
-        fingerprint: The same where all images of the folder, their order, splits and labels are.
     """
 
     flip: bool = False
-    class_names: tuple[str, ...] = ()
     report: tuple[tuple[str, str], ...] = ()
-    fingerprint: str = ""
-
-    @property
-    def classes(self) -> int:
-        """The classes of the folder: a split may lack some of them."""
-        return len(self.class_names)
 
     def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
         """As `Images.batch`; with `flip`, about half of the images are mirrored, the same ones each time."""
@@ -175,10 +166,25 @@ def image_folder(
     if split not in cached.parts:
         has = _join(cached.parts)
         raise ValueError(f"{folder}: its {len(cached.pixels)} images have no split {split!r}, only {has}")
-    rows = slice(*cached.parts[split])
-    labels = torch.tensor(cached.labels[rows]) if cached.class_names else None
-    names, report, fingerprint = cached.class_names, cached.report, cached.fingerprint
-    return ImageFolder(cached.pixels[rows], labels, low, high, seed, split, flip, names, report, fingerprint)
+
+    def opener(name: str) -> ImageFolder:
+        rows = slice(*cached.parts[name])
+        return ImageFolder(
+            cached.pixels[rows],
+            torch.tensor(cached.labels[rows]) if cached.class_names else None,
+            low,
+            high,
+            seed,
+            name,
+            class_names=cached.class_names,
+            splits=tuple(cached.parts),
+            opener=opener,
+            checksum=cached.fingerprint,
+            flip=flip,
+            report=cached.report,
+        )
+
+    return opener(split)
 
 
 class _Form(NamedTuple):

@@ -53,8 +53,6 @@ class Table(Vectors):
         labels, seed: As of `Vectors`.
         columns: The names of all D columns, d <= D.
         mean, scale: float64 [D], the mean and standard deviation of the training rows, in the file's units.
-        class_names: What the labels 0, 1, ... are called in the file.
-        split: Which part of the file this is; for the record only.
 
     >>> table = Table(
     ...     torch.tensor([[-1.0], [1.0]]),
@@ -70,12 +68,6 @@ class Table(Vectors):
     columns: tuple[str, ...]
     mean: Tensor
     scale: Tensor
-    class_names: tuple[str, ...] = ()
-    split: str = "train"
-
-    @property
-    def classes(self) -> int:
-        return len(self.class_names)
 
     @property
     def varies(self) -> Tensor:
@@ -215,10 +207,16 @@ def hf(
             raise ValueError(f"images have no columns=... to choose, and {column} holds images")
         labels = None if label is None else _read_dataset(found, _Choice([], label)).label
         codes, rows = _labelled(len(found), labels, missing)
-        rows = _divide(rows, split, test_from)[split]
-        pixels, readable = _decode(found, column, rows, size, missing)
-        y = None if codes is None else torch.from_numpy(codes[rows[readable]])
-        return Images(torch.from_numpy(pixels), y, low, high, seed, split)
+        _, class_names = _classes(labels)
+        parts = _divide(rows, split, test_from)
+
+        def opener(name: str) -> Images:
+            pixels, readable = _decode(found, column, parts[name], size, missing)
+            y = None if codes is None else torch.from_numpy(codes[parts[name][readable]])
+            about: dict[str, Any] = {"class_names": class_names, "splits": SPLITS, "opener": opener}
+            return Images(torch.from_numpy(pixels), y, low, high, seed, name, **about)
+
+        return opener(split)
 
 
 # from what was read to a source -------------------------------------------------------------------------
@@ -260,30 +258,43 @@ def _table(sheet: _Sheet, split: str, missing: str, seed: int, test_from: int | 
     parts = _divide(_complete(sheet, codes, missing), split, test_from)
     mean, scale = _statistics(sheet, parts["train"])
     _report_constants(sheet.columns, mean, scale, split)
-    rows, varies = parts[split], scale > 0
-    x = np.empty((len(rows), varies.sum()), dtype=np.float32)
-    for start, chunk in _chunks(sheet.numbers, rows):
-        with np.errstate(over="ignore"):  # Vectors refuses what is infinite
-            x[start : start + len(chunk)] = (chunk[:, varies] - mean[varies]) / scale[varies]
-    return Table(
-        torch.from_numpy(x),
-        None if codes is None else torch.from_numpy(codes[rows]),
-        seed,
-        columns=tuple(sheet.columns),
-        mean=torch.from_numpy(mean),
-        scale=torch.from_numpy(scale),
-        class_names=class_names,
-        split=split,
-    )
+    varies = scale > 0
+
+    def opener(name: str) -> Table:
+        rows = parts[name]
+        x = np.empty((len(rows), varies.sum()), dtype=np.float32)
+        for start, chunk in _chunks(sheet.numbers, rows):
+            with np.errstate(over="ignore"):  # Vectors refuses what is infinite
+                x[start : start + len(chunk)] = (chunk[:, varies] - mean[varies]) / scale[varies]
+        return Table(
+            torch.from_numpy(x),
+            None if codes is None else torch.from_numpy(codes[rows]),
+            seed,
+            name,
+            columns=tuple(sheet.columns),
+            mean=torch.from_numpy(mean),
+            scale=torch.from_numpy(scale),
+            class_names=class_names,
+            splits=SPLITS,
+            opener=opener,
+        )
+
+    return opener(split)
 
 
 def _images(found: _Pixels, split: str, missing: str, low: float, high: float, seed: int) -> Images:
     codes, kept = _labelled(len(found.pixels), found.label, missing)
-    rows = torch.from_numpy(_divide(kept, split)[split])
-    pixels = torch.from_numpy(found.pixels)
-    if len(rows) < len(pixels):  # else the file stays mapped
-        pixels = pixels.index_select(0, rows)
-    return Images(pixels, None if codes is None else torch.from_numpy(codes)[rows], low, high, seed, split)
+    _, class_names = _classes(found.label)
+    parts = _divide(kept, split)
+    pixels, labels = torch.from_numpy(found.pixels), None if codes is None else torch.from_numpy(codes)
+
+    def opener(name: str) -> Images:
+        rows = torch.from_numpy(parts[name])
+        x = pixels.index_select(0, rows) if len(rows) < len(pixels) else pixels  # else the file stays mapped
+        y = None if labels is None else labels[rows]
+        return Images(x, y, low, high, seed, name, class_names=class_names, splits=SPLITS, opener=opener)
+
+    return opener(split)
 
 
 def _divide(rows: Array, split: str, test_from: int | None = None) -> dict[str, Array]:

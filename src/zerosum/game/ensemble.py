@@ -40,7 +40,7 @@ from zerosum.penalties import Penalty
 from zerosum.randomness import key
 
 if TYPE_CHECKING:
-    from zerosum.data import Source
+    from zerosum.data import Examples as Source
 
 __all__ = ["Ensemble"]
 

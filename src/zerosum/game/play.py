@@ -36,7 +36,7 @@ from zerosum.penalties import Penalty
 from zerosum.randomness import key, stream
 
 if TYPE_CHECKING:
-    from zerosum.data import Source
+    from zerosum.data import Examples as Source
 
 __all__ = ["Game", "Player", "Turn", "normal", "uniform"]
 

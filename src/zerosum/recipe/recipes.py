@@ -40,7 +40,6 @@ __all__ = [
     "build_data",
     "build_game",
     "build_source",
-    "build_split",
     "changed",
     "data_part",
     "differences",
@@ -317,29 +316,15 @@ def build_source(recipe: Recipe) -> Any:
 
 def build_data(part: Part, seed: int = 0) -> Any:
     """The source that a part names, looked at once: two examples are taken from it."""
-    from zerosum.data import Source
+    from zerosum import data
 
-    source = _expected(call(_make(part, "data", _HOMES["data"]), "data", seed=seed), Source, "data")
+    made = call(_make(part, "data", _HOMES["data"]), "data", seed=seed)
+    source = call(lambda: data.source(made, seed=seed), "data")
     x = call(lambda: source.batch(0, 2)[0], "data")
     if tuple(x.shape) != (2, *source.shape) or not x.is_floating_point():
         wanted = [2, *source.shape]
         raise RecipeError(f"data: batch(step, 2) should give floats {wanted}: got {x.dtype} {list(x.shape)}")
     return source
-
-
-def build_split(part: Part, split: str, seed: int = 0) -> Any:
-    """The same data set's other split, or None where it has none of this name.
-
-    A source says that it has none by an error with the name of the split (or of the option) in quotes, or by
-    not finding a file of it. Raises RecipeError for whatever else is wrong.
-    """
-    try:
-        return build_data({**_as_part(part, "data"), "split": split}, seed)
-    except RecipeError as error:
-        named = "'split'" in str(error) or repr(split) in str(error)
-        if named or isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
 
 
 def build(recipe: Recipe, source: Any) -> Any:
@@ -671,7 +656,7 @@ def value(text: str) -> Any:
         raise RecipeError(f"{text[:40]!r} is not a value: {' '.join(str(error).split())}") from error
 
 
-_NO_NAMES = {"order", "idx_folder", "image_folder", "file", "hf"}
+_NO_NAMES = {"order", "idx_folder", "image_folder", "file", "hf", "source"}
 """Public functions of data that are reached by a path."""
 
 

@@ -34,7 +34,7 @@ from torch import Tensor
 from zerosum import __version__
 from zerosum.data.arrays import to_bytes
 from zerosum.data.images import ImageFolder
-from zerosum.data.source import Ahead
+from zerosum.data.source import Ahead, Source
 from zerosum.data.tables import Table, undone
 from zerosum.game.play import Game, Turn
 from zerosum.pictures import cloud, columns_for, tiles
@@ -475,7 +475,7 @@ def _watch(recipe: Recipe, game: Game, source: Any) -> list[instruments.Instrume
     """The instruments that a recipe asks for, with the data's other split for what must be held out."""
     if recipe.watch == "none":
         return []
-    other: Any = recipes.build_split(recipe.data, "test", recipe.seed)
+    other: Any = source.split("test") if "test" in source.splits else None
     room = max(64, 2**26 // math.prod(source.shape))  # a quarter of a gigabyte
     most = min(4096, room, len(other) if hasattr(other, "__len__") else 4096)
     held = None if other is None or most < FEW else other.batch(0, most)[0]
@@ -544,12 +544,12 @@ def _environment(game: Game) -> dict[str, Any]:
     }
 
 
-def _facts(source: Any) -> Record:
+def _facts(source: Source) -> Record:
     """What must be known of the data to sample without them."""
     black_and_white = [getattr(source, "low", -1.0), getattr(source, "high", 1.0)]
     facts = {"shape": list(source.shape), "range": black_and_white, "classes": source.classes}
-    facts |= {"class_names": list(getattr(source, "class_names", ()))}
-    facts |= {"fingerprint": getattr(source, "fingerprint", "")}
+    facts |= {"class_names": list(source.class_names), "class_shares": list(source.class_shares)}
+    facts |= {"fingerprint": source.fingerprint, "codec": source.codec.state_dict()}
     if isinstance(source, Table):
         facts |= {
             "columns": list(source.columns),
