@@ -43,7 +43,7 @@ import ledger
 from ledger import RESULTS, machine, read
 from zerosum import metrics
 from zerosum.data import Density, GaussianMixture, Vectors, digits
-from zerosum.game.play import Game
+from zerosum.game import Game
 from zerosum.randomness import stream
 from zerosum.recipe import recipes
 from zerosum.watch import diagnosis, instruments

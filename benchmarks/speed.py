@@ -48,8 +48,7 @@ from textbook_networks import dcgan_discriminator, dcgan_generator
 from zerosum import data, networks
 from zerosum.data import Images
 from zerosum.data.arrays import to_bytes
-from zerosum.game.ensemble import Ensemble
-from zerosum.game.play import Game
+from zerosum.game import Ensemble, Game
 from zerosum.objectives import nonsaturating
 from zerosum.recipe import recipes
 from zerosum.run import checkpoints, runtime

@@ -38,7 +38,7 @@ from classifier import committed, pixels
 from zerosum import data, metrics
 from zerosum.data import Stacked
 from zerosum.data.arrays import to_bytes
-from zerosum.game.play import Game
+from zerosum.game import Game
 from zerosum.pictures import tiles
 from zerosum.recipe import recipes
 from zerosum.recipe.recipes import Recipe

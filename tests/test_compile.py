@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zerosum import Game, data, networks, objectives, penalties
 from zerosum.recipe import recipes
-from zerosum.run import bench
+from zerosum.run import autotune
 
 needs_a_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="no g++ here: games stay uncompiled")
 
@@ -101,6 +101,6 @@ def test_an_error_of_the_game_is_its_own() -> None:
 )
 def test_auto_compiles_long_games_of_dense_players(changes: dict[str, object], compiled: bool) -> None:
     recipe = recipes.load("ring", {"compile": "auto", **changes})
-    settled, said = bench.settled(recipe, recipes.build_source(recipe))
+    settled, said = autotune.settled(recipe, recipes.build_source(recipe))
     assert settled.compile is compiled and said.startswith("compiled") is compiled
     assert settled == replace(recipe, compile=compiled)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import Game, data, networks, objectives, optimizers, penalties
-from zerosum.game.ensemble import Ensemble
+from zerosum.game import Ensemble
 from zerosum.recipe import recipes
 from zerosum.schedules import ramp
 

@@ -6,8 +6,10 @@ import contextlib
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -20,7 +22,7 @@ from scipy.special import expit, log_expit
 from torch import Tensor, nn
 
 from zerosum import Game, Objective, Turn, data, networks, objectives, penalties
-from zerosum.game.play import normal, uniform
+from zerosum.game import normal, uniform
 from zerosum.optimizers import (
     adam,
     clipped,
@@ -829,6 +831,44 @@ def test_settings_that_cannot_be_are_refused_in_one_line(changes: dict[str, Any]
     with pytest.raises(ValueError, match=words) as error:
         Game(**settings)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("ends_in_sigmoid", [False, True])
+def test_a_d_whose_logits_are_probabilities_is_warned_of_once(ends_in_sigmoid: bool) -> None:
+    torch.manual_seed(0)
+    ends = [nn.Linear(8, 1), *[nn.Sigmoid()] * ends_in_sigmoid, nn.Flatten(0)]
+    D = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), *ends)
+    game = Game(nn.Linear(4, 2), D, objectives.nonsaturating(), latent=4, batch=8, lr=(1e-3, 1e-3))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        list(game.play(data.ring(), 102))
+    assert ["sigmoid" in str(warning.message) for warning in heard] == [True] * ends_in_sigmoid
+
+
+def test_a_game_says_what_it_is() -> None:
+    game = double_game(objectives.hinge(), [penalties.r1(0.1)], lr=(3e-4, 1e-4), k=2)
+    said = repr(game)
+    for words in ("hinge", "r1", "batch 12", "k 2", "lr=0.0003", "lr=0.0001", "step 0", "parameters"):
+        assert words in said
+
+
+def test_a_turn_is_a_function_of_the_players_and_its_inputs() -> None:
+    """Inputs drawn by one game move another of the same state to the same bytes, whatever its seed."""
+    ramped = scheduled(sgd(), lr=ramp(0.1, 0.01, steps=5))
+    make = lambda seed: noisy_game(seed=seed, optimizers=(ramped, ramped))  # noqa: E731
+    first, second = make(0), make(7)
+    for _ in range(3):
+        inputs = first.inputs(Recording())
+        turns = [game.advance(inputs) for game in (first, second)]
+        assert turns[0].d_loss.equal(turns[1].d_loss) and first.step == second.step
+    for a, b in zip(
+        (*first.G.parameters, *first.D.parameters), (*second.G.parameters, *second.D.parameters), strict=True
+    ):
+        assert a.equal(b)
+    faster = replace(inputs.g, rates={"lr": 0.5})
+    for game, given in ((first, inputs), (second, replace(inputs, g=faster))):
+        game.advance(given)
+    assert [game.G.optimizer.param_groups[0]["lr"] for game in (first, second)] == [pytest.approx(0.064), 0.5]
 
 
 def test_a_d_that_gives_no_single_logit_is_refused() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
 from torch import Tensor, nn
 
 from zerosum import Game, data, networks, objectives, penalties
 from zerosum.optimizers import sgd
+from zerosum.randomness import stream
 from zerosum.recipe import recipes
 from zerosum.watch.instruments import read, standard
 
@@ -78,14 +82,88 @@ def test_a_conditional_game_needs_labels() -> None:
         list(spied().play(data.ring(), steps=1))
 
 
-def test_samples_are_of_all_classes_in_turn_unless_asked() -> None:
-    game = spied()
-    game.sample(25, chunk=10)
+def test_classes_of_samples_are_drawn_as_the_data_have_them_unless_given() -> None:
+    shares = (0.0, 0.5, 0.3, *(0.2 / 7,) * 7)
+    game = spied(class_shares=shares)
+    game.sample(2000, seed=3, chunk=300)
     average: Any = game.G.average
-    assert torch.cat(average.asked).equal(torch.arange(25) % 10)
+    drawn = torch.cat(average.asked)
+    assert drawn.equal(torch.cat([game.conditions(n, 3, first) for n, first in ((700, 0), (1300, 700))]))  # type: ignore[misc]
+    assert not drawn.equal(game.conditions(2000, 4))  # type: ignore[arg-type]
+    counts = drawn.bincount(minlength=10)
+    assert counts[0] == 0 and chisquare(counts[1:], 2000 * np.array(shares[1:])).pvalue > 1e-3
+    equal = spied().conditions(2000)
+    assert equal is not None and chisquare(equal.bincount(minlength=10)).pvalue > 1e-3
+    assert game.labels(25).equal(torch.arange(25) % 10)
     y = torch.full((5,), 7)
     assert game.sample(5, y=y).equal(game.generate(game.noise(5), y=y))
     assert not game.sample(5, y=y).equal(game.sample(5, y=y + 1))
+
+
+class Halves:
+    """Pairs: the condition is the left half of a row of six numbers, the example the right half."""
+
+    shape, classes = (3,), 0
+
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor]:
+        rows = torch.randn(n, 6, generator=torch.Generator().manual_seed(step))
+        return rows[:, 3:], rows[:, :3]
+
+
+class Pairwise(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs + 3, outputs)
+        self.asked: list[Tensor] = []
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        self.asked.append(y)
+        out = self.linear(torch.cat([x, y], 1))
+        return out[:, 0] if out.shape[1] == 1 else out
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_condition_may_be_any_tensor_that_belongs_to_an_example(parts: int) -> None:
+    torch.manual_seed(0)
+    G, D = Pairwise(2, 3), Pairwise(3, 1)
+    game = Game(G, D, objectives.hinge(), latent=2, batch=4, conditional=True, accumulate=parts, ema=None)
+    list(game.play(Halves(), 2))
+    wanted = torch.cat([Halves().batch(i, 4)[1] for i in range(4)])
+    assert torch.cat(G.asked).equal(wanted)
+    y = Halves().batch(9, 5)[1]
+    assert game.sample(5, y=y).equal(G(game.noise(5), y).detach())
+    with pytest.raises(ValueError, match="give y"):
+        game.sample(5)
+
+
+def test_a_penalty_of_g_moves_g_alone_by_its_gradient() -> None:
+    """G(z, y) = A z + B y + c under lambda |G - x|^2 / 2: its step is that of least squares."""
+    asked: list[Any] = []
+
+    def distance(critic: Any, real: Tensor, fake: Tensor, G: Any, z: Tensor, y: Tensor) -> Tensor:
+        asked.append((real, y, torch.equal(G(z, y), fake)))
+        return (fake - real).square().sum(1) / 2
+
+    torch.manual_seed(0)
+    G, D = Pairwise(2, 3), Pairwise(3, 1)
+    still = objectives.Objective(lambda r, f: 0 * r, lambda r, f: 0 * f, 0.0)
+    near = penalties.Penalty(distance, weight=0.5, every=2, name="near", of="G")
+    rates = {"optimizers": (sgd(0.1), sgd(0.1))}
+    game = Game(G, D, still, [near], latent=2, batch=6, conditional=True, ema=None, accumulate=2, **rates)
+    before, still_d = deepcopy(G), deepcopy(D)
+    turns = [*game.play(Halves(), 2)]
+    x, y = Halves().batch(1, 6)
+    assert [sorted(turn.penalties) for turn in turns] == [["near"], []]
+    assert torch.cat([real for real, _, _ in asked]).equal(x) and all(same for *_, same in asked)
+    z = game.inputs(Halves())  # what the third turn would take changes nothing
+    assert z.step == 2
+    noise = torch.randn(6, 2, generator=stream(0, 0, 0, "g_noise", 0))
+    inputs = torch.cat([noise, y], 1)
+    error = (before.linear(inputs) - x).detach()
+    wanted = before.linear.weight - 0.1 * (0.5 * 2) * (error.T @ inputs) / 6
+    torch.testing.assert_close(G.linear.weight, wanted)
+    torch.testing.assert_close(turns[0].penalties["near"], error.square().sum(1).mean() / 2)
+    assert D.linear.weight.equal(still_d.linear.weight)
 
 
 def conditional(**changes: Any) -> tuple[Game, Any]:

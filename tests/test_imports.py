@@ -30,6 +30,7 @@ FLOORS = {
 # beside the engine: judges that train networks of their own, and the duality gap, which moves copies only
 MAY_TRAIN = {
     "game/play",
+    "game/player",
     "game/ensemble",
     "optimizers",
     "metrics/two_sample",

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 import zerosum
 from zerosum import cli, data, objectives, sampling
-from zerosum.game.play import Game, normal, uniform
+from zerosum.game import Game, normal, uniform
 from zerosum.pictures import beside, columns_for
 from zerosum.randomness import stream
 from zerosum.recipe.recipes import Recipe
@@ -604,7 +604,7 @@ import re
 from pathlib import Path
 from torch import nn
 from zerosum import cli, objectives
-from zerosum.game.play import Game
+from zerosum.game import Game
 from zerosum.recipe.recipes import Recipe
 from zerosum.run.run import Run
 game = Game(nn.Linear(4, 16), nn.Linear(16, 1), objectives.hinge(), latent=4)

@@ -29,8 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
 from zerosum import data, metrics
-from zerosum.game.ensemble import Ensemble
-from zerosum.game.play import Game
+from zerosum.game import Ensemble, Game
 from zerosum.recipe import recipes
 from zerosum.run import runtime
 

@@ -18,7 +18,7 @@ itself, yours too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import log
 
@@ -57,6 +57,7 @@ class Objective:
     divergence: mean of d -> a lower bound of the divergence that the best D would measure; None where there
     is none.
     needs_real_logits: whether g needs the logits of real examples (relativistic objectives).
+    name: for people.
 
     >>> from torch.nn.functional import softplus
     >>> half = Objective(
@@ -70,12 +71,13 @@ class Objective:
     (0.0, 0.5, False)
     """
 
-    d: Callable[[Tensor, Tensor], Tensor]
-    g: Callable[[Tensor | None, Tensor], Tensor]
+    d: Callable[[Tensor, Tensor], Tensor] = field(repr=False)
+    g: Callable[[Tensor | None, Tensor], Tensor] = field(repr=False)
     equilibrium: float
-    probability: Callable[[Tensor], Tensor] | None = torch.sigmoid
-    divergence: Callable[[float], float] | None = None
+    probability: Callable[[Tensor], Tensor] | None = field(default=torch.sigmoid, repr=False)
+    divergence: Callable[[float], float] | None = field(default=None, repr=False)
     needs_real_logits: bool = False
+    name: str = ""
 
     @cached_property
     def resting_logit(self) -> float | None:
@@ -144,7 +146,7 @@ def minimax(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Objective:
     section 3.4). The best D is then (1 - s) p_data/(p_data + p_g), and L_D bounds no divergence.
     d_weight: 1 for the sum form, 0.5 for the half form of the D loss.
     """
-    return _logistic(lambda real, fake: -softplus(fake), label_smoothing, d_weight)
+    return _logistic("minimax", lambda real, fake: -softplus(fake), label_smoothing, d_weight)
 
 
 def nonsaturating(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Objective:
@@ -155,10 +157,12 @@ def nonsaturating(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Object
     Its gradient in the fake logit is -(1 - D(G(z))), the minimax gradient times (1 - D)/D: strong where D
     rejects the fakes. L_D and its arguments are those of `minimax`; both have the same fixed point.
     """
-    return _logistic(lambda real, fake: softplus(-fake), label_smoothing, d_weight)
+    return _logistic("nonsaturating", lambda real, fake: softplus(-fake), label_smoothing, d_weight)
 
 
-def _logistic(g: Callable[[Tensor | None, Tensor], Tensor], smoothing: float, weight: float) -> Objective:
+def _logistic(
+    name: str, g: Callable[[Tensor | None, Tensor], Tensor], smoothing: float, weight: float
+) -> Objective:
     """The cross-entropy discriminator with the labels 1 - smoothing and 0, and any generator loss."""
     label = _real_label(smoothing)
 
@@ -169,7 +173,7 @@ def _logistic(g: Callable[[Tensor | None, Tensor], Tensor], smoothing: float, we
     share = label / 2  # the best D at p_g = p_data says (1 - s)/2 everywhere
     entropy = -share * log(share) - (1 - share) * log(1 - share)
     divergence = None if smoothing else lambda loss: (log(4) - loss / weight) / 2
-    return Objective(d, g, equilibrium=2 * weight * entropy, divergence=divergence)
+    return Objective(d, g, equilibrium=2 * weight * entropy, divergence=divergence, name=name)
 
 
 def _real_label(smoothing: float) -> float:
@@ -193,6 +197,7 @@ def least_squares(label_smoothing: float = 0.0, d_weight: float = 1.0) -> Object
         equilibrium=d_weight * (1 - label_smoothing) ** 2,
         probability=lambda logits: ((logits + 1) / 2).clamp(0, 1),
         divergence=None if label_smoothing else lambda loss: 2 * (1 - loss / d_weight),
+        name="least_squares",
     )
 
 
@@ -207,6 +212,7 @@ def wasserstein(d_weight: float = 1.0) -> Objective:
         g=lambda real, fake: -fake,
         equilibrium=0.0,
         probability=None,
+        name="wasserstein",
     )
 
 
@@ -223,6 +229,7 @@ def hinge(d_weight: float = 1.0) -> Objective:
         equilibrium=2.0 * d_weight,
         probability=None,
         divergence=lambda loss: 1 - loss / d_weight / 2,
+        name="hinge",
     )
 
 
@@ -241,6 +248,7 @@ def relativistic_pairing(d_weight: float = 1.0) -> Objective:
         probability=None,
         divergence=lambda loss: log(2) - loss / d_weight,
         needs_real_logits=True,
+        name="relativistic_pairing",
     )
 
 
@@ -261,6 +269,7 @@ def relativistic_average(d_weight: float = 1.0) -> Objective:
         equilibrium=d_weight * log(4),
         probability=None,
         needs_real_logits=True,
+        name="relativistic_average",
     )
 
 
@@ -293,6 +302,7 @@ def f_divergence(f: str, saturating: bool = False, d_weight: float = 1.0) -> Obj
         equilibrium=0.0,
         probability=probability,
         divergence=lambda loss: -loss / d_weight,
+        name=f"f_divergence, {f}",
     )
 
 

@@ -69,14 +69,14 @@ class Wrapper:
         self.memory: dict[str, Any] = {}
 
     @property
-    def together(self) -> bool:
+    def requires_simultaneous(self) -> bool:
         """Whether the rule holds only when both players step from the same point, once a turn."""
-        return getattr(self.base, "together", False)
+        return getattr(self.base, "requires_simultaneous", False)
 
     @property
-    def midway(self) -> bool:
+    def at_extrapolation_point(self) -> bool:
         """Whether the parameters stand where the next step will not start from."""
-        return getattr(self.base, "midway", False)
+        return getattr(self.base, "at_extrapolation_point", False)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -113,6 +113,24 @@ def end_turn(optimizer: Any) -> None:
         optimizer.end_turn()
 
 
+def upcoming(optimizer: Any, ahead: int) -> dict[str, float]:
+    """The settings that schedules give to an optimizer's next step, or to one so many steps later."""
+    settings: dict[str, float] = {}
+    while isinstance(optimizer, Wrapper):
+        if isinstance(optimizer, Scheduled):
+            settings = optimizer.settings_at(optimizer.memory["steps"] + ahead) | settings
+        optimizer = optimizer.base
+    return settings
+
+
+def give(optimizer: Any, settings: Mapping[str, float]) -> None:
+    """These settings, as of `upcoming`, are those of the next step."""
+    while isinstance(optimizer, Wrapper):
+        if isinstance(optimizer, Scheduled):
+            optimizer.given = {name: settings[name] for name in optimizer.settings}
+        optimizer = optimizer.base
+
+
 def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [p.detach().clone() for p in parameters]
 
@@ -134,16 +152,16 @@ class Extragradient(Wrapper):
     """See `extragradient`."""
 
     @property
-    def together(self) -> bool:
+    def requires_simultaneous(self) -> bool:
         return True
 
     @property
-    def midway(self) -> bool:
+    def at_extrapolation_point(self) -> bool:
         return "anchor" in self.memory
 
     @torch.no_grad()
     def step(self) -> None:
-        if self.midway:
+        if self.at_extrapolation_point:
             torch._foreach_copy_(self.parameters, self.memory.pop("anchor"))
         else:
             self.memory["anchor"] = _copies(self.parameters)
@@ -202,7 +220,7 @@ class LookaheadMinmax(Wrapper):
     @torch.no_grad()
     def end_turn(self) -> None:
         super().end_turn()
-        if self.midway:
+        if self.at_extrapolation_point:
             return
         self.memory["turns"] += 1
         if self.memory["turns"] % self.every == 0:
@@ -248,17 +266,24 @@ class Scheduled(Wrapper):
     def __init__(self, base: Any, settings: Mapping[str, float | Callable[[int], float]]) -> None:
         super().__init__(base)
         group = self.param_groups[0]
-        known = [k for k in group if k != "params"] + (["beta1", "beta2"] if "betas" in group else [])
-        unknown = sorted(set(settings) - set(known))
+        names = [k for k in group if k != "params"] + (["beta1", "beta2"] if "betas" in group else [])
+        unknown = sorted(set(settings) - set(names))
         if unknown:
-            raise ValueError(f"scheduled: the base has no setting {unknown[0]!r}; it has {', '.join(known)}")
+            raise ValueError(f"scheduled: the base has no setting {unknown[0]!r}; it has {', '.join(names)}")
         self.settings = settings
+        self.given: dict[str, float] | None = None
         self.memory = {"steps": 0}
 
+    def settings_at(self, step: int) -> dict[str, float]:
+        """The settings of the step that comes after so many."""
+        return {name: at(step) if callable(at) else at for name, at in self.settings.items()}
+
     def step(self) -> None:
-        for name, at in self.settings.items():
+        settings = self.settings_at(self.memory["steps"]) if self.given is None else self.given
+        for name, value in settings.items():
             for group in self.param_groups:
-                _set(group, name, at(self.memory["steps"]) if callable(at) else at)
+                _set(group, name, value)
+        self.given = None
         self.memory["steps"] += 1
         self.base.step()
 

@@ -5,6 +5,10 @@ A penalty is called as ``penalty(critic, real, fake) -> [N]``, one value per exa
 steps of D with its weight multiplied by `every`, so that its mean strength stays the same (Karras et al.
 2020, section 3.1). The loss of D is the objective's mean plus, for each penalty, weight x every x mean.
 
+A penalty ``of="G"`` is added to the loss of G instead, and counts the steps of G. It is called as
+``penalty(critic, real, fake, G=G, z=z, y=y)``: fake = G(z, y) carries its graph; real are the examples of its
+step and y what belongs to them (None in a game without conditions); G is the player as a function.
+
 Points between real and fake, and DRAGAN's, are drawn by torch's generator, which the game seeds from the
 step.
 
@@ -15,6 +19,7 @@ step, and spectral normalisation is `networks.spectral_norm`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +27,8 @@ from torch import Tensor, nn
 __all__ = ["Penalty", "dragan", "lecam", "r1", "r2", "wgan_gp", "zero_centred_gp"]
 
 Critic = Callable[[Tensor], Tensor]
-Function = Callable[[Critic, Tensor, Tensor], Tensor]
+Function = Callable[..., Tensor]
+"""``(critic, real, fake) -> [N]``, or ``(critic, real, fake, G, z, y) -> [N]`` of a penalty of G."""
 Weight = float | Callable[[int], float | Tensor]
 """A number, or a schedule: a function of how many steps D has taken (see `zerosum.schedules`)."""
 
@@ -30,6 +36,7 @@ Weight = float | Callable[[int], float | Tensor]
 class Penalty(nn.Module):
     """A function ``(critic, real, fake) -> [N]``, any one of yours too, with a weight and a rhythm.
 
+    of: "D", or "G" for a penalty of G, whose function is ``(critic, real, fake, G, z, y) -> [N]``.
     A function that keeps state (as `lecam`) is a module with buffers, and is saved and resumed with the game.
     mixes_examples: whether the value of an example depends on the others of its batch.
 
@@ -45,6 +52,7 @@ class Penalty(nn.Module):
         every: int = 1,
         name: str = "",
         mixes_examples: bool = False,
+        of: Literal["D", "G"] = "D",
     ) -> None:
         super().__init__()
         if (not callable(weight) and weight < 0) or every < 1:
@@ -52,14 +60,17 @@ class Penalty(nn.Module):
         self.function = function
         self.weight = weight
         self.every = every
+        if of not in ("D", "G"):
+            raise ValueError(f"penalty {name}: of={of!r} must be 'D' or 'G'")
         self.mixes_examples = mixes_examples
+        self.of: Literal["D", "G"] = of
         self.name = name or getattr(function, "__name__", type(function).__name__)
 
-    def forward(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-        return self.function(critic, real, fake)
+    def forward(self, critic: Critic, real: Tensor, fake: Tensor, **of_g: Any) -> Tensor:
+        return self.function(critic, real, fake, **of_g)
 
     def due(self, d_step: int) -> bool:
-        """Whether step `d_step` of D takes this penalty."""
+        """Whether step `d_step` of its player takes this penalty."""
         return d_step % self.every == 0
 
     def strength(self, d_step: int = 0) -> float | Tensor:
@@ -71,7 +82,7 @@ class Penalty(nn.Module):
         return self.strength(d_step) * self(critic, real, fake).mean()
 
     def extra_repr(self) -> str:
-        return f"{self.name}, weight={self.weight}, every={self.every}"
+        return f"{self.name}, weight={self.weight}, every={self.every}, of={self.of}"
 
 
 def r1(weight: Weight = 1.0, every: int = 1) -> Penalty:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from zerosum import pictures
 from zerosum.data.arrays import to_bytes
-from zerosum.game.play import Prior, normal, uniform
+from zerosum.game import Prior, normal, uniform
 from zerosum.recipe import recipes
 from zerosum.recipe.recipes import Recipe, RecipeError
 from zerosum.run.run import Run

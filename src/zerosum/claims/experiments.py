@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zerosum import data, networks, objectives, penalties, theory
 from zerosum.data import Examples as Source
-from zerosum.game.play import Game, Turn
+from zerosum.game import Game, Turn
 from zerosum.objectives import Objective
 from zerosum.optimizers import Factory, adam, sgd
 from zerosum.randomness import key, stream

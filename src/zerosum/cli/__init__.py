@@ -763,7 +763,7 @@ def bench(args: list[str]) -> int:
     finally:
         if live:
             say("")
-    print(bench.told(found))
+    print(bench.format_speed(found))
     if known.json:
         checkpoints.write(known.json, (json.dumps(found.as_dict(), indent=1) + "\n").encode())
     return 0

@@ -2,8 +2,8 @@
 
 The weights of the N players are stacked along a leading axis, and each network is asked once for all of them
 (`torch.func.vmap`). A batch is that of member 0, then that of member 1, ...: objectives, penalties and the
-engine work on examples, and see N times as many. So there is no second engine: `Ensemble` is a `Game` whose
-batches come from N sources, whose noise comes from N seeds and whose means are taken member by member.
+engine work on examples, and see N times as many. So there is no second engine: `Ensemble` is a `Game` that
+stacks the inputs of N games, and whose means are taken member by member.
 
 >>> from torch import nn
 >>> from zerosum import Game, data, objectives
@@ -20,8 +20,7 @@ batches come from N sources, whose noise comes from N seeds and whose means are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -31,16 +30,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.overrides import TorchFunctionMode
 
-from zerosum.game.play import Game, Player, Turn, _each
+from zerosum.data.adapters import source as as_source
+from zerosum.game.draws import DrawsOfMembers, NoDraws
+from zerosum.game.inputs import Inputs, stack
+from zerosum.game.play import Game
+from zerosum.game.player import Player
+from zerosum.game.turn import Turn
 from zerosum.objectives import Objective
-from zerosum.optimizers import Wrapper, end_turn
-from zerosum.penalties import Penalty
-from zerosum.randomness import key
+from zerosum.optimizers import Wrapper, end_turn, upcoming
 
 if TYPE_CHECKING:
-    from zerosum.data import Examples as Source
+    pass
 
 __all__ = ["Ensemble"]
 
@@ -68,15 +69,15 @@ class Ensemble(Game):
         _refuse(games)
         self.games = list(games)
         G, D = (
-            _Together([p.network for p in side]) for side in zip(*((g.G, g.D) for g in games), strict=True)
+            StackedModule([p.network for p in side])
+            for side in zip(*((g.G, g.D) for g in games), strict=True)
         )
-        self.draws = _try(G, D, first, n)
-        like = first.G.parameters[0].detach()
+        draws = _try(G, D, first, n)
         super().__init__(
             G,
             D,
             _vmapped(first.objective, n),
-            [_weighted(each, like) for each in zip(*(game.penalties for game in games), strict=True)],
+            first.penalties,
             latent=first.latent,
             prior=first.prior,
             optimizers=(_optimizer([g.G for g in games]), _optimizer([g.D for g in games])),
@@ -85,21 +86,34 @@ class Ensemble(Game):
             simultaneous=first.simultaneous,
             ema=first.G.decay,
             classes=first.classes,
+            class_shares=first.class_shares,
             precision=first.precision,
-            compile=first.compile and not self.draws,  # what watches for draws keeps the compiler out
+            compile=first.compile and not draws,  # what watches for draws keeps the compiler out
         )
         self.step = first.step
         self.mixes = first.mixes
+        self.members = n
+        self.draws = DrawsOfMembers if draws else NoDraws
         for mine, theirs in ((self.G, [g.G for g in games]), (self.D, [g.D for g in games])):
             _lend(mine, theirs)
 
-    def play(self, source: Source | Sequence[Source], steps: int) -> Iterator[Turn]:
-        """`steps` turns of every game: see `Game.play`."""
-        sources = source if isinstance(source, Sequence) else [source] * len(self.games)
-        for turn in super().play(_Joined(sources), steps):
-            for game in self.games:
-                game.step = self.step
-            yield turn
+    def inputs(self, source: Any) -> Inputs:
+        """What all members take from outside: one source for all, or one for each."""
+        sources = source if isinstance(source, list | tuple) else [source] * len(self.games)
+        alone = [game.inputs(its) for game, its in zip(self.games, sources, strict=True)]
+        stacked = stack(alone, self.G.parameters[0])
+        d = (replace(step, rates=upcoming(self.D.optimizer, i)) for i, step in enumerate(stacked.d))
+        return replace(stacked, d=tuple(d), g=replace(stacked.g, rates=upcoming(self.G.optimizer, 0)))
+
+    def _sources(self, source: Any) -> Any:
+        return list(map(as_source, source)) if isinstance(source, list | tuple) else as_source(source)
+
+    def advance(self, inputs: Inputs) -> Turn:
+        """A turn of every game: see `Game.advance`."""
+        turn = super().advance(inputs)
+        for game in self.games:
+            game.step = self.step
+        return turn
 
     def each(self, turn: Turn) -> list[Turn]:
         """A turn of the ensemble as the turns of its games."""
@@ -115,40 +129,8 @@ class Ensemble(Game):
             for i in range(len(self.games))
         ]
 
-    # what differs from a lone game --------------------------------------------------------------------------
 
-    def _mean(self, values: Tensor) -> Tensor:
-        """The mean over the examples of each member, ``[N]``."""
-        return _rows(values, len(self.games)).mean(1)
-
-    def _judge(self, real: Tensor, fake: Tensor, y: Tensor | None, apart: bool) -> tuple[Tensor, Tensor]:
-        """As a lone game's, each member's real and fake examples side by side."""
-        if apart:
-            return super()._judge(real, fake, y, apart)
-        n = len(self.games)
-        both = torch.cat([_rows(real, n), _rows(fake, n)], 1).flatten(0, 1)
-        labels = None if y is None else torch.cat([_rows(y, n)] * 2, 1).flatten()
-        logits = _rows(_each(self._ask(self.D, both, labels), both), n)
-        return logits[:, : self.batch].flatten(), logits[:, self.batch :].flatten()
-
-    def _noise(self, purpose: str, i: int) -> tuple[Tensor, ...]:
-        """The noise that each game would draw alone."""
-        for game in self.games:
-            game.step = self.step
-        return (torch.cat([z for game in self.games for z in game._noise(purpose, i)]),)
-
-    @contextmanager
-    def _layers_seeded(self) -> Iterator[None]:
-        """Penalties draw for each member what they would draw in its lone game."""
-        if not self.draws:
-            yield
-            return
-        seeds = (key(game.seed, game.rank, self.step, "layers") for game in self.games)
-        with _Drawn([torch.Generator(self.device).manual_seed(seed) for seed in seeds]):
-            yield
-
-
-class _Together(nn.Module):
+class StackedModule(nn.Module):
     """N networks of one architecture as one: ``[N * n, ...] -> [N * n, ...]``."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -175,7 +157,7 @@ class _Together(nn.Module):
             0, 1
         )
 
-    def train(self, mode: bool = True) -> _Together:
+    def train(self, mode: bool = True) -> StackedModule:
         self.architecture[0].train(mode)
         return super().train(mode)
 
@@ -203,7 +185,7 @@ def _lend(player: Player, lone: Sequence[Player]) -> None:
     for i, one in enumerate(lone):
         player.network.lend(i, one.network)  # pyright: ignore[reportCallIssue]
     if player.average is not None:
-        averages = _Together([one.average for one in lone if one.average is not None])
+        averages = StackedModule([one.average for one in lone if one.average is not None])
         player.average.load_state_dict(averages.state_dict())
         for i, one in enumerate(lone):
             if one.average is not None:
@@ -224,15 +206,19 @@ def _refuse(games: Sequence[Game]) -> None:
             mine, theirs = attrgetter(name)(game), attrgetter(name)(first)
             if mine != theirs:
                 raise ValueError(f"games played together must have the same {name}: {mine}, {theirs}")
-        if [(p.name, p.every) for p in game.penalties] != [(p.name, p.every) for p in first.penalties]:
+        if [(p.name, p.every, p.of) for p in game.penalties] != [
+            (p.name, p.every, p.of) for p in first.penalties
+        ]:
             raise ValueError("games played together must have the same penalties, but for their weights")
         for mine, theirs in ((game.G.network, first.G.network), (game.D.network, first.D.network)):
             if repr(mine) != repr(theirs) or _shapes(mine) != _shapes(theirs):
                 raise ValueError("games played together must have players of the same architecture")
-        if game.accumulate > 1 or game.adapting:
+        if game.accumulate * game.world > 1 or game.adapting:
             raise ValueError(
-                "games with accumulate > 1, or with layers that adapt, cannot be played together"
+                "games with accumulate or world > 1, or with layers that adapt, cannot be played together"
             )
+        if game.conditional and not game.classes:
+            raise ValueError("games whose conditions are no classes cannot be played together")
     for p in first.penalties:
         if p.mixes_examples or any(True for _ in p.buffers()):
             raise ValueError(
@@ -246,7 +232,7 @@ def _shapes(network: nn.Module) -> list[tuple[str, torch.Size]]:
     return [(name, tensor.shape) for name, tensor in _tensors(network)]
 
 
-def _try(G: _Together, D: _Together, first: Game, members: int) -> bool:
+def _try(G: StackedModule, D: StackedModule, first: Game, members: int) -> bool:
     """Ask copies of the players, alone and together, and the penalties: whether one of these draws at random.
 
     Raises ValueError for what cannot be mapped over its weights, and for what would be lost on the way.
@@ -258,12 +244,14 @@ def _try(G: _Together, D: _Together, first: Game, members: int) -> bool:
 
     def through(G: nn.Module, D: nn.Module, times: int) -> None:
         labels = [one.repeat(times) for one in y]
-        x = G(z.repeat(times, *[1] * (z.ndim - 1)), *labels).detach()
-        D(x, *labels)
+        noise = z.repeat(times, *[1] * (z.ndim - 1))
+        x = G(noise, *labels)
+        D(x.detach(), *labels)
         for penalty in first.penalties if times > 1 else ():
-            penalty(lambda x: D(x, *labels), x, x)
+            of_g = {"G": G, "z": noise, "y": labels[0] if labels else None} if penalty.of == "G" else {}
+            penalty(lambda x: D(x, *labels), x.detach(), x if of_g else x.detach(), **of_g)
 
-    with first._layers_seeded():
+    with first.draws(first.device, (0,)):
         buffers = [[*network.buffers()] for network in lone]
         through(*lone, times=1)
         now = [[*network.buffers()] for network in lone]
@@ -273,7 +261,7 @@ def _try(G: _Together, D: _Together, first: Game, members: int) -> bool:
             before = torch.get_rng_state()
             through(*both, times=members)
             draws = first.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
-            with _Drawn([torch.Generator(first.device) for _ in range(members)]):
+            with DrawsOfMembers(first.device, range(members)):
                 before = torch.get_rng_state()
                 through(*both, times=members)
         except Exception as error:  # whatever vmap does not know
@@ -284,7 +272,7 @@ def _try(G: _Together, D: _Together, first: Game, members: int) -> bool:
         return draws
 
 
-# losses and draws -------------------------------------------------------------------------------------------
+# losses -----------------------------------------------------------------------------------------------------
 
 
 def _vmapped(objective: Objective, members: int) -> Objective:
@@ -298,55 +286,6 @@ def _vmapped(objective: Objective, members: int) -> Objective:
         return of_all
 
     return replace(objective, d=rows(objective.d), g=rows(objective.g))
-
-
-def _weighted(penalties: Sequence[Penalty], like: Tensor) -> Penalty:
-    """The first, with the weights of all, ``[N]``."""
-    first = penalties[0]
-
-    def weights(d_step: int) -> Tensor:
-        return like.new_tensor([p.weight(d_step) if callable(p.weight) else p.weight for p in penalties])
-
-    return Penalty(first.function, weights, first.every, first.name)
-
-
-class _Drawn(TorchFunctionMode):
-    """Within, what is drawn for the batch of all members is drawn for each from a generator of its own."""
-
-    def __init__(self, generators: Sequence[torch.Generator]) -> None:
-        self.generators = generators
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in _LIKE:
-            like = args[0]
-            return self._draw(
-                _LIKE[func], like.shape, **{"dtype": like.dtype, "device": like.device, **kwargs}
-            )
-        if func in _LIKE.values() and "generator" not in kwargs:
-            return self._draw(func, torch.Size(args[0] if isinstance(args[0], Sequence) else args), **kwargs)
-        return func(*args, **kwargs)
-
-    def _draw(self, draw: Any, shape: torch.Size, **kwargs: Any) -> Tensor:
-        part = (shape[0] // len(self.generators), *shape[1:])
-        return torch.cat([draw(part, generator=generator, **kwargs) for generator in self.generators])
-
-
-_LIKE = {torch.rand_like: torch.rand, torch.randn_like: torch.randn}
-
-
-class _Joined:
-    """The minibatches of N sources, one after the other."""
-
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self.sources = sources
-        self.shape, self.classes = sources[0].shape, sources[0].classes
-
-    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
-        x, y = zip(*(source.batch(step, n) for source in self.sources), strict=True)
-        return torch.cat(x), None if y[0] is None else torch.cat(y)
 
 
 # optimizers -------------------------------------------------------------------------------------------------
@@ -379,8 +318,8 @@ class _Rows(Wrapper):
         self.optimizers = [player.optimizer for player in players]
 
     @property
-    def together(self) -> bool:
-        return any(getattr(optimizer, "together", False) for optimizer in self.optimizers)
+    def requires_simultaneous(self) -> bool:
+        return any(getattr(optimizer, "requires_simultaneous", False) for optimizer in self.optimizers)
 
     def step(self) -> None:
         for i, (player, optimizer) in enumerate(zip(self.players, self.optimizers, strict=True)):

@@ -862,7 +862,7 @@ def _interpolations(facts: _Facts, rows: int = 5, columns: int = 9) -> _Html:
         return _html("<h2>Interpolations</h2>") + _html(_NO_IMAGES if facts.run else _NO_RUN)
     import torch
 
-    from zerosum.game.play import normal
+    from zerosum.game import normal
 
     game = facts.run.game
     ends = game.noise(2 * rows, seed=1)

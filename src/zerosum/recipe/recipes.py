@@ -139,7 +139,7 @@ _HOMES = {
     "data": "zerosum.data",
     "G": "zerosum.networks",
     "D": "zerosum.networks",
-    "prior": "zerosum.game.play",
+    "prior": "zerosum.game.prior",
     "objective": "zerosum.objectives",
     "penalties": "zerosum.penalties",
     "g_optimizer": "zerosum.optimizers",
@@ -344,7 +344,7 @@ def build_game(
     import torch
     from torch import nn
 
-    from zerosum.game.play import Game
+    from zerosum.game import Game
     from zerosum.objectives import Objective
     from zerosum.penalties import Penalty
     from zerosum.randomness import key
@@ -381,7 +381,9 @@ def build_game(
         call(lambda: G.centre(mean), "centre")
     precision, compile = recipe.precision, recipe.compile
     if precision == "auto" or compile == "auto":
-        raise RecipeError("precision, compile: auto is settled by a run, or by `bench.settled`: do so first")
+        raise RecipeError(
+            "precision, compile: auto is settled by a run, or by `autotune.settled`: do so first"
+        )
     return call(
         lambda: Game(
             G,

@@ -1,12 +1,10 @@
 """How fast a game is played here: turns a second, where a turn's time goes, and which settings are faster.
 
-What is timed is `Game.play` itself: `clocked` puts a clock round the parts of one game and takes it away
-again, so that a clocked game takes the path of any other. Work is counted by torch (two operations for a
+What is timed is the game itself, by the hooks that torch has for networks and optimizers, so that a clocked
+game takes the path of any other. Work is counted by torch (two operations for a
 multiplication and an addition, in matrix products and convolutions alone) and set against the largest rate
 that this machine shows in square matrix products at the same precision, on as many threads.
-
-Settings are compared in turn, round by round, over the same turns of the game, so that whatever else the
-machine does meets them all; a figure is a median over rounds.
+Settings are compared by `zerosum.run.autotune`.
 """
 
 from __future__ import annotations
@@ -16,25 +14,39 @@ import platform
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from math import lcm
 from pathlib import Path
-from shutil import which
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from zerosum.data.idx import _complete
 from zerosum.data.source import Source
-from zerosum.game.play import Game, Precision
+from zerosum.game import Game
 from zerosum.randomness import stream
 from zerosum.recipe import recipes
 from zerosum.recipe.recipes import Recipe
+from zerosum.run.autotune import (
+    ROUNDS,
+    Setting,
+    alternate,
+    best_of,
+    cores,
+    cycle,
+    restored,
+    seconds_of,
+    set_to,
+    settings_of,
+    settled,
+    turns_within,
+    wait,
+    warm,
+)
 
 __all__ = [
     "Clock",
@@ -45,36 +57,11 @@ __all__ = [
     "clocked",
     "default",
     "flops",
+    "format_speed",
     "measure",
     "peak",
-    "settled",
-    "told",
+    "play",
 ]
-
-ROUNDS = 5
-LONG = 30_000
-"""Turns from which compilation is sure to be won back."""
-WORTH = 1.15
-"""bfloat16 keeps 8 bits of a number: it is taken where it is so many times as fast."""
-
-
-@dataclass(frozen=True, order=True)
-class Setting:
-    """What may be chosen for speed alone.
-
-    >>> print(Setting(2, "bf16"), Setting(2, "bf16").options, sep=": ")
-    bf16 on 2 threads: --threads 2 --precision bf16
-    """
-
-    threads: int
-    precision: Precision
-
-    def __str__(self) -> str:
-        return f"{self.precision} on {self.threads} thread{'s' if self.threads > 1 else ''}"
-
-    @property
-    def options(self) -> str:
-        return f"--threads {self.threads} --precision {self.precision}"
 
 
 @dataclass(frozen=True)
@@ -144,127 +131,111 @@ class Measured:
 
 # the clock ----------------------------------------------------------------------------------------------
 
-# a phase, and the places of a turn that belong to it: inside D's gradient or G's, or beside them
-_PLACES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "data and noise": (("D", "data"), ("G", "data")),
-    "G forward, for D": (("D", "G forward"),),
-    "D forward": (("D", "D forward"),),
-    "penalties": (("D", "penalty"),),
-    "D backward": (("D", "backward"),),
-    "D optimizer": (("D optimizer",),),
-    "G forward": (("G", "G forward"),),
-    "D forward, for G": (("G", "D forward"),),
-    "G backward": (("G", "backward"),),
-    "G optimizer": (("G optimizer",),),
-    "average": (("average",),),
-}
-
 
 class Clock:
-    """Seconds and calls by place; each moment belongs to one place, so that they add up to the whole.
-
-    A place is a path of nested names, of which two count: what a penalty asks of D is the penalty's.
-    """
+    """Seconds and calls by phase; each moment belongs to one phase, so that they add up to the whole."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)
-        self.calls: Counter[tuple[str, ...]] = Counter()
-        self.place: tuple[str, ...] = ()
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.calls: Counter[str] = Counter()
+        self.phase = REST
         self.since = perf_counter()
 
-    def go(self, place: tuple[str, ...]) -> None:
-        """What has passed belongs to where we were."""
-        _wait(self.device)
+    def go(self, phase: str, calls: int = 1) -> None:
+        """What has passed belongs to the phase we were in; this one begins."""
+        wait(self.device)
         now = perf_counter()
-        self.seconds[self.place[:2]] += now - self.since
-        self.place, self.since = place, now
-
-    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, at a place of this name."""
-
-        def call(*args: Any, **given: Any) -> Any:
-            before = self.place
-            self.go((*before, name))
-            self.calls[self.place] += 1
-            try:
-                return function(*args, **given)
-            finally:
-                self.go(before)
-
-        return call
+        self.seconds[self.phase] += now - self.since
+        self.calls[phase] += calls
+        self.phase, self.since = phase, now
 
     def phases(self, turns: int) -> tuple[Phase, ...]:
-        """The phases of one of so many turns; they sum to all the time that was clocked.
+        """The phases of one of so many turns, the rest at the end; they sum to all the time that was clocked.
 
-        "the rest" is what has no name: losses, checks, joining batches, the loop.
+        "the rest" is what has no name: checks, joining parts, the average, the loop.
         """
-        found = [
-            Phase(name, sum(self.seconds[p] for p in places) / turns, calls / turns)
-            for name, places in _PLACES.items()
-            if (calls := sum(self.calls[p] for p in places))
-        ]
-        rest = sum(self.seconds.values()) / turns - sum(phase.seconds for phase in found)
-        return (*found, Phase("the rest", rest, 1.0))
+        calls = {name: self.calls[BACKWARD.get(name, name)] / turns for name in PHASES}
+        timed = [Phase(name, self.seconds[name] / turns, calls[name]) for name in PHASES if calls[name]]
+        return (*timed, Phase(REST, self.seconds[REST] / turns, 1.0))
 
 
-def _wait(device: torch.device) -> None:
-    """An accelerator works on while Python goes ahead: its time counts when it is done."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
+REST = "the rest"
+PHASES = (
+    "data and noise",
+    *("G forward, for D", "D forward", "penalties", "D loss and backward", "D optimizer"),
+    *("G forward", "D forward, for G", "penalties of G", "G loss and backward", "G optimizer"),
+)
+BACKWARD = {"D loss and backward": "G forward, for D", "G loss and backward": "G forward"}
+"""For each part of a batch there are one forward pass of G and one backward pass."""
 
 
 @contextmanager
 def clocked(game: Game) -> Iterator[Clock]:
-    """Within, the parts of the game's turns are timed; after, everything is as it was.
-
-    The game's methods are replaced for this one game, and `Tensor.backward` for all.
+    """Within, the phases of the game's turns are timed, by hooks that torch calls; after, no hook is left.
 
     >>> from zerosum import data
     >>> source = data.ring()
     >>> game = recipes.build_game(recipes.load("ring"), source.shape)
     >>> with clocked(game) as clock:
-    ...     turns = [turn.step for turn in game.play(source, steps=2)]
-    >>> [phase.name for phase in clock.phases(len(turns))][:3]
+    ...     play(game, source, turns=2, clock=clock)
+    >>> [phase.name for phase in clock.phases(2)][:3]
     ['data and noise', 'G forward, for D', 'D forward']
     """
     clock = Clock(game.device)
-    asked = {p: clock.timed(f"{n} forward", game._ask) for n, p in (("G", game.G), ("D", game.D))}
-    parts = [
-        (game, "_real", "data"),
-        (game, "_noise", "data"),
-        (game, "_d_gradient", "D"),
-        (game, "_g_gradient", "G"),
-        (game.D, "step", "D optimizer"),
-        (game.G, "step", "G optimizer"),
-        (game.D, "end_turn", "average"),
-        (game.G, "end_turn", "average"),
-        *((penalty, "forward", "penalty") for penalty in game.penalties),
-        (Tensor, "backward", "backward"),
-    ]
+    within_penalty = False
+
+    def of_g() -> bool:
+        """Whether G's step is played, in which D is frozen."""
+        return not game.D.parameters[0].requires_grad
+
+    def enter(of_d: str, for_g: str, penalty: bool = False) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            nonlocal within_penalty
+            if not within_penalty:  # what a penalty asks of the players is the penalty's
+                clock.go(for_g if of_g() else of_d)
+            within_penalty = within_penalty or penalty
+
+        return hook
+
+    def leave(penalty: bool = False) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            nonlocal within_penalty
+            within_penalty = within_penalty and not penalty
+            if not within_penalty:
+                clock.go("G loss and backward" if of_g() else "D loss and backward", calls=0)
+
+        return hook
+
+    def before_step(optimizer: Any, *_: Any) -> None:
+        moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        clock.go("D optimizer" if id(game.D.parameters[0]) in moved else "G optimizer")
+
+    modules = [(game.G.network, "G forward, for D", "G forward", False)]
+    modules += [(game.D.network, "D forward", "D forward, for G", False)]
+    modules += [(p, "penalties", "penalties of G", True) for p in game.penalties]
     with ExitStack() as stack:
-        for owner, name, place in parts:
-            stack.enter_context(_replaced(owner, name, clock.timed(place, getattr(owner, name))))
-        stack.enter_context(_replaced(game, "_ask", lambda player, *x, **y: asked[player](player, *x, **y)))
+        handles: list[Any] = [register_optimizer_step_pre_hook(before_step)]
+        handles.append(register_optimizer_step_post_hook(lambda *_: clock.go(REST, calls=0)))
+        for module, of_d, for_g, penalty in modules:
+            handles.append(module.register_forward_pre_hook(enter(of_d, for_g, penalty)))
+            handles.append(module.register_forward_hook(leave(penalty), always_call=True))
+        for handle in handles:
+            stack.callback(handle.remove)
         clock.since = perf_counter()
         try:
             yield clock
         finally:
-            clock.go(())
+            clock.go(REST, calls=0)
 
 
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """An attribute has another value; after, its own again, or again none of its own."""
-    before, own = vars(owner).get(name), name in vars(owner)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if own:
-            setattr(owner, name, before)
-        else:
-            delattr(owner, name)
+def play(game: Game, source: Source, turns: int, clock: Clock) -> None:
+    """Turns of a clocked game, whose inputs are timed as "data and noise"."""
+    for _ in range(turns):
+        clock.go("data and noise")
+        inputs = game.inputs(source)
+        clock.go(REST, calls=0)
+        game.advance(inputs)
 
 
 # work and how fast it can be done -----------------------------------------------------------------------
@@ -279,15 +250,17 @@ def flops(game: Game, source: Source) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     def due(turn: int) -> tuple[bool, ...]:
-        return tuple(p.due(turn * game.k + i) for p in game.penalties for i in range(game.k))
+        return tuple(
+            p.due(turn * game.k + i) for p in game.penalties if p.of == "D" for i in range(game.k)
+        ) + tuple(p.due(turn) for p in game.penalties if p.of == "G")
 
-    kinds = [due(turn) for turn in range(_cycle(game))]
+    kinds = [due(turn) for turn in range(cycle(game))]
     total = 0
     for kind, times in Counter(kinds).items():
         counter: Any = FlopCounterMode(display=False)
         counter.mod_tracker = _Everywhere()
         with counter:
-            _played(game, source, turns=1, first=kinds.index(kind))
+            seconds_of(game, source, turns=1, first=kinds.index(kind))
         total += times * counter.get_total_flops()
     return total / len(kinds)
 
@@ -298,11 +271,6 @@ class _Everywhere(nullcontext[None]):
     parents = ("Global",)
 
 
-def _cycle(game: Game) -> int:
-    """After so many turns the same penalties are due again."""
-    return lcm(*(p.every for p in game.penalties))
-
-
 def peak(setting: Setting, device: torch.device | str = "cpu", seconds: float = 1.0) -> float:
     """Floating-point operations a second in a product of square matrices: the most of three sizes.
 
@@ -311,7 +279,7 @@ def peak(setting: Setting, device: torch.device | str = "cpu", seconds: float = 
     place = torch.device(device)
     dtype = torch.bfloat16 if setting.precision == "bf16" else torch.float32
     end, most = perf_counter() + seconds, 0.0
-    with _kept():
+    with restored():
         torch.set_num_threads(setting.threads)
         for n in (1024, 2048, 4096):
             product = _product(n, dtype, place)
@@ -329,10 +297,10 @@ def _product(n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], f
     b = torch.empty_like(a)
 
     def product() -> float:
-        _wait(device)
+        wait(device)
         begun = perf_counter()
         torch.mm(a, a, out=b)
-        _wait(device)
+        wait(device)
         return perf_counter() - begun
 
     return product
@@ -349,144 +317,6 @@ def _memory() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-# settings in turn ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _kept() -> Iterator[None]:
-    """After, torch has as many threads, and draws the same numbers, as before."""
-    threads = torch.get_num_threads()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _played(game: Game, source: Source, turns: int, first: int = 1) -> float:
-    """The seconds that the turns take which the game would play from its step `first`."""
-    game.step = first
-    begun = perf_counter()
-    for _ in game.play(source, turns):
-        pass
-    _wait(game.device)
-    return perf_counter() - begun
-
-
-def _at(game: Game, setting: Setting) -> None:
-    torch.set_num_threads(setting.threads)
-    game.precision = setting.precision
-
-
-def _warm(game: Game, source: Source) -> float:
-    """The seconds of a turn, after one in which what is done once is done; its error is one line."""
-    recipes.call(lambda: _played(game, source, turns=1, first=0), "a turn of the game")
-    return _played(game, source, turns=1)
-
-
-def _turns(game: Game, seconds: float, a_turn: float) -> int:
-    """As many turns as there is time for: one at least, and whole cycles of lazy penalties where one fits."""
-    n, cycle = max(1, int(seconds / a_turn)), _cycle(game)
-    return n - n % cycle if n >= cycle else n
-
-
-def _alternate(
-    game: Game,
-    source: Source,
-    settings: Sequence[Setting],
-    seconds: float,
-    say: Callable[[str], None] = lambda line: None,
-) -> dict[Setting, list[float]]:
-    """Turns a second of each setting, in rounds there and back; one round at least, whatever it takes."""
-    end = perf_counter() + seconds
-    say("settings, each for the first time")
-    lasts: dict[Setting, float] = {}
-    for setting in settings:
-        _at(game, setting)
-        lasts[setting] = _warm(game, source)
-    slot = (end - perf_counter()) / len(settings) / ROUNDS
-    turns = {setting: _turns(game, slot, lasts[setting]) for setting in settings}
-    rates: dict[Setting, list[float]] = {setting: [] for setting in settings}
-    for i in range(ROUNDS):
-        say(f"settings in turn, round {i + 1} of {ROUNDS}")
-        for setting in settings if i % 2 == 0 else settings[::-1]:
-            if rates[setting] and perf_counter() + turns[setting] * lasts[setting] > end:
-                return rates
-            _at(game, setting)
-            rates[setting].append(turns[setting] / _played(game, source, turns[setting]))
-    return rates
-
-
-def _settings(game: Game, *threads: int) -> list[Setting]:
-    """Both precisions, on a processor with each of these numbers of threads, elsewhere with the first."""
-    numbers = sorted(set(threads)) if game.device.type == "cpu" else threads[:1]
-    precisions: tuple[Precision, ...] = "fp32", "bf16"
-    return [Setting(n, precision) for n in numbers for precision in precisions]
-
-
-def _best(rates: Mapping[Setting, Sequence[float]]) -> Setting:
-    """The fastest in fp32, unless the fastest in bf16 is worth it."""
-    rate = {setting: median(found) for setting, found in rates.items()}
-    plain, short = (
-        max((s for s in rate if s.precision == p), key=rate.__getitem__) for p in ("fp32", "bf16")
-    )
-    return short if rate[short] >= WORTH * rate[plain] else plain
-
-
-def settled(recipe: Recipe, source: Source) -> tuple[Recipe, str]:
-    """The recipe with choices in place of ``precision: auto`` and ``compile: auto``; and why.
-
-    precision, on a processor: a trial of some three seconds decides. The turns of a game of this recipe are
-    played in both precisions in turn, and where `threads` is 0 on one and on all cores, the faster of which
-    takes its place. bf16 is chosen where it is 1.15 times as fast. On cuda bf16 is chosen where the device
-    computes in it, on any other device fp32. Neither threads nor random states are other than before.
-
-    compile: on for players without convolutions, on a processor with a C++ compiler, from 30,000 turns on. A
-    trial would take the time that it is to save: compilation costs some 25 seconds of a core, and saves one
-    or two thousandths of a second a turn (`docs/performance.md`).
-
-    Another choice is left as it is, with an empty line.
-    """
-    if "auto" not in (recipe.precision, recipe.compile):
-        return recipe, ""
-    precision = "fp32" if recipe.precision == "auto" else recipe.precision
-    game = recipes.build(replace(recipe, precision=precision, compile=False), source)
-    said: list[str] = []
-    if recipe.precision == "auto":
-        recipe = _precise(recipe, game, source, said)
-    if recipe.compile == "auto":
-        recipe = _compiling(recipe, game, said)
-    return recipe, "; ".join(said)
-
-
-def _precise(recipe: Recipe, game: Game, source: Source, said: list[str]) -> Recipe:
-    if game.device.type != "cpu":
-        fit = game.device.type == "cuda" and torch.cuda.is_bf16_supported()
-        said.append(f"{game.device} {'computes' if fit else 'is not known to compute'} in bf16")
-        return replace(recipe, precision="bf16" if fit else "fp32")
-    threads = [recipe.threads] if recipe.threads else [1, torch.get_num_threads(), _cores()]
-    with _kept():
-        rates = _alternate(game, source, _settings(game, *threads), seconds=3.0)
-    best = _best(rates)
-    found = ", ".join(f"{setting} {median(found):.3g}" for setting, found in rates.items())
-    said.append(f"{best}, after a trial (turns a second: {found})")
-    return replace(recipe, precision=best.precision, threads=best.threads)
-
-
-def _compiling(recipe: Recipe, game: Game, said: list[str]) -> Recipe:
-    modules = [*game.G.network.modules(), *game.D.network.modules()]
-    dense = game.device.type == "cpu" and not any(isinstance(m, nn.modules.conv._ConvNd) for m in modules)
-    found = any(which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name)
-    gains = dense and found and recipe.steps >= LONG
-    said.append("compiled: the run is long enough to gain" if gains else "not compiled")
-    return replace(recipe, compile=gains)
 
 
 # all of it ----------------------------------------------------------------------------------------------
@@ -521,17 +351,17 @@ def measure(
     game = recipes.build(recipe, source)
     end = perf_counter() + seconds
     own = Setting(recipe.threads or torch.get_num_threads(), game.precision)
-    with _kept():
-        _at(game, own)
+    with restored():
+        set_to(game, own)
         say("phases of a turn")
         phases = _phases(game, source, seconds / 5)
         memory, device_memory = _memory(), _device_memory(game.device)
         say("counting the operations of a turn")
         work = flops(game, source)
-        settings = _settings(game, own.threads, 1, _cores())
+        settings = settings_of(game, own.threads, 1, cores())
         say("matrix products")
         peaks = {setting: peak(setting, game.device, seconds / 5 / len(settings)) for setting in settings}
-        rates = _alternate(game, source, settings, end - perf_counter(), say)
+        rates = alternate(game, source, settings, end - perf_counter(), say)
     images = game.batch * game.k
     speeds = [_speed(s, rates[s], images, work, peaks[s]) for s in settings]
     return Measured(
@@ -539,7 +369,7 @@ def measure(
         device=str(game.device),
         machine=platform.machine(),
         torch=torch.__version__,
-        cores=_cores(),
+        cores=cores(),
         load=load,
         batch=game.batch,
         k=game.k,
@@ -549,19 +379,20 @@ def measure(
         memory=memory,
         device_memory=device_memory,
         speeds=tuple(speeds),
-        best=_best(rates),
+        best=best_of(rates),
     )
 
 
 def _phases(game: Game, source: Source, seconds: float) -> tuple[Phase, ...]:
     """The phases of a turn, of the median of the windows that there is time for."""
     end = perf_counter() + seconds
-    a_turn = _warm(game, source)
-    turns = _turns(game, (end - perf_counter()) / ROUNDS, a_turn)
+    a_turn = warm(game, source)
+    turns = turns_within(game, (end - perf_counter()) / ROUNDS, a_turn)
     windows: list[tuple[Phase, ...]] = []
     while not windows or (len(windows) < ROUNDS and perf_counter() + turns * a_turn < end):
+        game.step = 1
         with clocked(game) as clock:
-            _played(game, source, turns)
+            play(game, source, turns, clock)
         windows.append(clock.phases(turns))
     return sorted(windows, key=_total)[len(windows) // 2]
 
@@ -589,7 +420,7 @@ def _speed(setting: Setting, rates: Sequence[float], images: int, work: float, p
     )
 
 
-def told(found: Measured) -> str:
+def format_speed(found: Measured) -> str:
     """What was measured, as tables for people; the last line names the best setting and its options."""
     own, turn = found.own, _total(found.phases)
     cores = f"{found.cores} core{'s' if found.cores > 1 else ''}"

@@ -36,11 +36,11 @@ from zerosum.data.arrays import to_bytes
 from zerosum.data.images import ImageFolder
 from zerosum.data.source import Ahead, Source
 from zerosum.data.tables import Table, undone
-from zerosum.game.play import Game, Turn
+from zerosum.game import Game, Turn
 from zerosum.pictures import cloud, columns_for, tiles
 from zerosum.recipe import recipes
 from zerosum.recipe.recipes import Recipe
-from zerosum.run import bench, checkpoints, runtime
+from zerosum.run import autotune, checkpoints, runtime
 from zerosum.run.checkpoints import CheckpointError
 from zerosum.watch import diagnosis, instruments
 from zerosum.watch.diagnosis import Finding
@@ -315,7 +315,8 @@ class Run:
 
     def draw(self, n: int, seed: int = 0, live: bool = False) -> Any:
         """A picture of `n` samples: a grid of images, or a cloud of points over real ones."""
-        x = self.game.sample(n, seed, live)
+        y = self.game.labels(n) if self.game.classes else None
+        x = self.game.sample(n, seed, live, y=y)
         if len(self.facts["shape"]) == 3:
             return tiles(self._bytes(x), columns_for(n, self.game.classes))
         real = self.source.batch(0, 2500)[0].flatten(1).numpy() if self.source is not None else None
@@ -465,7 +466,7 @@ def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
     """The recipe with what is `auto` settled, as it was when the run began; and what to say of it."""
     auto = {name for name in ("precision", "compile") if getattr(recipe, name) == "auto"}
     if not auto or not (path / "recipe.yaml").is_file():
-        return bench.settled(recipe, source)
+        return autotune.settled(recipe, source)
     begun = _recipe_of(path)
     kept = {name: getattr(begun, name) for name in auto}
     return replace(recipe, **kept, threads=recipe.threads or begun.threads), ""

@@ -24,8 +24,7 @@ from typing import Any
 
 from torch import nn
 
-from zerosum.game.ensemble import Ensemble
-from zerosum.game.play import Turn
+from zerosum.game import Ensemble, Turn
 from zerosum.metrics.estimate import student
 from zerosum.recipe import recipes
 from zerosum.recipe.recipes import Recipe

@@ -36,7 +36,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zerosum.data import GaussianMixture, Source
-from zerosum.game.play import Game, Player
+from zerosum.game import Game, Player
 from zerosum.networks.augmentation import Augmented
 from zerosum.networks.packing import Packed
 from zerosum.objectives import Objective

@@ -41,7 +41,7 @@ from torch.nn.functional import logsigmoid
 
 from zerosum import metrics
 from zerosum.data import Density, GaussianMixture, Source
-from zerosum.game.play import Game, Player, Turn
+from zerosum.game import Game, Player, Turn
 from zerosum.metrics.estimate import normal, wilson
 from zerosum.objectives import Objective, softplus
 from zerosum.randomness import key, stream
@@ -461,7 +461,7 @@ def motion(game: Game, every: int = 200) -> Instrument:
     kept: deque[tuple[int, Tensor, Tensor]] = deque(maxlen=3)
 
     def function(game: Game, turn: Turn) -> dict[str, Value]:
-        if not getattr(game.G.optimizer, "midway", False):
+        if not getattr(game.G.optimizer, "at_extrapolation_point", False):
             kept.append((turn.step, _weights(game.D), _weights(game.G)))
         steps = [step for step, _, _ in kept]
         if len(steps) < 3 or steps[1] - steps[0] != period or steps[2] - steps[1] != period:

@@ -1,0 +1,131 @@
+"""Inputs: everything that a turn takes from outside, drawn, read and scheduled before the turn begins.
+
+So the turn itself is a function of the players' state and of these: it can be replayed, stacked (ensembles),
+split (accumulation, ranks) and compiled. A batch is one for all ranks and parts: its noise is drawn whole and
+cut, its examples are the places of one order, so that w ranks of a parts play the same game for equal w a.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from zerosum.data.source import part
+from zerosum.game.player import Player
+from zerosum.optimizers import upcoming
+from zerosum.penalties import Penalty
+from zerosum.randomness import key, stream
+
+if TYPE_CHECKING:
+    from zerosum.data import Examples as Source
+    from zerosum.game.play import Game
+
+__all__ = ["Inputs", "Part", "Step", "draw", "stack"]
+
+
+class Part(NamedTuple):
+    """A part of a minibatch: real examples (None where none are needed), conditions or None, noise."""
+
+    real: Tensor | None
+    y: Tensor | None
+    z: Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of one player takes.
+
+    strengths: of the penalties that are due, by name: weight x every. rates: settings that a schedule gives
+    to the optimizer for this step.
+    """
+
+    parts: tuple[Part, ...]
+    strengths: Mapping[str, float | Tensor]
+    rates: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What turn `step` takes: k steps of D, one of G, the decay of the average, and a seed for the layers
+    that draw in each part of a batch.
+    """
+
+    step: int
+    d: tuple[Step, ...]
+    g: Step
+    decay: float | None
+    seeds: tuple[int, ...]
+
+
+def draw(game: Game, source: Source) -> Inputs:
+    """The inputs of the turn that the game would play next."""
+    t, k = game.step, game.k
+    minibatches = k + game.fresh_real  # no batch serves twice
+    d_penalties = [p for p in game.penalties if p.of == "D"]
+    g_penalties = [p for p in game.penalties if p.of == "G"]
+
+    def step(player: Player, i: int, penalties: Sequence[Penalty], at: int) -> Step:
+        """at: how many steps the player has taken, which is also the place of its noise."""
+        reads = player is game.D or game.fresh_real
+        examples = _examples(game, source, t * minibatches + i) if reads else [(None, None)] * game.accumulate
+        purpose, ahead = ("d_noise", i) if player is game.D else ("g_noise", 0)
+        parts = zip(examples, _noise(game, purpose, ahead), strict=True)
+        return Step(
+            tuple(Part(real, y, z) for (real, y), z in parts),
+            {p.name: p.strength(at) for p in penalties if p.due(at)},
+            upcoming(player.optimizer, ahead),
+        )
+
+    first = game.rank * game.accumulate
+    return Inputs(
+        t,
+        tuple(step(game.D, i, d_penalties, t * k + i) for i in range(k)),
+        step(game.G, k, g_penalties, t),
+        game.G.decay_at(t),
+        tuple(key(game.seed, i, t, "layers") for i in range(first, first + game.accumulate)),
+    )
+
+
+def _examples(game: Game, source: Source, step: int) -> list[tuple[Tensor, Tensor | None]]:
+    """This rank's share of a minibatch of real examples, in parts, with their conditions."""
+    x, y = part(source, step, game.batch, game.rank, game.world)
+    reals = x.to(game.device, game.dtype).chunk(game.accumulate)
+    if not game.conditional:
+        return [(real, None) for real in reals]
+    if y is None:
+        raise ValueError("a conditional game needs data with labels: this source has none")
+    y = y.to(game.device, game.dtype) if y.is_floating_point() else y.to(game.device)
+    return list(zip(reals, y.chunk(game.accumulate), strict=True))
+
+
+def _noise(game: Game, purpose: str, i: int) -> tuple[Tensor, ...]:
+    """This rank's share of a minibatch of noise for this purpose only, in parts."""
+    generator = stream(game.seed, 0, game.step, purpose, i, device=game.device)
+    z = game.prior((game.batch, *game.latent), generator, game.dtype)
+    return z.chunk(game.world)[game.rank].chunk(game.accumulate)
+
+
+def stack(games: Sequence[Inputs], like: Tensor) -> Inputs:
+    """The inputs of N games, each of one part, as one's: examples one after the other, strengths ``[N]``."""
+
+    def joined(values: Sequence[Tensor | None]) -> Tensor | None:
+        there = [x for x in values if x is not None]
+        return torch.cat(there) if there else None
+
+    def together(steps: Sequence[Step]) -> Step:
+        reals, ys, zs = zip(*(step.parts[0] for step in steps), strict=True)
+        names = steps[0].strengths
+        strengths = {name: like.new_tensor([step.strengths[name] for step in steps]) for name in names}
+        return Step((Part(joined(reals), joined(ys), torch.cat(zs)),), strengths, {})
+
+    first = games[0]
+    return replace(
+        first,
+        d=tuple(together(steps) for steps in zip(*(inputs.d for inputs in games), strict=True)),
+        g=together([inputs.g for inputs in games]),
+        seeds=tuple(inputs.seeds[0] for inputs in games),
+    )
