@@ -11,7 +11,7 @@ since an error may be so large that everything agrees, a row also names answers 
 slips that circulate above all: V = log 4, z drawn from the data, a generator that minimises log D(G(z)).
 
 >>> from math import log
->>> from zerosum.claims.claims import value_at_equilibrium
+>>> from zerosum.claims.optimum import value_at_equilibrium
 >>> row = value_at_equilibrium(seed=0)
 >>> round(row.predicted.value, 5), row.agrees, row.fits(log(4))
 (-1.38629, True, False)

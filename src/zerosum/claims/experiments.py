@@ -20,38 +20,11 @@ from zerosum.randomness import key, stream
 from zerosum.theory import NormalPrior, Quantity, pushforward
 
 __all__ = [
-    "DIRAC_RATE",
-    "GAMES",
-    "MOMENTS",
-    "RATE",
-    "STEPS",
-    "WIDTHS",
-    "Best",
-    "Curve",
-    "Draws",
-    "Match",
-    "Origin",
-    "Point",
-    "Rejected",
-    "Slope",
-    "Still",
-    "Training",
-    "Watched",
-    "dirac_path",
-    "dirac_theory",
-    "drawn",
-    "first_turns",
-    "fixed_generator",
-    "fixed_match",
-    "flat",
-    "rejected_fakes",
-    "three_modes",
-    "training",
-    "undecided",
-    "watch",
-    "watched_at_the_best",
-    "watched_match",
-]
+    "DIRAC_RATE", "GAMES", "MEAN", "MOMENTS", "RATE", "STEPS", "WIDTHS", "Best", "Curve", "Draws", "Match",
+    "Origin", "Point", "Rejected", "Slope", "Still", "Training", "Watched", "dirac_path", "dirac_theory",
+    "drawn", "equal", "first_turns", "fixed_generator", "fixed_match", "flat", "logits_of_halfway",
+    "rejected_fakes", "three_modes", "training", "undecided", "watch", "watched_at_the_best", "watched_match",
+]  # fmt: skip
 
 # Players and data -------------------------------------------------------------------------------------
 
@@ -149,6 +122,14 @@ class Origin:
 def three_modes(seed: int) -> data.GaussianMixture:
     """p_data of most rows: three Gaussians on the line."""
     return data.mixture([-2.0, 0.0, 2.0], std=0.4, weights=[3, 2, 3], seed=seed)
+
+
+MEAN, STD = 0.5, 0.75
+
+
+def equal(seed: int, mean: float = MEAN) -> tuple[data.GaussianMixture, Curve]:
+    """A Gaussian, and the generator that makes N(MEAN, STD^2) of the prior."""
+    return data.gaussian(mean=mean, std=STD, seed=seed), Curve(MEAN, STD)
 
 
 def fixed_generator(seed: int) -> Curve:
@@ -266,6 +247,11 @@ def fixed_match(seed: int) -> Match:
     both = torch.cat([p.sample(2**16).double(), q.sample(2**16, stream(seed, "support"))])
     low, high = both[:, 0].quantile(torch.tensor([0.005, 0.995], dtype=torch.float64)).tolist()
     return Match(p, q, G, trained, torch.linspace(low, high, 1001, dtype=torch.float64)[:, None])
+
+
+def logits_of_halfway(seed: int) -> Callable[[Tensor], Tensor]:
+    """The half-trained D, without a graph."""
+    return torch.no_grad()(fixed_match(seed).halfway)
 
 
 @cache

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import wraps
 from typing import Any
 
 import torch
@@ -16,12 +18,15 @@ from zerosum.theory import Quantity
 __all__ = [
     "MULTIPLE",
     "ROUNDING",
+    "Numbers",
     "Row",
     "along",
+    "claim",
     "exactly",
     "expectation",
     "largest",
     "mean",
+    "plain",
     "squared_norm",
     "written",
 ]
@@ -37,9 +42,10 @@ ROUNDING = 1e-12
 class Row:
     """One claim about the game, predicted beside measured.
 
-    topic: the row of the design's table that it belongs to. relation: measured is "=", "<" or ">" predicted,
-    where "<" and ">" must hold by more than the errors. how: where the two numbers come from. wrong: answers
-    by name that the measurement must tell from the right one.
+    topic: the row of the design's table that it belongs to. tex: the claim, with its formulas in TeX between
+    dollars; claim: the same as plain text. relation: measured is "=", "<" or ">" predicted, where "<" and ">"
+    must hold by more than the errors. how: where the two numbers come from. wrong: answers by name, in TeX
+    too, that the measurement must tell from the right one.
 
     >>> half = Quantity(0.5, 0.01, "by hand")
     >>> Row("coins", "heads", half, half, "", {"always": 1.0}).agrees
@@ -47,12 +53,16 @@ class Row:
     """
 
     topic: str
-    claim: str
+    tex: str
     predicted: Quantity
     measured: Quantity
     how: str
     wrong: dict[str, float] = field(default_factory=dict)
     relation: str = "="
+
+    @property
+    def claim(self) -> str:
+        return plain(self.tex)
 
     def fits(self, prediction: Quantity | float) -> bool:
         """Whether the measurement stands in `relation` to a prediction, at `MULTIPLE` times the errors."""
@@ -74,7 +84,46 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """The row as plain numbers and text, for JSON."""
-        return {**asdict(self), "agrees": self.agrees}
+        wrong = {plain(name): value for name, value in self.wrong.items()}
+        return {"claim": self.claim, **asdict(self), "wrong": wrong, "agrees": self.agrees}
+
+
+Numbers = tuple[Quantity, Quantity, dict[str, float]]
+"""What a row holds of a seed: predicted, measured, and the wrong answers."""
+
+
+def claim(topic: str, text: str, relation: str = "=") -> Callable[[Callable[[int], Numbers]], Claim]:
+    """Make a function of the seed that measures into one that gives the row; its docstring says how."""
+
+    def with_row(measure: Callable[[int], Numbers]) -> Claim:
+        @wraps(measure)
+        def row(seed: int) -> Row:
+            predicted, measured, wrong = measure(seed)
+            how = " ".join((measure.__doc__ or "").split())
+            return Row(topic, text, predicted, measured, how, wrong, relation)
+
+        return row
+
+    return with_row
+
+
+Claim = Callable[[int], Row]
+
+_TYPED = {r"\leftarrow": "<-", r"\nabla": "grad", r"\pm ": "+-", r"\|": "||"}
+
+
+def plain(text: str) -> str:
+    """Text whose formulas in TeX are written as one types them.
+
+    >>> plain(r"where $D^* = p_\\text{data}/2$, $V = -\\log 4$")
+    'where D* = p_data/2, V = -log 4'
+    """
+    parts = text.split("$")
+    for i in range(1, len(parts), 2):
+        typed = re.sub(r"\\(text|,)", lambda match: "" if match[1] == "text" else " ", parts[i])
+        typed = re.sub(r"\\pm |\\(leftarrow|nabla|\|)", lambda match: _TYPED[match[0]], typed)
+        parts[i] = re.sub(r"[\\{}^]", "", typed)
+    return "".join(parts)
 
 
 # Measurements ----------------------------------------------------------------------------------------------

@@ -68,8 +68,8 @@ def lines(value: Any) -> Any:
 def formula(text: str) -> Markup:
     """Text with its ``$formulas$``, in TeX, as MathML.
 
-    >>> formula("at $x$ < 1")[-9:]
-    Markup(' &lt; 1')
+    >>> str(formula("at $x$ < 1"))[-7:]
+    ' &lt; 1'
     """
     words = re.split(r"\$([^$]*)\$", text)
     return Markup("").join(

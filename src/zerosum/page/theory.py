@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from zerosum import objectives, theory
-from zerosum.claims.claims import logit_gradient
 from zerosum.claims.experiments import (
     MOMENTS,
     STEPS,
@@ -22,6 +21,7 @@ from zerosum.claims.experiments import (
     rejected_fakes,
     training,
 )
+from zerosum.claims.losses import logit_gradient
 from zerosum.claims.row import MULTIPLE, Row, written
 from zerosum.page.document import render
 from zerosum.page.figure import Curve, Figure, Level

@@ -29,8 +29,10 @@ for (const viewer of document.querySelectorAll("[data-viewer]")) {
     button.textContent = "⏸ Pause";
     timer = setInterval(advance, 250);
   });
-  input.addEventListener("input", () => { stop();
-    show(); });
+  input.addEventListener("input", () => {
+    stop();
+    show();
+  });
   viewer.querySelector(".controls").hidden = pictures.length < 2;
   show();
 }
@@ -69,6 +71,7 @@ for (const chart of document.querySelectorAll(".chart")) {
     return nearest.left;
   };
   const leave = () => {
+    left = 1;
     cursor.hidden = true;
     output.value = "";
     for (const { figure, first } of curves) figure.textContent = first;
