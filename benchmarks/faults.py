@@ -42,10 +42,10 @@ from torch import Tensor
 import ledger
 from ledger import RESULTS, machine, read
 from zerosum import metrics
+from zerosum import recipe as recipes
 from zerosum.data import Density, GaussianMixture, Vectors, digits
 from zerosum.game import Game
 from zerosum.randomness import stream
-from zerosum.recipe import recipes
 from zerosum.watch import diagnosis, instruments
 from zerosum.watch.diagnosis import FAULTS, Facts, diagnose, facts
 

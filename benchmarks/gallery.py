@@ -25,7 +25,7 @@ import torch
 
 import ledger
 from zerosum.randomness import stream
-from zerosum.recipe.recipes import PRESETS
+from zerosum.recipe import load, presets
 from zerosum.run.run import Run, records
 
 RUNS, PAGE, RESULT = (Path(p) for p in ("runs/gallery", "docs/gallery.md", "benchmarks/results/gallery.json"))
@@ -173,16 +173,16 @@ A picture of every recipe, made by one command that trains what is not trained y
 Images are the first samples of seed 0; nobody chose them. Points are blue, on real ones in grey. The times
 are by the clock on the wall, on {machine["cores"]} cores and no GPU, at times shared with other work.
 """
-    return "\n".join([head, *(section(name, result["recipes"][name]) for name in PRESETS)])
+    return "\n".join([head, *(section(name, result["recipes"][name]) for name in presets())])
 
 
 def section(name: str, facts: dict[str, Any]) -> str:
-    piece, whole = PIECES[name], PRESETS[name]["steps"]
+    piece, whole = PIECES[name], load(name).steps
     of = "" if facts["turns"] >= whole else f" of the recipe's {whole:,}"
     threads = f"{facts['threads']} thread{'s' if facts['threads'] > 1 else ''}"
     lines = [f"zerosum {' '.join(piece.train(name))}"]
     lines += [f"zerosum {' '.join(sampled(name, f'{name}.png'))}"] if facts["images"] else []
-    about = PRESETS[name]["about"]
+    about = load(name).about
     return f"""\
 ## {name}
 
@@ -204,10 +204,10 @@ def time(seconds: float) -> str:
 
 def wrong(result: dict[str, Any]) -> list[str]:
     """What the page lacks."""
-    found = [f"{name}: no piece in gallery.py" for name in PRESETS if name not in PIECES]
-    found += [f"{name}: a piece, but no preset" for name in PIECES if name not in PRESETS]
-    found += [f"{name}: not made" for name in PRESETS if name not in result["recipes"]]
-    for picture in (PICTURES / f"{name}.png" for name in PRESETS):
+    found = [f"{name}: no piece in gallery.py" for name in presets() if name not in PIECES]
+    found += [f"{name}: a piece, but no preset" for name in PIECES if name not in presets()]
+    found += [f"{name}: not made" for name in presets() if name not in result["recipes"]]
+    for picture in (PICTURES / f"{name}.png" for name in presets()):
         if not picture.exists():
             found.append(f"{picture}: not there")
         elif picture.stat().st_size > LARGEST:
@@ -218,7 +218,7 @@ def wrong(result: dict[str, Any]) -> list[str]:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", nargs="+", default=list(PRESETS), choices=list(PRESETS), metavar="NAME")
+    parser.add_argument("--only", nargs="+", default=list(presets()), choices=list(presets()), metavar="NAME")
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -234,7 +234,7 @@ def measure(args: argparse.Namespace) -> None:
 
 def write_page() -> None:
     result = ledger.read(RESULT)
-    if all(name in result["recipes"] for name in PRESETS):
+    if all(name in result["recipes"] for name in presets()):
         PAGE.write_text(page(result))
 
 

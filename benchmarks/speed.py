@@ -46,11 +46,11 @@ from textbook_mlp import digits as digits_of_size
 from textbook_mlp import turns
 from textbook_networks import dcgan_discriminator, dcgan_generator
 from zerosum import data, networks
+from zerosum import recipe as recipes
 from zerosum.data import Images
 from zerosum.data.arrays import to_bytes
 from zerosum.game import Ensemble, Game
 from zerosum.objectives import nonsaturating
-from zerosum.recipe import recipes
 from zerosum.run import checkpoints, runtime
 from zerosum.run.run import Run
 

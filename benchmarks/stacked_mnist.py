@@ -36,12 +36,12 @@ from torch import Tensor
 import ledger
 from classifier import committed, pixels
 from zerosum import data, metrics
+from zerosum import recipe as recipes
 from zerosum.data import Stacked
 from zerosum.data.arrays import to_bytes
 from zerosum.game import Game
 from zerosum.pictures import tiles
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe
+from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
 
 RESULT = ledger.RESULTS / "stacked_mnist.json"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from zerosum import Game, cli, data, objectives, optimizers, penalties
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.run import autotune, bench
 from zerosum.run.autotune import Setting
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
 from zerosum.run.checkpoints import CheckpointError
 

@@ -23,8 +23,8 @@ from PIL import Image
 
 import zerosum
 from zerosum import cli
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import PRESETS, Recipe
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
 
 ZEROSUM = [sys.executable, "-m", "zerosum"]
@@ -169,9 +169,9 @@ print(json.dumps(texts))
 def test_recipes_are_listed_and_printed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["recipes"]) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in listed] == list(PRESETS)
-    assert all(PRESETS[name]["about"] in line for name, line in zip(PRESETS, listed, strict=True))
-    for name in (*PRESETS, "tiny.yaml"):
+    assert [line.split()[0] for line in listed] == list(recipes.presets())
+    assert all(about in line for about, line in zip(recipes.presets().values(), listed, strict=True))
+    for name in (*recipes.presets(), "tiny.yaml"):
         assert cli.main(["recipes", name]) == 0
         Path("printed.yaml").write_text(capsys.readouterr().out)
         assert recipes.resolved(recipes.load("printed.yaml")) == recipes.resolved(recipes.load(name))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zerosum import Game, data, networks, objectives, penalties
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.run import autotune
 
 needs_a_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="no g++ here: games stay uncompiled")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from zerosum import Game, data, objectives, optimizers, penalties, schedules
-from zerosum.recipe.recipes import Recipe, build_game, changed
+from zerosum.recipe import Recipe, build_game, changed
 from zerosum.watch import instruments
 from zerosum.watch.diagnosis import FAULTS, VERDICTS, Advice, Facts, Finding, diagnose, facts
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from zerosum import recipe as recipes
 from zerosum.cli import VERBS, main
-from zerosum.recipe import recipes
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

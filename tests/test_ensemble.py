@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zerosum import Game, data, networks, objectives, optimizers, penalties
 from zerosum.game import Ensemble
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.schedules import ramp
 
 Make = Callable[[int], Game]

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from zerosum import data, evaluation
+from zerosum import recipe as recipes
 from zerosum.cli import main
 from zerosum.evaluation import Judge, compare, evaluate, read_samples, real_data
 from zerosum.randomness import stream
-from zerosum.recipe import recipes
 from zerosum.run.run import Run
 
 RING = data.ring()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from zerosum import Game, data, networks, objectives, penalties
 from zerosum.optimizers import sgd
 from zerosum.randomness import stream
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.watch.instruments import read, standard
 
 

@@ -7,6 +7,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ import yaml
 from torch import nn
 
 from zerosum import penalties
+from zerosum import recipe as recipes
 from zerosum.randomness import key
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import PRESETS, Recipe, RecipeError
+from zerosum.recipe import Recipe, RecipeError, components
 
+PRESETS = {name: recipes.load(name) for name in recipes.presets()}
 each_preset = pytest.mark.parametrize("name", PRESETS)
 SMALL = {"name": "mlp", "width": 4, "depth": 1}
+BOMB = "a: &a [1]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij"))
+"""A YAML of ten short lines that unfolds to 9^9 values."""
 
 
 @pytest.fixture
@@ -70,9 +74,9 @@ def test_what_is_printed_loads_back_equal(name: str, tmp_path: Path) -> None:
 
 @each_preset
 def test_every_preset_builds_plays_two_turns_and_resumes_exactly(name: str) -> None:
-    if "mnist" in recipes.name_of(PRESETS[name]["data"]) and "ZEROSUM_DATA" not in os.environ:
+    if "mnist" in recipes.name_of(PRESETS[name].data) and "ZEROSUM_DATA" not in os.environ:
         pytest.skip("MNIST is not downloaded in tests: set ZEROSUM_DATA to a folder with mnist/")
-    yours = {"data": "digits"} if recipes.name_of(PRESETS[name]["data"]) == "image_folder" else {}
+    yours = {"data": "digits"} if recipes.name_of(PRESETS[name].data) == "image_folder" else {}
     recipe = recipes.load(name, yours)
     source = recipes.build_source(recipe)
     whole, first, second = (made(recipe, source) for _ in range(3))
@@ -97,20 +101,19 @@ def test_what_is_for_your_images_asks_for_them(name: str) -> None:
 def test_every_preset_has_a_size_for_an_accelerator_that_loads(name: str) -> None:
     larger = recipes.load(name, {"scale": "gpu"})
     assert larger.scale == "gpu"
-    if name in recipes.GPU:
+    if name.startswith("photos"):
         assert recipes.differences(recipes.resolved(recipes.load(name)), recipes.resolved(larger))
         assert recipes.load(name, {"scale": "gpu", "batch": 3}).batch == 3
 
 
 @each_preset
 def test_every_preset_says_what_it_is_for(name: str) -> None:
-    assert PRESETS[name]["about"] == recipes.load(name).about != ""
+    assert PRESETS[name].about == recipes.presets()[name] != ""
 
 
-def test_loading_leaves_the_table_as_it_is() -> None:
-    before = repr(PRESETS)
+def test_loading_leaves_a_preset_as_it_is() -> None:
     recipes.load("grid", {"G.width": 7, "penalties.0.weight": 3.0, "d_optimizer.base.lr": 1.0})
-    assert repr(PRESETS) == before
+    assert recipes.load("grid") == PRESETS["grid"]
 
 
 def test_the_seed_decides_the_first_weights_and_torch_is_left_alone() -> None:
@@ -142,11 +145,11 @@ def test_dotted_paths_set_fields_parts_and_items() -> None:
             "penalties.0.weight": 2.5,
         },
     )
-    assert {**PRESETS["digits"]["G"], "width": 9} == recipe.G
-    assert {**PRESETS["digits"]["D"], "activation": {"name": "LeakyReLU", "negative_slope": 0.3}} == recipe.D
+    assert {**PRESETS["digits"].G, "width": 9} == recipe.G
+    assert {**PRESETS["digits"].D, "activation": {"name": "LeakyReLU", "negative_slope": 0.3}} == recipe.D
     assert [p["weight"] for p in recipe.penalties if isinstance(p, dict)] == [2.5]
     assert recipes.load("ring", {"objective.label_smoothing": 0.1}).objective == {
-        "name": PRESETS["ring"]["objective"],
+        "name": PRESETS["ring"].objective,
         "label_smoothing": 0.1,
     }
 
@@ -194,7 +197,7 @@ def test_a_recipe_of_any_parts_loads_back_equal_and_is_built(changes: dict[str, 
 
 
 def test_what_a_recipe_is_for_goes_when_it_is_changed(tmp_path: Path) -> None:
-    about = PRESETS["digits"]["about"]
+    about = PRESETS["digits"].about
     assert recipes.load("digits", {"steps": 5, "seed": 3}).about == about
     assert recipes.load("digits", {"data": "ring"}).about == ""
     assert recipes.load("digits", {"data": "ring", "about": "mine"}).about == "mine"
@@ -216,6 +219,41 @@ def test_differences_name_what_changes_the_game_and_nothing_else() -> None:
     assert recipes.differences(old, spelt) == []
 
 
+# schedules as shares of the run ---------------------------------------------------------------------------
+
+
+@each_preset
+@pytest.mark.parametrize("times", [2, 5])
+def test_more_steps_stretch_the_schedules_of_a_preset(name: str, times: int) -> None:
+    """What is a share of the run stays that share; what was published in turns stays as published."""
+    steps = PRESETS[name].steps
+    once, more = (recipes.settled(recipes.load(name, {"steps": steps * n})) for n in (1, times))
+    for path, turns in recipes.leaves(recipes.resolved(once)):
+        if path.count(".") and path.endswith(".steps"):
+            stretched = dict(recipes.leaves(recipes.resolved(more)))[path]
+            assert stretched == (turns if name == "goodfellow2014" else turns * times), path
+            assert name == "goodfellow2014" or turns <= steps
+
+
+def test_a_run_that_goes_on_keeps_the_lengths_that_it_began_with() -> None:
+    begun = recipes.settled(recipes.load("ring", {"steps": 100}))
+    longer = recipes.settled(recipes.load("ring", {"steps": 300}), begun)
+    assert recipes.differences(recipes.resolved(begun), recipes.resolved(longer)) == []
+    other = recipes.settled(recipes.load("ring", {"steps": 300, "g_optimizer.lr.steps": 90}), begun)
+    changes = recipes.differences(recipes.resolved(begun), recipes.resolved(other))
+    assert [line.split(":")[0] for line in changes] == ["g_optimizer.lr.steps"]
+
+
+def test_shares_are_turns_when_the_game_is_built() -> None:
+    changes = {"G": SMALL, "D": SMALL, "steps": 20, "penalties.0.weight.begin": "25%"}
+    recipe = recipes.load("ring", changes)
+    assert "70%" in recipes.dump(recipe) and "%" not in recipes.dump(recipes.settled(recipe))
+    game, _ = recipes.build(recipe)
+    weight: Any = game.penalties[0].weight
+    assert (weight.begin, weight.steps) == (5, 14)
+    assert refused("ring", {"penalties.0.weight.steps": "much%"}).startswith("penalties.0.weight.steps: ")
+
+
 # YAML -----------------------------------------------------------------------------------------------------
 
 
@@ -226,7 +264,7 @@ def test_a_file_holds_differences_from_a_recipe_below(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/b.yaml").write_text("recipe: ../a.yaml\nD: {name: maxout}\nG.depth: 2\nsteps: 1e3\n")
     recipe = recipes.load(str(tmp_path / "sub/b.yaml"), {"G.width": 11})
-    assert {**PRESETS["digits"]["G"], "width": 11, "depth": 2, "activation": "SiLU"} == recipe.G
+    assert {**PRESETS["digits"].G, "width": 11, "depth": 2, "activation": "SiLU"} == recipe.G
     assert recipe.D == {"name": "maxout"}
     assert recipes.leaves(recipe.d_optimizer) and dict(recipes.leaves(recipe.d_optimizer))["base.lr"] == 1e-5
     assert (recipe.name, recipe.steps, recipe.data) == ("b", 1000, "digits")
@@ -251,6 +289,12 @@ def test_anchors_do_not_tie_parts_together(tmp_path: Path) -> None:
         ("steps: 2024-99-99", "not YAML"),
         ("a: &a [*a]", "not YAML"),
         ("[" * 3000, "not YAML"),
+        (BOMB, "more than 10,000 values"),
+        ("G: {name: mlp, width: 2026-01-01}", "in quotes"),
+        ("name: ../../x", "name: "),
+        ("name: ''", "name: "),
+        ("name: ..", "name: "),
+        ("gpu: 5", "gpu: "),
         ("stepz: 5", "did you mean 'steps'?"),
         ("1: 2", "no field '1'"),
         ("G: {name: mlp, widht: 5}", "did you mean 'width'?"),
@@ -311,7 +355,19 @@ def test_values_are_read_as_yaml(text: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[", "{a: ", "2024-13-45", "*x", "=", "!!python/name:os.system", "[" * 3000, "9" * 5000]
+    "text",
+    [
+        "[",
+        "{a: ",
+        "2024-13-45",
+        "*x",
+        "=",
+        "&a [*a]",
+        "&a {b: *a}",
+        "!!python/name:os.system",
+        "[" * 3000,
+        "9" * 5000,
+    ],
 )
 def test_what_is_no_value_is_told_in_one_line(text: str) -> None:
     with pytest.raises(RecipeError) as caught:
@@ -338,7 +394,7 @@ def test_what_is_no_value_is_told_in_one_line(text: str) -> None:
         ({"data.seed": 3}, "has no option 'seed'"),
         ({"data": {"name": "ring", "modes": 0}}, "data: modes is a positive number"),
         ({"data": {"name": "ring", "std": float("nan")}}, "data.std: input should be a finite number"),
-        ({"data": {"modes": 3}}, "data: a part needs a name"),
+        ({"data": {"modes": 3}}, "data: it needs a name"),
         ({"data.modes.deep": 3}, "data"),
         ({"g_optimizer": {"name": "adam", "lr": -1.0}}, "g_optimizer: Invalid learning rate: -1.0"),
         (
@@ -351,6 +407,9 @@ def test_what_is_no_value_is_told_in_one_line(text: str) -> None:
         ({"penalties.x": 1}, "not one of the"),
         ({"batch": 10, "accumulate": 3}, "game: batch=10"),
         ({"device": "quantum"}, "device: 'quantum' is not on this machine"),
+        ({"device": "meta"}, "device: 'meta' is not on this machine"),
+        ({"lr": 1e-3}, "there is --d_optimizer.lr and --g_optimizer.lr"),
+        ({"G.width": "32,64"}, "G.width: "),
         ({"device": "cuda:99"}, "device: 'cuda:99' is not on this machine"),
         ({"prior": "norml"}, "did you mean 'normal'?"),
         ({"objective": "no_such_module:net"}, "cannot import 'no_such_module:net': ModuleNotFoundError"),
@@ -385,17 +444,17 @@ def test_data_that_are_missing_empty_or_of_another_form(tmp_path: Path) -> None:
     )
     (tmp_path / "empty").mkdir()
     empty = {"path": str(tmp_path / "empty")}
-    assert recipes.data_part(empty["path"]) == {"name": "image_folder", **empty}
-    assert "no image" in refused("ring", {"data": recipes.data_part(empty["path"])})
+    assert recipes.data_component(empty["path"]) == {"name": "image_folder", **empty}
+    assert "no image" in refused("ring", {"data": recipes.data_component(empty["path"])})
     assert "lacks a file" in refused("ring", {"data": {"name": "idx_folder", **empty}})
     good = str(tmp_path / "good")
-    assert recipes.data_part(good) == {"name": "idx_folder", "path": good}
-    assert recipes.data_part("x.csv") == {"name": "file", "path": "x.csv"}
-    assert recipes.data_part("hf://owner/name") == {"name": "hf", "path": "owner/name"}
+    assert recipes.data_component(good) == {"name": "idx_folder", "path": good}
+    assert recipes.data_component("x.csv") == {"name": "file", "path": "x.csv"}
+    assert recipes.data_component("hf://owner/name") == {"name": "hf", "path": "owner/name"}
     with pytest.raises(RecipeError, match="neither a folder, a file nor a name of data; did you mean 'digi"):
-        recipes.data_part("digitz")
-    assert recipes.data_part("fashion-mnist") == {"name": "fashion-mnist"}
-    assert recipes.data_part("my.own:source") == {"name": "my.own:source"}
+        recipes.data_component("digitz")
+    assert recipes.data_component("fashion-mnist") == {"name": "fashion-mnist"}
+    assert recipes.data_component("my.own:source") == {"name": "my.own:source"}
 
 
 # your own parts -------------------------------------------------------------------------------------------
@@ -524,7 +583,7 @@ def test_a_network_is_looked_at_without_being_changed(mine: Path) -> None:
     game = recipes.build_game(recipe, (2,))
     with torch.random.fork_rng():
         torch.manual_seed(key(0, "init"))
-        wanted = recipes._make(norm, "G", "zerosum.networks")(inputs=(2,), outputs=(2,))
+        wanted = components.bound(norm, "G", "zerosum.networks")(inputs=(2,), outputs=(2,))
     assert isinstance(wanted, nn.Module) and game.G.network.training and game.D.network.training
     for name, tensor in wanted.state_dict().items():
         assert torch.equal(tensor, game.G.network.state_dict()[name]), name

@@ -22,10 +22,10 @@ import torch
 from PIL import Image
 
 from zerosum import objectives
+from zerosum import recipe as recipes
 from zerosum.cli import main
 from zerosum.data import digits
 from zerosum.page import report
-from zerosum.recipe import recipes
 from zerosum.run.run import Run, RunError
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -528,7 +528,7 @@ def test_the_samples_and_neighbours_shown_are_the_runs(finished: Path) -> None:
 # recipe and repetition --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", recipes.PRESETS)
+@pytest.mark.parametrize("name", recipes.presets())
 def test_the_choices_shown_make_the_recipe_again(name: str) -> None:
     full = recipes.resolved(recipes.load(name))
     choices = {field: mine for field, mine, _ in report._choices(full)}

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 
 from zerosum import Game, objectives, pictures
+from zerosum import recipe as recipes
 from zerosum.metrics.estimate import student
 from zerosum.optimizers import sgd
-from zerosum.recipe import recipes
 from zerosum.run.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent

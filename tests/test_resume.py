@@ -21,8 +21,8 @@ import torch
 import yaml
 
 from zerosum import cli, objectives, optimizers, penalties
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
 from zerosum.run.run import Run
 

@@ -19,8 +19,8 @@ import torch
 import yaml
 from PIL import Image
 
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
 from zerosum.run.run import Run, RunError
 

@@ -30,7 +30,7 @@ from zerosum import cli, data, objectives, sampling
 from zerosum.game import Game, normal, uniform
 from zerosum.pictures import beside, columns_for
 from zerosum.randomness import stream
-from zerosum.recipe.recipes import Recipe
+from zerosum.recipe import Recipe
 from zerosum.run.run import Run
 from zerosum.sampling import Sampler, lerp, nearest, slerp, truncated
 
@@ -605,7 +605,7 @@ from pathlib import Path
 from torch import nn
 from zerosum import cli, objectives
 from zerosum.game import Game
-from zerosum.recipe.recipes import Recipe
+from zerosum.recipe import Recipe
 from zerosum.run.run import Run
 game = Game(nn.Linear(4, 16), nn.Linear(16, 1), objectives.hinge(), latent=4)
 Run.open = lambda path, step: Run(Path("r"), Recipe(), game, {"shape": [16], "range": [0, 1]})

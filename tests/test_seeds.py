@@ -17,11 +17,17 @@ from pathlib import Path
 import pytest
 
 from zerosum import Turn
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.run import run as runs
 from zerosum.run import seeds
 
 SMALL = ["--G.width", "16", "--D.width", "16", "--batch", "32", "--log_every", "10", "--sample_every", "1000"]
+LENGTHS = [
+    x
+    for name in ("g_optimizer.lr", "d_optimizer.lr", "penalties.0.weight", "penalties.1.weight")
+    for x in (f"--{name}.steps", "1000")
+]
+"""In turns, so that a run of other --steps is the same game, longer or shorter."""
 COMMAND = [sys.executable, "-m", "zerosum", "train"]
 
 
@@ -140,7 +146,7 @@ def test_an_interrupt_saves_every_seed_and_says_how_to_go_on(tmp_path: Path) -> 
 
 
 def test_what_auto_finds_is_written_down_and_kept(tmp_path: Path) -> None:
-    words = ["ring", *SMALL, "--precision", "auto", "--checkpoint_every", 10, "--out", tmp_path]
+    words = ["ring", *SMALL, *LENGTHS, "--precision", "auto", "--checkpoint_every", 10, "--out", tmp_path]
     said = train(*words, "--steps", 20)
     assert "after a trial" in said.stderr
     begun = recipes.load(str(tmp_path / "recipe.yaml"))
@@ -149,14 +155,25 @@ def test_what_auto_finds_is_written_down_and_kept(tmp_path: Path) -> None:
     assert recipes.load(str(tmp_path / "recipe.yaml")).precision == begun.precision
     straight = tmp_path / "straight"
     settings = ["--precision", begun.precision, "--threads", begun.threads]
-    train("ring", *SMALL, *settings, "--checkpoint_every", 10, "--steps", 40, "--out", straight)
+    train("ring", *SMALL, *LENGTHS, *settings, "--checkpoint_every", 10, "--steps", 40, "--out", straight)
     assert weights(tmp_path) == weights(straight)
 
 
 def test_killed_before_all_have_begun_they_begin(tmp_path: Path) -> None:
-    words = ["ring", *SMALL, "--steps", 20, "--seeds", 3, "--quiet"]
+    words = ["ring", *SMALL, *LENGTHS, "--steps", 20, "--seeds", 3, "--quiet"]
     train(*words, "--out", tmp_path / "straight")
-    train("ring", *SMALL, "--steps", 20, "--quiet", "--out", tmp_path / "begun" / "seed0", "--steps", 1)
+    train(
+        "ring",
+        *SMALL,
+        *LENGTHS,
+        "--steps",
+        20,
+        "--quiet",
+        "--out",
+        tmp_path / "begun" / "seed0",
+        "--steps",
+        1,
+    )
     begun = tmp_path / "begun" / "seed0" / "checkpoints"
     shutil.rmtree(begun / "000001")
     train(*words, "--out", tmp_path / "begun")

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from zerosum import cli
+from zerosum import recipe as recipes
 from zerosum.display import curve
-from zerosum.recipe import recipes
 from zerosum.run import checkpoints
 from zerosum.run.remedies import key, remedy
 from zerosum.run.run import Run, RunError, examine, records

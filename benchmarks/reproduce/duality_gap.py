@@ -31,8 +31,8 @@ import ledger
 import tracking
 from mnist_quality import N, quality
 from zerosum import Turn, data
+from zerosum import recipe as recipes
 from zerosum.metrics.estimate import student
-from zerosum.recipe import recipes
 from zerosum.run import checkpoints, runtime
 from zerosum.run.run import Run
 from zerosum.watch import instruments

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
 from zerosum import Game
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.watch import instruments
 
 RESULT = ledger.RESULTS / "reproduce_minimax.json"

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ledger
 from zerosum import data, metrics
 from zerosum.game import Ensemble, Game
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.run import runtime
 
 RESULT = ledger.RESULTS / "reproduce_modes.json"
@@ -118,7 +118,7 @@ def played(name: str, method: Method) -> tuple[list[Game], float]:
     turns, changes, seeds = method
     made = [recipe(name, turns, changes, seed) for seed in seeds]
     sources = [recipes.build_source(one) for one in made]
-    games = [recipes.build(one, source) for one, source in zip(made, sources, strict=True)]
+    games = [recipes.build(one, source)[0] for one, source in zip(made, sources, strict=True)]
     begun = time.process_time()
     for turn in Ensemble(games).play(sources, turns):
         if (turn.step + 1) % 3_000 == 0:

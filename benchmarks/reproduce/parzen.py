@@ -38,8 +38,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
 from zerosum import data, metrics
+from zerosum import recipe as recipes
 from zerosum.metrics.estimate import Estimate, Z, student
-from zerosum.recipe import recipes
 from zerosum.run import checkpoints
 from zerosum.run.run import Run, records
 

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ledger
 from zerosum import data, metrics
 from zerosum.game import Ensemble, Game
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.run import runtime
 
 RESULT = ledger.RESULTS / "reproduce_settings.json"
@@ -67,7 +67,7 @@ def played(name: str, changes: dict[str, Any]) -> tuple[list[Game], float]:
     """The games of all seeds at their last turn, and the CPU seconds that they took."""
     made = [recipe(name, changes, seed) for seed in SEEDS]
     sources = [recipes.build_source(one) for one in made]
-    games = [recipes.build(one, source) for one, source in zip(made, sources, strict=True)]
+    games = [recipes.build(one, source)[0] for one, source in zip(made, sources, strict=True)]
     begun = time.process_time()
     for _ in Ensemble(games).play(sources, TURNS[name]):
         pass

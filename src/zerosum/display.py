@@ -11,7 +11,7 @@ from math import log
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from zerosum.recipe.recipes import name_of
+from zerosum.recipe import name_of
 
 if TYPE_CHECKING:
     from zerosum.run.run import Examined, Run

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from zerosum import metrics
+from zerosum import recipe as recipes
 from zerosum.data import Density, Images, Table, Vectors, order
 from zerosum.metrics import Classifier, Estimate, FeatureSpace, Metric
 from zerosum.metrics.estimate import jackknife, student
 from zerosum.metrics.inputs import as_images
 from zerosum.randomness import stream
-from zerosum.recipe import recipes
 from zerosum.run import checkpoints
 from zerosum.run.run import Run
 
@@ -89,7 +89,7 @@ class Real:
         return self.held_out.ndim == 4
 
 
-def real_data(part: recipes.Part, n: int, seed: int = 0) -> Real:
+def real_data(part: recipes.Component, n: int, seed: int = 0) -> Real:
     """The real data that a recipe's `data` names: at most `n` held-out examples, and all that training saw.
 
     Finite sources with splits are held to them: "test" is judged against, "train" is what may have been
@@ -476,7 +476,9 @@ def judge_for(target: Path, data: str | None, features: str | None, n: int, seed
         raise ValueError(
             f"{target} is not a run: say with --data what real data its samples are to be judged against"
         )
-    part = recipes.data_part(data) if data is not None else recipes.load(str(target / "recipe.yaml")).data
+    part = (
+        recipes.data_component(data) if data is not None else recipes.load(str(target / "recipe.yaml")).data
+    )
     real = real_data(part, n, seed)
     return Judge(real, features or ("classifier" if real.labels is not None else "encoder"), seed)
 

@@ -26,8 +26,8 @@ from torch import Tensor
 from zerosum import pictures
 from zerosum.data.arrays import to_bytes
 from zerosum.game import Prior, normal, uniform
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe, RecipeError
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe, RecipeError
 from zerosum.run.run import Run
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 if TYPE_CHECKING:
     from zerosum.evaluation import Judge
-    from zerosum.recipe.recipes import Recipe
+    from zerosum.recipe import Recipe
     from zerosum.run.run import Run, RunError
     from zerosum.run.seeds import Apart, Seeds
     from zerosum.sampling import Sampler
@@ -85,7 +85,7 @@ def _verb(args: list[str]) -> int:
         print(f"zerosum {__version__}")
         return 0
     if args[0] not in VERBS:
-        from zerosum.recipe.recipes import suggest
+        from zerosum.recipe import suggest
 
         raise UsageError(f"there is no verb {args[0]!r}{suggest(args[0], list(VERBS))}")
     return VERBS[args[0]](args[1:])
@@ -152,10 +152,10 @@ def train(args: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     known, texts = _with_fields(parser, args)
 
-    from zerosum.recipe import recipes
+    from zerosum import recipe as recipes
 
     texts |= {name: text for name in ("steps", "seed") if (text := getattr(known, name)) is not None}
-    data = {"data": recipes.data_part(known.data)} if known.data is not None else {}
+    data = {"data": recipes.data_component(known.data)} if known.data is not None else {}
     recipe = recipes.load(known.recipe, data | {name: recipes.value(text) for name, text in texts.items()})
     if known.seeds is not None:
         return _train_seeds(recipe, known, args)
@@ -211,7 +211,7 @@ def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> 
     """Train a recipe on many seeds: as one computation where that can be, otherwise in processes."""
     from zerosum.data.images import quietly
     from zerosum.display import together
-    from zerosum.recipe.recipes import RecipeError
+    from zerosum.recipe import RecipeError
     from zerosum.run import seeds
 
     if known.follow_advice:
@@ -540,7 +540,7 @@ def evaluate(args: list[str]) -> int:
         raise UsageError("--all judges every checkpoint: leave out --step and --compare")
 
     from zerosum.data.images import quietly
-    from zerosum.recipe.recipes import RecipeError
+    from zerosum.recipe import RecipeError
     from zerosum.run.run import RunError
 
     try:
@@ -745,10 +745,10 @@ def bench(args: list[str]) -> int:
 
     import json
 
-    from zerosum.recipe import recipes
+    from zerosum import recipe as recipes
     from zerosum.run import bench, checkpoints
 
-    data = {"data": recipes.data_part(known.data)} if known.data is not None else {}
+    data = {"data": recipes.data_component(known.data)} if known.data is not None else {}
     fields = {name: recipes.value(text) for name, text in texts.items()}
     recipe = recipes.load(known.recipe or bench.default(), data | fields)
     live = sys.stderr.isatty()
@@ -780,13 +780,13 @@ def recipes(args: list[str]) -> int:
     parser.add_argument("name", nargs="?", help="a preset or a .yaml file")
     known = parser.parse_args(args)
 
-    from zerosum.recipe import recipes as table
+    from zerosum import recipe as table
 
     if known.name:
         print(table.dump(table.load(known.name)), end="")
         return 0
-    for name, preset in table.PRESETS.items():
-        print(f"{name:24s} {preset['about']}")
+    for name, about in table.presets().items():
+        print(f"{name:24s} {about}")
     return 0
 
 

@@ -27,7 +27,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from zerosum import __version__
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.run import checkpoints
 from zerosum.run.run import Run, RunError, examine, to_bytes
 

@@ -1,41 +1,46 @@
-"""Recipes: all the choices of a run, as data; names become objects here and nowhere else."""
+"""Recipes: all the choices of a run, as data.
 
-from zerosum.recipe.recipes import (
-    PRESETS,
-    Recipe,
-    RecipeError,
-    build,
-    build_data,
-    build_game,
-    build_source,
+>>> from zerosum import recipe
+>>> recipe.load("ring", {"G.width": 64, "steps": 500}).steps
+500
+
+read (`load`) -> settled (`settled`) -> built (`build`): a recipe becomes objects once, on its way down.
+"""
+
+from zerosum.recipe.build import build, build_data, build_game, build_source, settled
+from zerosum.recipe.components import call, name_of, suggest
+from zerosum.recipe.files import (
     changed,
-    data_part,
+    data_component,
     differences,
     dump,
     leaves,
     load,
-    name_of,
+    presets,
     resolved,
-    suggest,
     value,
 )
+from zerosum.recipe.schema import Component, Recipe, RecipeError
 
 __all__ = [
-    "PRESETS",
+    "Component",
     "Recipe",
     "RecipeError",
     "build",
     "build_data",
     "build_game",
     "build_source",
+    "call",
     "changed",
-    "data_part",
+    "data_component",
     "differences",
     "dump",
     "leaves",
     "load",
     "name_of",
+    "presets",
     "resolved",
+    "settled",
     "suggest",
     "value",
 ]

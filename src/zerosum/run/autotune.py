@@ -20,8 +20,8 @@ from torch import nn
 
 from zerosum.data.source import Source
 from zerosum.game import Game, Precision
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe
 
 __all__ = [
     "ROUNDS",
@@ -164,7 +164,7 @@ def settled(recipe: Recipe, source: Source) -> tuple[Recipe, str]:
     if "auto" not in (recipe.precision, recipe.compile):
         return recipe, ""
     precision = "fp32" if recipe.precision == "auto" else recipe.precision
-    game = recipes.build(replace(recipe, precision=precision, compile=False), source)
+    game, _ = recipes.build(replace(recipe, precision=precision, compile=False), source)
     said: list[str] = []
     if recipe.precision == "auto":
         recipe = _precise(recipe, game, source, said)

@@ -29,8 +29,8 @@ from zerosum.data.idx import _complete
 from zerosum.data.source import Source
 from zerosum.game import Game
 from zerosum.randomness import stream
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe
 from zerosum.run.autotune import (
     ROUNDS,
     Setting,
@@ -348,7 +348,7 @@ def measure(
     if recipe.precision == "auto":
         say("settling the precision")
         recipe, _ = settled(recipe, source)
-    game = recipes.build(recipe, source)
+    game, _ = recipes.build(recipe, source)
     end = perf_counter() + seconds
     own = Setting(recipe.threads or torch.get_num_threads(), game.precision)
     with restored():

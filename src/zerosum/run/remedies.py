@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe, RecipeError
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe, RecipeError
 from zerosum.run import checkpoints
 from zerosum.run.run import Run, RunError
 from zerosum.watch.diagnosis import Advice, Finding

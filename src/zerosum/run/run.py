@@ -38,8 +38,8 @@ from zerosum.data.source import Ahead, Source
 from zerosum.data.tables import Table, undone
 from zerosum.game import Game, Turn
 from zerosum.pictures import cloud, columns_for, tiles
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe
 from zerosum.run import autotune, checkpoints, runtime
 from zerosum.run.checkpoints import CheckpointError
 from zerosum.watch import diagnosis, instruments
@@ -112,7 +112,7 @@ class Run:
         recipe, chosen = _settled(path, recipe, source)
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
-        game = recipes.build(recipe, source)
+        game, _ = recipes.build(recipe, source)
         run = cls(path, recipe, game, _facts(source), source)
         run.notes = [chosen] if chosen else []
         run.watch = recipes.call(lambda: _watch(recipe, game, source), "watch")
@@ -464,10 +464,11 @@ def examine(path: Path) -> Examined:
 
 def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
     """The recipe with what is `auto` settled, as it was when the run began; and what to say of it."""
+    begun = _recipe_of(path) if (path / "recipe.yaml").is_file() else None
+    recipe = recipes.settled(recipe, begun)
     auto = {name for name in ("precision", "compile") if getattr(recipe, name) == "auto"}
-    if not auto or not (path / "recipe.yaml").is_file():
+    if not auto or begun is None:
         return autotune.settled(recipe, source)
-    begun = _recipe_of(path)
     kept = {name: getattr(begun, name) for name in auto}
     return replace(recipe, **kept, threads=recipe.threads or begun.threads), ""
 

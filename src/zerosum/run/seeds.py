@@ -26,8 +26,8 @@ from torch import nn
 
 from zerosum.game import Ensemble, Turn
 from zerosum.metrics.estimate import student
-from zerosum.recipe import recipes
-from zerosum.recipe.recipes import Recipe
+from zerosum import recipe as recipes
+from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
 from zerosum.run.run import NotFinite, Record, Run, RunError, Session, records
 

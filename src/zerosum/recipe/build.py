@@ -1,0 +1,179 @@
+"""A recipe becomes a game and its source."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from zerosum.recipe.components import HOMES, argument, call, product
+from zerosum.recipe.files import validated
+from zerosum.recipe.schema import Component, Recipe, RecipeError
+
+if TYPE_CHECKING:
+    from zerosum.game import Game
+
+__all__ = ["build", "build_data", "build_game", "build_source", "settled"]
+
+SCHEDULED = {key for key, home in HOMES.items() if home == "zerosum.schedules"}
+"""Arguments that a schedule may stand for."""
+
+
+def build(recipe: Recipe, source: Any = None) -> tuple[Game, Any]:
+    """The game of a recipe, and the source of its data, unless that is given.
+
+    Raises RecipeError, naming the field, for whatever cannot be built.
+    """
+    source = build_source(recipe) if source is None else source
+    mean = source.batch(0, 4096)[0].double().mean(0) if recipe.centre else None
+    return build_game(recipe, source.shape, mean, classes=source.classes), source
+
+
+def settled(recipe: Recipe, begun: Recipe | None = None) -> Recipe:
+    """The recipe with turns in place of the shares of `steps` that its schedules are given in.
+
+    A schedule's length may be a share of the run, such as ``steps: 70%``, so that a longer run stretches it.
+    A run that has begun keeps the lengths that it began with, `begun`: it has played by them.
+    """
+    tree, before = asdict(recipe), asdict(begun) if begun else {}
+    for name in HOMES.keys() & tree.keys():
+        tree[name] = _in_turns(tree[name], before.get(name), recipe.steps, name in SCHEDULED)
+    return validated(tree)
+
+
+def _in_turns(value: Any, before: Any, steps: int, scheduled: bool) -> Any:
+    if isinstance(value, dict):
+        old = before if isinstance(before, dict) else {}
+        return {k: _in_turns(v, old.get(k), steps, scheduled or k in SCHEDULED) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        same = isinstance(before, list | tuple) and len(before) == len(value)
+        pairs = zip(value, before if same else [None] * len(value), strict=True)
+        return [_in_turns(v, old, steps, scheduled) for v, old in pairs]
+    if not (scheduled and isinstance(value, str) and value.endswith("%")):
+        return value
+    try:
+        turns = max(1, round(steps * float(value[:-1]) / 100))
+    except (ValueError, OverflowError):  # left for the check of types to refuse
+        return value
+    return before if isinstance(before, int) else turns
+
+
+def build_source(recipe: Recipe) -> Any:
+    """The source that the recipe's `data` names."""
+    return build_data(recipe.data, recipe.seed)
+
+
+def build_data(component: Component, seed: int = 0) -> Any:
+    """The source that a component names, looked at once: two examples are taken from it."""
+    from zerosum import data
+
+    made = product(component, object, "data", seed=seed)
+    source = call(lambda: data.source(made, seed=seed), "data")
+    x = call(lambda: source.batch(0, 2)[0], "data")
+    if tuple(x.shape) != (2, *source.shape) or not x.is_floating_point():
+        wanted = [2, *source.shape]
+        raise RecipeError(f"data: batch(step, 2) should give floats {wanted}: got {x.dtype} {list(x.shape)}")
+    return source
+
+
+def build_game(
+    recipe: Recipe, shape: tuple[int, ...], mean: Any = None, device: str | None = None, classes: int = 0
+) -> Game:
+    """The game of a recipe for examples of this shape; its weights follow from the seed.
+
+    mean: the mean of the data, ``[*shape]``, which `centre` starts G's output at. device: in place of the
+    recipe's. classes: of the data, which a conditional recipe plays with.
+    """
+    import torch
+    from torch import nn
+
+    from zerosum.game import Game
+    from zerosum.objectives import Objective
+    from zerosum.penalties import Penalty
+    from zerosum.randomness import key
+
+    recipe = settled(recipe)
+    if recipe.conditional and classes < 2:
+        raise RecipeError(
+            f"conditional: the data have {classes} classes: give labelled data, or set it false"
+        )
+    labels: dict[str, Any] = {"classes": classes} if recipe.conditional else {}
+    place = _device(device or recipe.device)
+
+    def network(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Any:
+        made = product(getattr(recipe, name), nn.Module, name, inputs=inputs, outputs=outputs, **labels)
+        made = made.to(place, memory_format=torch.channels_last)  # convolutions want it, others ignore it
+        _check_network(name, made, inputs, outputs, bool(labels))
+        return made
+
+    def factory(name: str) -> Callable[..., Any]:
+        made = product(getattr(recipe, name), Callable, name)
+        return lambda parameters: call(partial(made, parameters), name)
+
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # _check_network says it better
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+        torch.manual_seed(key(recipe.seed, "init"))
+        G = network("G", (recipe.latent,), shape)
+        D = network("D", shape, ())
+    if mean is not None:
+        call(lambda: G.centre(mean), "centre")
+    precision, compile = recipe.precision, recipe.compile
+    if precision == "auto" or compile == "auto":
+        raise RecipeError("precision, compile: auto is settled by a run, or by `autotune.settled`: do so first")
+    return call(
+        lambda: Game(
+            G,
+            D,
+            product(recipe.objective, Objective, "objective"),
+            [product(penalty, Penalty, f"penalties.{i}") for i, penalty in enumerate(recipe.penalties)],
+            latent=recipe.latent,
+            prior=argument("prior", recipe.prior, "prior"),
+            optimizers=(factory("g_optimizer"), factory("d_optimizer")),
+            batch=recipe.batch,
+            k=recipe.k,
+            simultaneous=recipe.simultaneous,
+            ema=argument("ema", recipe.ema, "ema"),
+            accumulate=recipe.accumulate,
+            precision=precision,
+            compile=compile,
+            seed=recipe.seed,
+            **labels,
+        ),
+        "game",
+    )
+
+
+def _check_network(
+    where: str, network: Any, inputs: tuple[int, ...], outputs: tuple[int, ...], labelled: bool
+) -> None:
+    """Refuse a network that does not fit the data before anything is written: two zeros pass through it."""
+    import torch
+
+    first = next(network.parameters(), torch.zeros(()))
+    zeros = torch.zeros(2, *inputs, device=first.device, dtype=first.dtype)
+    labels = [torch.zeros(2, dtype=torch.int64, device=first.device)] if labelled else []
+    with torch.no_grad():
+        result = call(lambda: network.eval()(zeros, *labels), f"{where}: given {list(zeros.shape)}")
+    network.train()
+    if tuple(result.shape) != (2, *outputs):
+        given, wanted = list(zeros.shape), [2, *outputs]
+        raise RecipeError(f"{where}: given {given}, it should make {wanted} but makes {list(result.shape)}")
+    for name, weights in network.named_parameters():
+        if weights.numel() == 0:
+            raise RecipeError(f"{where}: {name} has the shape {list(weights.shape)}: no width may be 0")
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    if name == "auto":
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()  # a device without values, such as meta, cannot play
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise RecipeError(f"device: {name!r} is not on this machine: use auto or cpu") from error
+    return device

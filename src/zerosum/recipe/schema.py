@@ -1,0 +1,93 @@
+"""The schema of a recipe: every choice of a run as a field, with its default and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+__all__ = ["RESUMABLE_FIELDS", "Component", "Recipe", "RecipeError"]
+
+Component = str | dict[str, Any]
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be: one line that names the field, the cause and what to do."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All the choices of a run."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 (pydantic reads it; it is no field)
+
+    name: str = "unnamed"
+    """what the run is called"""
+    about: str = ""
+    """what the recipe is for, in a line; it goes when the recipe is changed"""
+    data: Component = "ring"
+    """real examples: a name (ring, digits, mnist, ...) with its options, or a folder"""
+    G: Component = "mlp"
+    """generator network: z -> x"""
+    D: Component = "mlp"
+    """discriminator network: x -> logit"""
+    latent: Annotated[int, Gt(0)] = 64
+    """numbers in a noise vector z"""
+    prior: Component = "normal"
+    """distribution of z: normal, or uniform (on [-sqrt 3, sqrt 3], as in 2014)"""
+    objective: Component = "nonsaturating"
+    """the pair of losses"""
+    penalties: tuple[Component, ...] = ()
+    """regularisers of D"""
+    g_optimizer: Component = "adam"
+    """what moves G"""
+    d_optimizer: Component = "adam"
+    """what moves D"""
+    steps: Annotated[int, Gt(0)] = 10_000
+    """turns to play: each is k steps of D and one of G"""
+    batch: Annotated[int, Gt(0)] = 128
+    """examples per step"""
+    k: Annotated[int, Gt(0)] = 1
+    """steps of D for each step of G"""
+    simultaneous: bool = False
+    """move both players from the same point, instead of D first"""
+    accumulate: Annotated[int, Gt(0)] = 1
+    """parts into which a batch is split to save memory"""
+    ema: Annotated[float, Ge(0), Lt(1)] | dict[str, Any] | None = 0.999
+    """decay of the averaged generator, or its schedule; null for none"""
+    conditional: bool = False
+    """play with the data's labels: G makes what is asked for, D judges whether it is that"""
+    centre: bool = False
+    """start G's output at the mean of the data (2014: bias from the pixel marginals)"""
+    seed: Annotated[int, Ge(0), Lt(2**63)] = 0
+    """where all randomness starts"""
+    scale: Literal["cpu", "gpu"] = "cpu"
+    """the machine that a preset is sized for: two processor cores, or one accelerator"""
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """fp32; bf16: networks under bfloat16 autocast, all else in float32; auto: what a short trial finds"""
+    compile: bool | Literal["auto"] = False
+    """on: gradients by torch.compile, half a minute at the start; auto: where the run is long enough"""
+    threads: Annotated[int, Ge(0), Le(1024)] = 0
+    """processor threads; 0 leaves the choice to torch, or to the trial of precision: auto"""
+    device: str = "auto"
+    """auto (an accelerator if there is one), cpu, cuda, ..."""
+    watch: Literal["none", "standard", "thorough"] = "standard"
+    """instruments that look on: standard costs a few hundredths of the time, thorough seconds a reading"""
+    log_every: Annotated[int, Gt(0)] = 100
+    """turns between two lines of metrics.jsonl"""
+    sample_every: Annotated[int, Gt(0)] = 1_000
+    """turns between two pictures in samples/"""
+    checkpoint_every: Annotated[int, Gt(0)] = 1_000
+    """turns between two checkpoints"""
+    keep: Annotated[int, Gt(0)] = 3
+    """checkpoints kept"""
+
+
+RESUMABLE_FIELDS = {
+    *("name", "about", "steps", "scale", "device", "watch"),
+    *("log_every", "sample_every", "checkpoint_every", "keep"),
+}
+"""Fields that do not change the path of the game, so that a resumed run may differ in them."""
