@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import Game, data, networks, objectives, optimizers, penalties
-from zerosum.game import Ensemble
 from zerosum import recipe as recipes
+from zerosum.game import Ensemble
 from zerosum.schedules import ramp
 
 Make = Callable[[int], Game]

@@ -12,9 +12,9 @@ from scipy.stats import chisquare
 from torch import Tensor, nn
 
 from zerosum import Game, data, networks, objectives, penalties
+from zerosum import recipe as recipes
 from zerosum.optimizers import sgd
 from zerosum.randomness import stream
-from zerosum import recipe as recipes
 from zerosum.watch.instruments import read, standard
 
 

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
 from zerosum import data, metrics
-from zerosum.game import Ensemble, Game
 from zerosum import recipe as recipes
+from zerosum.game import Ensemble, Game
 from zerosum.run import runtime
 
 RESULT = ledger.RESULTS / "reproduce_modes.json"

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from zerosum import pictures
+from zerosum import recipe as recipes
 from zerosum.data.arrays import to_bytes
 from zerosum.game import Prior, normal, uniform
-from zerosum import recipe as recipes
 from zerosum.recipe import Recipe, RecipeError
 from zerosum.run.run import Run
 

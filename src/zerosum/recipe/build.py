@@ -122,7 +122,9 @@ def build_game(
         call(lambda: G.centre(mean), "centre")
     precision, compile = recipe.precision, recipe.compile
     if precision == "auto" or compile == "auto":
-        raise RecipeError("precision, compile: auto is settled by a run, or by `autotune.settled`: do so first")
+        raise RecipeError(
+            "precision, compile: auto is settled by a run, or by `autotune.settled`: do so first"
+        )
     return call(
         lambda: Game(
             G,

@@ -18,9 +18,9 @@ from time import perf_counter
 import torch
 from torch import nn
 
+from zerosum import recipe as recipes
 from zerosum.data.source import Source
 from zerosum.game import Game, Precision
-from zerosum import recipe as recipes
 from zerosum.recipe import Recipe
 
 __all__ = [

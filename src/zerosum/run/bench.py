@@ -25,11 +25,11 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from zerosum import recipe as recipes
 from zerosum.data.idx import _complete
 from zerosum.data.source import Source
 from zerosum.game import Game
 from zerosum.randomness import stream
-from zerosum import recipe as recipes
 from zerosum.recipe import Recipe
 from zerosum.run.autotune import (
     ROUNDS,

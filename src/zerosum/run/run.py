@@ -32,13 +32,13 @@ import torch
 from torch import Tensor
 
 from zerosum import __version__
+from zerosum import recipe as recipes
 from zerosum.data.arrays import to_bytes
 from zerosum.data.images import ImageFolder
 from zerosum.data.source import Ahead, Source
 from zerosum.data.tables import Table, undone
 from zerosum.game import Game, Turn
 from zerosum.pictures import cloud, columns_for, tiles
-from zerosum import recipe as recipes
 from zerosum.recipe import Recipe
 from zerosum.run import autotune, checkpoints, runtime
 from zerosum.run.checkpoints import CheckpointError

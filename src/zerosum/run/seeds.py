@@ -24,9 +24,9 @@ from typing import Any
 
 from torch import nn
 
+from zerosum import recipe as recipes
 from zerosum.game import Ensemble, Turn
 from zerosum.metrics.estimate import student
-from zerosum import recipe as recipes
 from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
 from zerosum.run.run import NotFinite, Record, Run, RunError, Session, records
