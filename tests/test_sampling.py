@@ -325,7 +325,16 @@ def test_every_form_holds_the_same_samples(form: str, here: Path, capsys: pytest
 def test_a_table_has_the_names_of_its_columns(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     game = Game(nn.Linear(2, 2), nn.Linear(2, 1), objectives.hinge(), latent=2)
     run = Run(
-        Path("t"), Recipe(), game, {"shape": [2], "range": [0, 1], "columns": ["age, years", 'the "b"']}
+        Path("t"),
+        Recipe(),
+        game,
+        {
+            "shape": [2],
+            "range": [0, 1],
+            "columns": ["age, years", 'the "b"'],
+            "mean": [0, 0],
+            "scale": [1, 1],
+        },
     )
     monkeypatch.setattr(Run, "open", lambda path, step: run)
     assert sample("t --n 3000 --out x.csv --quiet") == 0 and sample("t --n 3000 --out x.npy --quiet") == 0

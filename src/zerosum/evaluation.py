@@ -102,11 +102,11 @@ def real_data(part: recipes.Component, n: int, seed: int = 0) -> Real:
         fresh = [source.sample(n, stream(seed, "evaluation", which)) for which in ("held out", "train")]
         known = {"modes": source.modes, "std": source.std} if len(source.modes) else {}
         return Real(name, "fresh points", fresh[0], fresh[1], known=known)
-    if not isinstance(source, Images | Vectors):
+    if not isinstance(source, Images | Vectors | Table):
         x = torch.cat([source.batch(step, 256)[0] for step in range(-(-n // 256))])[:n]
         return Real(name, "training batches (the source has no splits)", x, x)
     splits = {
-        name: cast("Images | Vectors", source.split(name))
+        name: cast("Images | Vectors | Table", source.split(name))
         for name in source.splits
         if name in ("test", "valid")
     }
@@ -121,24 +121,24 @@ def real_data(part: recipes.Component, n: int, seed: int = 0) -> Real:
         None if source.labels is None else source.labels[known],
         _array(splits["valid"], torch.arange(1000)) if "valid" in splits else None,
         _classes(held_out),
-        source.encode if isinstance(source, Table) else lambda samples: samples,
+        source.codec.encode if isinstance(source, Table) else lambda samples: samples,
     )
 
 
-def _classes(source: Images | Vectors) -> dict[str, Any]:
+def _classes(source: Images | Vectors | Table) -> dict[str, Any]:
     if source.labels is None:
         return {}
     return {"classes": source.classes, "expected": torch.bincount(source.labels, minlength=source.classes)}
 
 
-def _room(source: Images | Vectors) -> int:
+def _room(source: Images | Vectors | Table) -> int:
     """How many training examples are looked at: all, or as many as a gigabyte holds."""
     return min(len(source), max(1, 2**28 // math.prod(source.shape)))
 
 
-def _array(source: Images | Vectors, rows: Tensor) -> Tensor:
+def _array(source: Images | Vectors | Table, rows: Tensor) -> Tensor:
     rows = rows[rows < len(source)]
-    return as_images(source.pixels[rows]) if isinstance(source, Images) else source.rows[rows]
+    return as_images(source.pixels[rows]) if isinstance(source, Images) else source.at(rows)[0]
 
 
 def read_samples(path: Path) -> Tensor:

@@ -11,8 +11,6 @@ of file, it stays the same but, through the order of additions in a network, for
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -26,6 +24,8 @@ from torch import Tensor
 from zerosum import pictures
 from zerosum import recipe as recipes
 from zerosum.data.arrays import to_bytes
+from zerosum.data.sheet import Sheet
+from zerosum.data.writers import write_sheets
 from zerosum.game import Prior, normal, uniform
 from zerosum.recipe import Recipe, RecipeError
 from zerosum.run.run import Run
@@ -397,13 +397,16 @@ def _write_array(file: IO[bytes], n: int, parts: Iterator[np.ndarray]) -> None:
 def _write_csv(sampler: Sampler, n: int, file: BinaryIO) -> None:
     if sampler.of_images:
         raise SamplingError(f"{sampler.run.path} makes images: .csv is for vectors; give .npy, .npz or .png")
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    rows = csv.writer(text)
-    for i, (x, y) in enumerate(sampler.parts(n)):
-        columns = sampler.run.kept(x).reshape(len(x), -1).astype(str).T.tolist()
-        if i == 0:
-            names = sampler.run.facts.get("columns") or [f"x{j}" for j in range(len(columns))]
-            rows.writerow([*names, *([] if y is None else ["class"])])
-        labels = [] if y is None else [y.tolist()]
-        rows.writerows(zip(*columns, *labels, strict=True))
-    text.detach()
+    first = 0
+    sheets: list[Sheet] = []
+    for x, y in sampler.parts(n):
+        columns = sampler.run.columns
+        sheet = _unnamed(sampler.run.kept(x)) if columns is None else columns.decode(x, first)
+        sheets.append(sheet if y is None else Sheet({**sheet.columns, "class": y.numpy()}))
+        first += len(x)
+    write_sheets(sheets, file, ".csv", n)
+
+
+def _unnamed(x: np.ndarray) -> Sheet:
+    flat = x.reshape(len(x), -1)
+    return Sheet({f"x{j}": flat[:, j] for j in range(flat.shape[1])})

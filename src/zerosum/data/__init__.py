@@ -12,6 +12,7 @@
 from zerosum.data.adapters import MapStyle
 from zerosum.data.arrays import Finite, Images, Stacked, Vectors, digits
 from zerosum.data.codec import Codec, Numbers, Pixels
+from zerosum.data.columns import Columns
 from zerosum.data.densities import (
     Density,
     GaussianMixture,
@@ -23,15 +24,17 @@ from zerosum.data.densities import (
     swiss_roll,
     two_moons,
 )
+from zerosum.data.hub import hf
 from zerosum.data.idx import fashion_mnist, idx_folder, mnist, stacked_mnist
 from zerosum.data.images import ImageFolder, image_folder
 from zerosum.data.source import Examples, Source, order
-from zerosum.data.tables import Table, file, hf
+from zerosum.data.tables import Table, file, frame
 
 from zerosum.data.adapters import source  # isort: skip  # last: the module source.py has the same name
 
 __all__ = [
     "Codec",
+    "Columns",
     "Density",
     "Examples",
     "Finite",
@@ -49,6 +52,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "file",
+    "frame",
     "gaussian",
     "grid",
     "hf",

@@ -14,6 +14,7 @@ from torch import Tensor
 from zerosum.data.arrays import Finite, Images, Vectors, checksum, named
 from zerosum.data.codec import Codec, Numbers, Pixels
 from zerosum.data.source import Source, complete
+from zerosum.data.tables import frame
 from zerosum.randomness import key
 
 __all__ = ["MapStyle", "source"]
@@ -25,7 +26,7 @@ def source(x: Any, y: Any = None, *, seed: int = 0) -> Source:
     Arguments:
         x: A `Source` (given back as it is), or an object with `shape` and `batch` (completed); a tensor or
             array: uint8 images [N, H, W], [N, H, W, C] or [N, C, H, W], or numbers [N, ...]; a pandas or
-            polars frame of numbers; a map-style dataset, whose items are examples or (example, label); a
+            polars frame; a map-style dataset, whose items are examples or (example, label); a
             DataLoader, of which only the dataset is used: the game draws its own batches.
         y: The labels of an array, [N]: whole numbers or names. The classes are called what they say.
         seed: The seed of the order.
@@ -44,7 +45,7 @@ def source(x: Any, y: Any = None, *, seed: int = 0) -> Source:
     if hasattr(x, "dataset") and hasattr(x, "batch_size"):
         return source(x.dataset, y, seed=seed)
     if hasattr(x, "to_numpy") and hasattr(x, "columns"):
-        x = x.to_numpy()
+        return frame(x, "all", seed=seed)
     if isinstance(x, Tensor | np.ndarray | list | tuple):
         return _array(x, y, seed)
     if hasattr(x, "__getitem__") and hasattr(x, "__len__") and not isinstance(x, Mapping | str | bytes):

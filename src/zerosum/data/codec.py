@@ -106,10 +106,16 @@ class Numbers:
 
 def restore(state: Mapping[str, Any]) -> Codec:
     """The codec whose `state_dict` this is. Raises ValueError for a kind that there is not."""
+    if state.get("codec") in ("columns", "scaled"):  # scaled: as runs of format 1 have it
+        from zerosum.data.columns import Columns, plain
+
+        if state["codec"] == "scaled":
+            return plain(state["columns"], state["mean"], state["scale"])
+        return Columns.from_state(state)
     kinds: dict[str, Any] = {"pixels": Pixels, "numbers": Numbers}
     options = {name: tuple(x) if isinstance(x, list) else x for name, x in state.items() if name != "codec"}
     if state.get("codec") not in kinds:
         raise ValueError(
-            f"a codec of the kind {state.get('codec')!r} is not known: one of {', '.join(kinds)}"
+            f"a codec of the kind {state.get('codec')!r} is not known: one of {', '.join(kinds)}, columns"
         )
     return kinds[state["codec"]](**options)

@@ -33,10 +33,11 @@ from torch import Tensor
 
 from zerosum import __version__
 from zerosum import recipe as recipes
+from zerosum.data import codec as codecs
 from zerosum.data.arrays import to_bytes
+from zerosum.data.columns import Columns, plain
 from zerosum.data.images import ImageFolder
 from zerosum.data.source import Ahead, Source
-from zerosum.data.tables import Table, undone
 from zerosum.game import Game, Turn
 from zerosum.pictures import cloud, columns_for, tiles
 from zerosum.recipe import Recipe
@@ -305,13 +306,20 @@ class Run:
         uint8 ``[m, H, W]`` or ``[m, H, W, C]`` for images, float32 ``[m, *shape]`` for anything else; of a
         table all its columns, in its own units.
         """
-        if "scale" in self.facts:
-            mean, scale = (torch.tensor(self.facts[n], dtype=torch.float64) for n in ("mean", "scale"))
-            x = undone(x, mean, scale)
+        if self.columns is not None:
+            return np.asarray(self.columns.decode(x))
         if len(self.facts["shape"]) != 3:
             return x.float().cpu().numpy()
         pixels = self._bytes(x)
         return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
+
+    @property
+    def columns(self) -> Columns | None:
+        """The codec of a table; None of anything else."""
+        if "scale" in self.facts:  # of a run of format 1
+            return plain(self.facts["columns"], self.facts["mean"], self.facts["scale"])
+        codec = codecs.restore(self.facts["codec"]) if "codec" in self.facts else None
+        return codec if isinstance(codec, Columns) else None
 
     def draw(self, n: int, seed: int = 0, live: bool = False) -> Any:
         """A picture of `n` samples: a grid of images, or a cloud of points over real ones."""
@@ -552,12 +560,6 @@ def _facts(source: Source) -> Record:
     facts = {"shape": list(source.shape), "range": black_and_white, "classes": source.classes}
     facts |= {"class_names": list(source.class_names), "class_shares": list(source.class_shares)}
     facts |= {"fingerprint": source.fingerprint, "codec": source.codec.state_dict()}
-    if isinstance(source, Table):
-        facts |= {
-            "columns": list(source.columns),
-            "mean": source.mean.tolist(),
-            "scale": source.scale.tolist(),
-        }
     return facts
 
 

@@ -1,0 +1,259 @@
+"""What a column holds, as its cells show: number, whole, date, category, yes-no, identifier or constant.
+
+What was recognised is told to the user, who can say otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerosum.data.columns import Category, Column, Columns, Constant, Identifier, Number, as_coded, to_numbers
+from zerosum.data.dates import recognise
+from zerosum.data.readers import is_number, join_names
+from zerosum.data.sheet import Cells, Coded, Sheet
+from zerosum.text import printable
+
+__all__ = ["KINDS", "describe", "fit"]
+
+Array = NDArray[Any]
+
+KINDS = "number", "whole", "date", "category", "identifier"
+MOST_KNOTS = 2048
+FEWEST_IDENTIFIERS = 20  # rows below which cells that all differ may be chance
+_NAME_OF_IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(?i:id|uuid|key|index|idx|row|nr|number|no)$|[a-z](ID|Id)$")
+_YES_NO = [{"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"0", "1"}, {"on", "off"}]
+
+
+def fit(
+    train: Sheet,
+    whole: Sheet | None = None,
+    encoding: str = "standard",
+    kinds: Mapping[str, str] | None = None,
+) -> Columns:
+    """The columns of a table, from its training rows.
+
+    whole: all rows, by which a column is an identifier or not. kinds: what columns are (`KINDS`), where it is
+    not what their cells say.
+
+    Raises ValueError for a kind that a column cannot be.
+
+    >>> sheet = Sheet({"age": np.array([31, 54, 31]), "year": np.array([2014, 2014, 2014])})
+    >>> [(column.name, column.kind) for column in fit(sheet).columns]
+    [('age', 'whole'), ('year', 'constant')]
+    """
+    given = {str(name): kind for name, kind in (kinds or {}).items()}
+    for name, kind in given.items():
+        if name not in train.columns:
+            raise ValueError(f"there is no column {name!r}: there are {join_names(list(train))}")
+        if kind not in KINDS:
+            raise ValueError(f"column {name} is one of {', '.join(KINDS)}: got {kind!r}")
+    columns: list[Column] = []
+    for name, cells in train.columns.items():
+        column = _column(name, cells, (whole or train)[name], encoding == "ranks", given.get(name))
+        columns.append(column)
+    return Columns(tuple(columns), encoding)
+
+
+def describe(codec: Columns) -> list[str]:
+    """What was recognised, in lines for people: the kinds, the constants, the empty and the missing."""
+    by_kind: dict[str, list[str]] = {}
+    for column in codec.columns:
+        by_kind.setdefault(column.kind, []).append(printable(column.name))
+    lines = ["; ".join(f"{kind}: {join_names(names)}" for kind, names in by_kind.items())]
+    constants = [c for c in codec.columns if isinstance(c, Constant)]
+    empty = [printable(c.name) for c in constants if c.value is None]
+    if empty:
+        lines.append(f"columns without any cell, empty in samples too: {join_names(empty)}")
+    one = [f"{printable(c.name)} = {printable(c.value)}" for c in constants if c.value is not None]
+    if one:
+        lines.append(f"columns of one value, put back into samples: {join_names(one)}")
+    missing = [f"{printable(c.name)} {_missing(c):.1%}" for c in codec.columns if _missing(c)]
+    if missing:
+        lines.append(f"missing cells, which samples have too: {join_names(missing)}")
+    return lines
+
+
+def _missing(column: Column) -> float:
+    if isinstance(column, Number):
+        return column.missing
+    if isinstance(column, Category) and None in column.values:
+        return column.shares[column.values.index(None)]
+    return 0.0
+
+
+def _column(name: str, cells: Cells, whole: Cells, ranks: bool, kind: str | None) -> Column:
+    coded = isinstance(cells, Coded)
+    form = _form(cells) if kind in (None, "date") else ""
+    if kind == "date" and not form:
+        raise ValueError(f"column {name} holds no dates in a form that is understood")
+    if kind == "category" or (kind is None and not form and (coded or cells.dtype.kind == "b")):
+        return _identifier(name, whole) if kind is None and _all_differ(whole) else _category(name, cells)
+    if kind == "identifier":
+        return _identifier(name, whole)
+    numbers = to_numbers(cells, form)
+    present = numbers[np.isfinite(numbers)] if numbers.dtype.kind == "f" else numbers
+    if coded and len(present) < (cells.codes >= 0).sum():
+        word = next(value for value in cells.values if not is_number(str(value)))
+        raise ValueError(f"column {name} is no {kind}: it holds {word!r}")
+    if not len(present) or (len(present) == len(numbers) and present.min() == present.max()):
+        return _category(name, cells)  # a constant
+    if kind is None and not form and _counts(name, whole):
+        return _identifier(name, whole)
+    if ranks and kind is None and not form and len(np.unique(present[:1000])) <= 2 >= len(np.unique(present)):
+        return _category(name, cells)
+    return _number(name, cells, numbers, present, form, kind, ranks)
+
+
+# numbers and dates --------------------------------------------------------------------------------------
+
+
+def _form(cells: Cells) -> str:
+    """How a column of dates writes them, "" if it holds none."""
+    if isinstance(cells, Coded):
+        texts = [value for value in cells.values if isinstance(value, str)]
+        used = np.unique(cells.codes[cells.codes >= 0])
+        return recognise([cells.values[i] for i in used]) or "" if len(texts) == len(cells.values) else ""
+    if cells.dtype.kind == "M":
+        return "moment"
+    if cells.dtype.kind not in "if" or cells.dtype.itemsize < 4:
+        return ""
+    present = cells[np.isfinite(cells)].astype(np.float64)
+    if len(present) < 2 or present.min() < 1800_01_01 or present.max() > 2299_12_31 or (present % 1).any():
+        return ""
+    values = np.unique(present.astype(np.int64))
+    return "%Y%m%d" if len(values) > 1 and recognise([str(value) for value in values.tolist()]) else ""
+
+
+def _number(
+    name: str, cells: Cells, numbers: Array, present: Array, form: str, kind: str | None, ranks: bool
+) -> Column:
+    digits = 0 if form else _digits(present)
+    if kind == "whole" and digits != 0:
+        raise ValueError(f"column {name} is not whole: it holds {present[present % 1 != 0][0]:g}")
+    if kind == "number" and digits == 0:
+        digits = None
+    as_read = "float" if digits != 0 else "int"
+    if form:
+        as_read = "text" if isinstance(cells, Coded) else "moment" if form == "moment" else "int"
+    column = Number(
+        name,
+        "date" if form else "whole" if digits == 0 else "number",
+        as_read,
+        form,
+        missing=1 - len(present) / len(numbers),
+        digits=digits,
+    )
+    if digits is None:
+        t = present.astype(np.float64)
+        column = replace(column, low=float(t.min()), high=float(t.max()))
+    else:
+        scaled = np.rint(present * 10**digits).astype(np.int64)
+        origin = int(scaled.min())
+        step = int(np.gcd.reduce(scaled - origin)) or 1
+        t = ((scaled - origin) // step).astype(np.float64)
+        column = replace(column, origin=origin, step=step, low=0.0, high=float(t.max()))
+    unit = max(abs(float(t.max())), abs(float(t.min()))) or 1.0  # whose squares neither overflow nor vanish
+    scale = unit * float((t / unit).std())
+    if not scale > 0:  # one value beside missing ones, or so near that their squares vanish
+        scale = float(t.max()) - float(t.min()) or 1.0
+    column = replace(column, mean=unit * float((t / unit).mean()), scale=scale)
+    return replace(column, **_knots(t)) if ranks else column
+
+
+def _digits(numbers: Array) -> int | None:
+    """The fewest decimals that write all numbers, None if 9 do not or the whole numbers are not exact."""
+    if numbers.dtype.kind == "i":
+        return 0 if float(numbers.max()) - float(numbers.min()) < 2**53 else None
+    if np.abs(numbers).max() >= 2**53:
+        return None
+    for digits in range(10):
+        for some in (numbers[:1000], numbers):
+            scaled = np.rint(some * 10.0**digits)
+            if np.abs(scaled).max() >= 2**53 or (scaled / 10**digits != some).any():
+                break
+        else:
+            return digits
+    return None
+
+
+def _knots(t: Array) -> dict[str, tuple[float, ...]]:
+    """All values of t with their cumulated shares; of very many, the common ones and every n-th other."""
+    values, counts = np.unique(t, return_counts=True)
+    upto = np.cumsum(counts)
+    below = upto - counts
+    if len(values) > MOST_KNOTS:
+        grain = 2 * len(t) / MOST_KNOTS
+        chosen = (counts >= grain) | (np.floor(upto / grain) > np.floor(below / grain))
+        chosen[[0, -1]] = True
+        values, below, upto = values[chosen], below[chosen], upto[chosen]
+    shares = (below / len(t), upto / len(t))
+    return {
+        name: tuple(x.tolist()) for name, x in zip(("knots", "below", "upto"), (values, *shares), strict=True)
+    }
+
+
+# categories ---------------------------------------------------------------------------------------------
+
+
+def _category(name: str, cells: Cells) -> Column:
+    coded = as_coded(cells)
+    counts = np.bincount(coded.codes + 1, minlength=len(coded.values) + 1)
+    pairs = [(v, n) for v, n in zip(coded.values, counts[1:].tolist(), strict=True) if n]
+    pairs.sort(key=lambda pair: (isinstance(pair[0], str), pair[0]))
+    if counts[0]:
+        pairs.append((None, int(counts[0])))
+    if len(pairs) == 1:
+        return Constant(name, pairs[0][0], not isinstance(cells, Coded) and cells.dtype.kind == "M")
+    shares = tuple(n / len(coded.codes) for _, n in pairs)
+    values = tuple(value for value, _ in pairs)
+    words = {str(value).strip().lower() for value in values if value is not None}
+    return Category(name, values, shares, "yes-no" if words in _YES_NO else "category")
+
+
+# identifiers --------------------------------------------------------------------------------------------
+
+
+def _all_differ(cells: Cells) -> bool:
+    if not isinstance(cells, Coded):
+        return False
+    return len(cells.codes) == len(cells.values) >= FEWEST_IDENTIFIERS and int(cells.codes.min()) >= 0
+
+
+def _counts(name: str, cells: Cells) -> bool:
+    """Whether whole numbers count the rows, or differ all under a name that says what they are."""
+    if isinstance(cells, Coded) or cells.dtype.kind != "i" or len(cells) < FEWEST_IDENTIFIERS:
+        return False
+    span = float(cells.max()) - float(cells.min()) + 1
+    if span < len(cells) or (span > len(cells) and not (name == "" or _NAME_OF_IDENTIFIER.search(name))):
+        return False
+    return len(np.unique(cells)) == len(cells)
+
+
+def _identifier(name: str, cells: Cells) -> Identifier:
+    if not isinstance(cells, Coded):
+        top = np.nanmax(cells) if len(cells) else 0
+        return Identifier(name, start=int(top) + 1 if math.isfinite(top) else 0)
+    texts = [str(value) for value in cells.values]
+    parts = [re.fullmatch(r"(.*?)(\d{1,15})(\D*)", text, re.S) for text in texts]
+    around = {(m[1], m[3]) for m in parts if m}
+    if texts and all(parts) and len(around) == 1:
+        prefix, suffix = around.pop()
+        numbers = [m[2] for m in parts if m]
+        width = len(numbers[0]) if len(set(map(len, numbers))) == 1 else 0
+        return Identifier(name, max(map(int, numbers)) + 1, "text", prefix, suffix, width)
+    return Identifier(name, len(texts), "text", alphabets=_alphabets(texts))
+
+
+def _alphabets(texts: Iterable[str]) -> tuple[str, ...]:
+    """The characters that each place has had, as far as the shortest text goes and at least eight places."""
+    texts = [text for text in texts if text]
+    length = max(8, min(map(len, texts), default=8))
+    columns = [sorted({text[i] for text in texts if i < len(text)}) for i in range(min(length, 64))]
+    return tuple("".join(column) for column in columns if column)

@@ -1,0 +1,207 @@
+"""A sheet: named columns of equal length, as a file or a frame holds them, and as samples are written.
+
+A column is an array of numbers, bools or moments (datetime64), or `Coded`: cells that repeat, as in
+text. Nothing is lost on the way through: whole numbers are int64, others float64, a missing number is NaN, a
+missing moment NaT, a missing text has the code -1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Cells", "Coded", "Sheet", "encoded", "from_frame"]
+
+Array = NDArray[Any]
+
+
+class Coded(NamedTuple):
+    """Cells by number: cell i is ``values[codes[i]]``, and missing where the code is -1."""
+
+    codes: Array
+    values: tuple[Any, ...]
+
+    def objects(self) -> Array:
+        """The cells themselves, object ``[N]``, None where one is missing."""
+        return np.array([*self.values, None], dtype=object)[self.codes]
+
+
+Cells = Array | Coded
+
+
+def encoded(cells: Iterable[Any], numbers: dict[Any, int] | None = None) -> Coded:
+    """Cells as `Coded`, in the order of their first appearance; None and NaN are missing.
+
+    numbers: the codes that there are already, which grow.
+
+    >>> encoded(["b", "a", None, "b"])
+    Coded(codes=array([ 0,  1, -1,  0], dtype=int32), values=('b', 'a'))
+    """
+    numbers = {} if numbers is None else numbers
+    codes = [-1 if cell is None or cell != cell else numbers.setdefault(cell, len(numbers)) for cell in cells]
+    return Coded(np.array(codes, dtype=np.int32), tuple(numbers))
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Named columns of equal length; `notes` says what a reader decided about them.
+
+    >>> sheet = Sheet({"size": np.array([1.5, 2.0]), "kind": encoded(["cat", "dog"])})
+    >>> len(sheet), list(sheet), next(sheet.rows())
+    (2, ['size', 'kind'], (1.5, 'cat'))
+    """
+
+    columns: Mapping[str, Cells]
+    notes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        first = next(iter(self.columns.values()), np.empty(0))
+        return len(first.codes if isinstance(first, Coded) else first)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def __getitem__(self, name: str) -> Cells:
+        return self.columns[name]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """float64 ``[N, D]``. Raises ValueError if there is text or a moment among the columns."""
+        others = [name for name, cells in self.columns.items() if not _is_numeric(cells)]
+        if others:
+            raise ValueError(f"{others[0]} is no column of numbers: write .csv or .parquet")
+        columns: list[Any] = list(self.columns.values())
+        return np.stack(columns, axis=1).astype(dtype or np.float64)
+
+    def objects(self, name: str) -> Array:
+        """The cells of a column as Python has them: object ``[N]``, None where one is missing."""
+        cells = self.columns[name]
+        if isinstance(cells, Coded):
+            return cells.objects()
+        objects = cells.astype(object)
+        if cells.dtype.kind in "fM":
+            objects[np.isnat(cells) if cells.dtype.kind == "M" else np.isnan(cells)] = None
+        return objects
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        return zip(*(self.objects(name) for name in self), strict=True)
+
+    def take(self, rows: Any) -> Sheet:
+        """The rows of these places, a slice or an index."""
+        return Sheet({name: _taken(cells, rows) for name, cells in self.columns.items()}, self.notes)
+
+    def only(self, names: Sequence[str]) -> Sheet:
+        return Sheet({name: self.columns[name] for name in names}, self.notes)
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all cells and the names and order of the columns: another sheet has another one."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, cells in self.columns.items():
+            array = cells.codes if isinstance(cells, Coded) else np.ascontiguousarray(cells)
+            texts = cells.values if isinstance(cells, Coded) else array.dtype.str
+            digest.update(repr((name, texts, len(array))).encode("utf-8", "surrogatepass"))
+            digest.update(array.view(np.uint8).data)
+        return digest.hexdigest()
+
+    @classmethod
+    def joined(cls, sheets: Sequence[Sheet]) -> Sheet:
+        """The rows of all, one after the other. Raises ValueError if their columns differ."""
+        for sheet in sheets:
+            if list(sheet) != list(sheets[0]):
+                raise ValueError(f"parts of a table have the same columns: {list(sheets[0])}, {list(sheet)}")
+        columns = {name: _joined([sheet[name] for sheet in sheets]) for name in sheets[0]}
+        return cls(columns, tuple(dict.fromkeys(note for sheet in sheets for note in sheet.notes)))
+
+    def to_pandas(self) -> Any:
+        """A pandas frame; whole numbers with a missing one among them are floats there."""
+        import pandas
+
+        frame = {
+            name: self.objects(name) if isinstance(cells, Coded) else cells
+            for name, cells in self.columns.items()
+        }
+        return pandas.DataFrame(frame)
+
+    def to_polars(self) -> Any:
+        import polars  # pyright: ignore[reportMissingImports]
+
+        frame = {
+            name: list(cells.objects()) if isinstance(cells, Coded) else cells
+            for name, cells in self.columns.items()
+        }
+        return polars.DataFrame(frame, nan_to_null=True)
+
+
+def _is_numeric(cells: Cells) -> bool:
+    return not isinstance(cells, Coded) and cells.dtype.kind in "biuf"
+
+
+def _taken(cells: Cells, rows: Any) -> Cells:
+    return cells._replace(codes=cells.codes[rows]) if isinstance(cells, Coded) else cells[rows]
+
+
+def _joined(parts: Sequence[Cells]) -> Cells:
+    arrays = [part for part in parts if not isinstance(part, Coded)]
+    if len(arrays) == len(parts):
+        return np.concatenate(arrays)
+    numbers: dict[Any, int] = {}
+    codes: list[Array] = []
+    for part in parts:  # a column that is text in one part is text in all
+        part = part if isinstance(part, Coded) else encoded(_as_text(part))
+        places = [numbers.setdefault(value, len(numbers)) for value in part.values]
+        codes.append(np.array([*places, -1], dtype=np.int32)[part.codes])
+    return Coded(np.concatenate(codes), tuple(numbers))
+
+
+def _as_text(numbers: Array) -> list[str | None]:
+    return [None if x != x else f"{x:.0f}" if x == int(x) else str(x) for x in numbers.tolist()]
+
+
+def from_frame(frame: Any) -> Sheet:
+    """A pandas or polars frame as a sheet.
+
+    Raises ValueError for two columns of one name.
+    """
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        raise ValueError(f"several columns have one name: {', '.join(names)}")
+    series = [frame[name] for name in frame.columns]
+    return Sheet({name: _from_series(column) for name, column in zip(names, series, strict=True)})
+
+
+def _from_series(series: Any) -> Cells:
+    """A pandas or polars series: numbers, bools and moments as they are, all else as `Coded`."""
+    polars = hasattr(series, "null_count")
+    array = series.to_numpy() if polars else _pandas_array(series)
+    if array.dtype.kind in "iu" and array.dtype != np.uint64:
+        return array.astype(np.int64)
+    if array.dtype.kind in "uf":
+        return array.astype(np.float64)
+    if array.dtype.kind in "bM":
+        return array
+    cells = series.to_list() if polars else array.tolist()
+    return encoded(
+        None if _is_missing(cell) else cell if isinstance(cell, bool) else str(cell) for cell in cells
+    )
+
+
+def _pandas_array(series: Any) -> Array:
+    kind = getattr(series.dtype, "kind", "O")
+    if kind == "M":
+        return (
+            series.dt.tz_localize(None).to_numpy() if getattr(series.dtype, "tz", None) else series.to_numpy()
+        )
+    if kind in "iuf" and series.isna().any():
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    if kind == "b" and not series.isna().any():
+        return series.to_numpy(dtype=bool)
+    return series.to_numpy(dtype=None if kind in "iuf" else object)
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType")

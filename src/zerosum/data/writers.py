@@ -1,0 +1,96 @@
+"""Writers of tables: rows that G made, part by part, in the forms that the readers read."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerosum.data.readers import optional
+from zerosum.data.sheet import Cells, Coded, Sheet
+
+__all__ = ["WRITTEN", "write_sheets"]
+
+Array = NDArray[Any]
+
+WRITTEN = ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".npy"
+
+
+def write_sheets(parts: Iterable[Sheet], file: IO[bytes], ending: str, rows: int) -> None:
+    """Sheets of the same columns, `rows` in all, as one table; memory holds one of them at a time.
+
+    Missing cells are empty in text, NaN in ``.npy`` and null in Parquet. Raises ValueError for an ending that
+    is not in `WRITTEN` and for columns of text as ``.npy``, ImportError without pyarrow for ``.parquet``.
+    """
+    if ending not in WRITTEN:
+        raise ValueError(f"a table is written as {', '.join(WRITTEN)}: got {ending or 'no ending'}")
+    sheets = iter(parts)
+    first = next(sheets)
+    sheets = chain([first], sheets)
+    if ending == ".parquet":
+        _write_parquet(first, sheets, file)
+    elif ending == ".npy":
+        _write_npy(first, sheets, file, rows)
+    elif ending.endswith(".gz"):
+        with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
+            _write_text(first, sheets, packed, "\t" if "tsv" in ending else ",")
+    else:
+        _write_text(first, sheets, file, "\t" if ending == ".tsv" else ",")
+
+
+def _write_text(first: Sheet, sheets: Iterator[Sheet], file: Any, separator: str) -> None:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    rows = csv.writer(text, delimiter=separator)
+    rows.writerow(list(first))
+    for sheet in sheets:
+        rows.writerows(zip(*(_texts(cells) for cells in sheet.columns.values()), strict=True))
+    text.detach()
+
+
+def _texts(cells: Cells) -> list[Any]:
+    """Cells as text has them: whole numbers without a point, missing ones empty."""
+    if isinstance(cells, Coded):
+        return np.array([*cells.values, ""], dtype=object)[cells.codes].tolist()
+    if cells.dtype.kind == "M":
+        return ["" if text == "NaT" else text for text in np.datetime_as_string(cells, "auto").tolist()]
+    if cells.dtype.kind != "f":
+        return cells.tolist()
+    missing = np.isnan(cells)
+    if missing.any() and (cells[~missing] == np.floor(cells[~missing])).all() and not missing.all():
+        return ["" if number != number else f"{number:.0f}" for number in cells.tolist()]
+    return ["" if number != number else number for number in cells.tolist()]
+
+
+def _write_npy(first: Sheet, sheets: Iterator[Sheet], file: IO[bytes], rows: int) -> None:
+    head = {"descr": "<f8", "fortran_order": False, "shape": (rows, len(first.columns))}
+    np.asarray(first.take(slice(0)))  # text is refused before anything is written
+    np.lib.format.write_array_header_1_0(file, head)
+    for sheet in sheets:
+        file.write(np.ascontiguousarray(sheet, dtype="<f8").tobytes())
+
+
+def _write_parquet(first: Sheet, sheets: Iterator[Sheet], file: IO[bytes]) -> None:
+    parquet, pa = optional("pyarrow.parquet", "pyarrow"), optional("pyarrow", "pyarrow")
+    schema = _arrow(pa, first).schema
+    with parquet.ParquetWriter(file, schema) as writer:
+        for sheet in sheets:
+            writer.write_table(_arrow(pa, sheet).cast(schema))
+
+
+def _arrow(pa: Any, sheet: Sheet) -> Any:
+    columns: dict[str, Any] = {}
+    for name, cells in sheet.columns.items():
+        if isinstance(cells, Coded):
+            kind = (
+                pa.bool_() if cells.values and all(isinstance(v, bool) for v in cells.values) else pa.string()
+            )
+            columns[name] = pa.array(cells.objects().tolist(), type=kind)
+        else:
+            columns[name] = pa.array(cells, mask=np.isnan(cells) if cells.dtype.kind == "f" else None)
+    return pa.table(columns)

@@ -1,0 +1,252 @@
+"""A table goes to the players and comes back: whole numbers, dates, categories and missing cells exactly."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from zerosum.data import codec as codecs
+from zerosum.data import dates, kinds
+from zerosum.data.columns import Category, Columns, Constant, Identifier, Number, plain
+from zerosum.data.sheet import Sheet, encoded
+
+both_encodings = pytest.mark.parametrize("encoding", ["standard", "ranks"])
+
+
+def fitted(sheet: Sheet, encoding: str = "ranks", **options: Any) -> Columns:
+    """The codec, after a journey through plain data."""
+    codec = kinds.fit(sheet, None, encoding, **options)
+    state = json.loads(json.dumps(codec.state_dict()))
+    again = codecs.restore(state)
+    assert isinstance(again, Columns) and again.columns == codec.columns
+    return again
+
+
+def there_and_back(sheet: Sheet, encoding: str = "ranks") -> Sheet:
+    codec = fitted(sheet, encoding)
+    x = codec.encode(sheet)
+    assert x.dtype == torch.float32 and tuple(x.shape) == (len(sheet), *codec.shape) and x.isfinite().all()
+    return codec.decode(x)
+
+
+whole = hnp.arrays(np.int64, st.just(40), elements=st.integers(-(2**50), 2**50))
+small = hnp.arrays(np.int64, st.just(40), elements=st.integers(-5, 5))
+decimal = small.map(lambda x: x / 100)
+number = hnp.arrays(np.float64, st.just(40), elements=st.floats(-1e9, 1e9, width=32))
+text = st.lists(
+    st.none() | st.sampled_from(["a", "B", "zwölf", " x", "1", "nan", "007"]), min_size=40, max_size=40
+)
+flags = hnp.arrays(np.bool_, st.just(40))
+day = st.dates(dt.date(1800, 1, 1), dt.date(2200, 1, 1))
+days = st.lists(day, min_size=40, max_size=40)
+
+
+@st.composite
+def cells(draw: st.DrawFn) -> Any:
+    kind = draw(st.sampled_from(["whole", "small", "decimal", "text", "flags", "days", "numbers", "moments"]))
+    if kind == "text":
+        return encoded(draw(text))
+    if kind == "flags":
+        return draw(flags)
+    if kind == "days":
+        form = draw(st.sampled_from(["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%-m/%-d/%Y"]))
+        return encoded(dates.to_text(((x - dt.date(1970, 1, 1)).days for x in draw(days)), form))
+    if kind == "moments":
+        return np.array(draw(days), dtype="datetime64[us]")
+    if kind == "numbers":
+        return np.array([int(x.strftime("%Y%m%d")) for x in draw(days)])
+    return draw({"whole": small, "small": small, "decimal": decimal}[kind])
+
+
+@st.composite
+def sheets(draw: st.DrawFn) -> Sheet:
+    columns = {f"c{j}": draw(cells()) for j in range(draw(st.integers(1, 5)))}
+    holes = draw(st.lists(st.integers(0, 39), max_size=5))
+    for name, column in columns.items():
+        if isinstance(column, np.ndarray) and column.dtype.kind in "iM" and holes and draw(st.booleans()):
+            column = column.astype(np.float64) if column.dtype.kind == "i" else column.copy()
+            column[holes] = np.nan if column.dtype.kind == "f" else np.datetime64("NaT")
+            columns[name] = column
+    return Sheet(columns)
+
+
+@both_encodings
+@settings(max_examples=60, deadline=None)
+@given(sheet=sheets())
+def test_any_table_comes_back_exactly(sheet: Sheet, encoding: str) -> None:
+    codec = fitted(sheet, encoding)
+    back = there_and_back(sheet, encoding) if codec.blocks else codec.decode(torch.zeros(len(sheet), 0))
+    for name, column in zip(sheet, codec.columns, strict=True):
+        if isinstance(column, Identifier):
+            assert len(set(back.objects(name))) == len(sheet)
+        else:
+            assert back.objects(name).tolist() == sheet.objects(name).tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(column=whole)
+def test_large_whole_numbers_come_back_by_their_ranks(column: np.ndarray) -> None:
+    back = there_and_back(Sheet({"x": column, "y": np.arange(40) % 2}))
+    if not isinstance(fitted(Sheet({"x": column})).columns[0], Identifier):
+        assert back["x"].tolist() == column.tolist()
+
+
+@both_encodings
+@settings(max_examples=40, deadline=None)
+@given(column=number, noise=st.integers(0, 9))
+def test_whatever_G_makes_is_a_row_that_can_be(column: np.ndarray, noise: int, encoding: str) -> None:
+    days = np.arange(40) % 31 + 1
+    codec = fitted(Sheet({"x": column, "day": days, "price": np.round(column % 10, 2)}), encoding)
+    z = 3 * torch.randn(200, *codec.shape, generator=torch.Generator().manual_seed(noise))
+    rows = codec.decode(z)
+    assert rows["day"].dtype == np.int64 and rows["day"].min() >= 1 and rows["day"].max() <= 31
+    assert rows["x"].min() >= column.min() and rows["x"].max() <= column.max()
+    assert (np.round(rows["price"], 2) == rows["price"]).all()
+
+
+def test_samples_of_the_ranks_have_the_shares_of_the_data() -> None:
+    rng = np.random.default_rng(0)
+    atoms = np.where(rng.random(5000) < 0.92, 0, rng.integers(1, 10**6, 5000))
+    holes = np.where(rng.random(5000) < 0.3, np.nan, rng.normal(size=5000))
+    codec = fitted(Sheet({"gain": atoms, "x": holes}))
+    z = torch.randn(20_000, *codec.shape, generator=torch.Generator().manual_seed(0))
+    rows = codec.decode(z)
+    assert abs((rows["gain"] == 0).mean() - (atoms == 0).mean()) < 0.01
+    for q in (0.05, 0.5, 0.95):
+        assert abs(np.nanquantile(rows["x"], q) - np.nanquantile(holes, q)) < 0.1
+    assert abs(codec.encode(Sheet({"gain": atoms, "x": holes})).numpy()[:, 0].std() - 1) < 0.02
+
+
+def test_dates_survive_to_the_last_digit_and_odd_days_stay() -> None:
+    start = dt.date(1970, 1, 1)
+    days = np.random.default_rng(0).integers(0, 20_000, 3000)
+    numbers = np.array([int((start + dt.timedelta(int(d))).strftime("%Y%m%d")) for d in days])
+    for encoding in ("standard", "ranks"):
+        codec = fitted(Sheet({"when": numbers}), encoding)
+        assert codec.columns[0].kind == "date"
+        z = torch.randn(2000, 1, generator=torch.Generator().manual_seed(1))
+        sampled = codec.decode(z)["when"]
+        assert 0.4 < (sampled % 2).mean() < 0.6
+        assert all(dt.datetime.strptime(str(x), "%Y%m%d") for x in sampled.tolist())
+
+
+def test_coordinates_keep_their_digits() -> None:
+    places = np.round(np.random.default_rng(0).uniform(52.4, 52.6, 500), 6)
+    for encoding in ("standard", "ranks"):
+        assert np.array_equal(there_and_back(Sheet({"lat": places}), encoding)["lat"], places)
+
+
+KINDS = {
+    "constant": (np.full(40, 7), Constant),
+    "empty": (np.full(40, np.nan), Constant),
+    "number": (np.linspace(0.1, 9, 40) ** 0.5, Number),
+    "whole": (np.arange(40) ** 2 % 37, Number),
+    "date": (encoded([f"2024-01-{i % 28 + 1:02d}" for i in range(40)]), Number),
+    "category": (encoded(["cat", "dog"] * 20), Category),
+    "yes-no": (encoded(["yes", "no", None, "no"] * 10), Category),
+    "identifier": (encoded([f"A-{i:05d}" for i in range(40)]), Identifier),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_column_is_shows_in_its_cells(kind: str) -> None:
+    column, expected = KINDS[kind]
+    found = fitted(Sheet({"x": column, "y": np.arange(40) % 3})).columns[0]
+    assert isinstance(found, expected) and found.kind == kind.replace("empty", "constant")
+
+
+def test_row_numbers_and_ids_are_made_anew() -> None:
+    sheet = Sheet(
+        {
+            "": np.arange(60),
+            "user_id": np.random.default_rng(0).permutation(10**6)[:60],
+            "code": encoded([f"{i * 7919 % 9973:x}-{i}" for i in range(60)]),
+            "time": np.arange(60) * 3600,
+        }
+    )
+    codec = fitted(sheet)
+    assert [column.kind for column in codec.columns] == ["identifier"] * 3 + ["whole"]
+    first, then = (codec.decode(torch.zeros(60, 1), first=at) for at in (0, 60))
+    for name in ("", "user_id"):
+        made = [*first.objects(name), *then.objects(name)]
+        assert len(set(made)) == 120 and not set(made) & set(sheet.objects(name))
+
+
+@pytest.mark.parametrize("count", [65, 1000, 5000])
+def test_many_categories_take_little_room(count: int) -> None:
+    names = [f"place {i:05d}" for i in range(count)] * 2
+    sheet = Sheet({"place": encoded(names)})
+    codec = fitted(sheet)
+    assert codec.shape[0] <= 2 * int(count**0.5) + 3
+    assert there_and_back(sheet).objects("place").tolist() == names
+    z = torch.randn(500, *codec.shape, generator=torch.Generator().manual_seed(0))
+    assert set(codec.decode(z).objects("place")) <= set(names)
+
+
+def test_what_a_column_is_can_be_said() -> None:
+    sheet = Sheet(
+        {"zip": np.arange(40) % 7 + 10_000, "age": np.arange(40) % 9, "name": encoded(["x", "y"] * 20)}
+    )
+    codec = fitted(sheet, kinds={"zip": "category", "age": "number"})
+    assert [column.kind for column in codec.columns] == ["category", "number", "category"]
+    assert codec.decode(codec.encode(sheet))["zip"].tolist() == sheet["zip"].tolist()
+    for wrong in ({"zip": "colour"}, {"height": "whole"}, {"name": "whole"}, {"name": "date"}):
+        with pytest.raises(ValueError):
+            kinds.fit(sheet, kinds=wrong)
+
+
+def test_a_value_that_training_never_met_is_none_of_them() -> None:
+    codec = fitted(Sheet({"kind": encoded(["a", "b"] * 10), "x": np.arange(20.0) / 3}))
+    x = codec.encode(Sheet({"kind": encoded(["a", "zebra"]), "x": np.array([-1e9, 1e9])}))
+    assert x[0, :2].tolist() == [1, 0] and x[1, :2].tolist() == [0, 0] and x.isfinite().all()
+    with pytest.raises(ValueError):
+        codec.encode(Sheet({"kind": encoded(["a"])}))
+
+
+def test_the_columns_of_old_runs_are_plain() -> None:
+    codec = plain(("age", "height", "year"), (40.0, 1.7, 2014.0), (5.0, 1e-3, 0.0))
+    x = torch.randn(9, 2, generator=torch.Generator().manual_seed(0))
+    rows = codecs.restore(json.loads(json.dumps(codec.state_dict()))).decode(x)
+    expected = np.array([40.0, 1.7]) + np.array([5.0, 1e-3]) * x.double().numpy()
+    assert np.allclose(np.asarray(rows)[:, :2], expected, rtol=1e-15) and (rows["year"] == 2014.0).all()
+    assert torch.allclose(codec.encode(np.asarray(rows)), x, atol=1e-4)
+
+
+def test_an_unknown_encoding_or_codec_is_refused() -> None:
+    with pytest.raises(ValueError):
+        Columns((), "logarithms")
+    with pytest.raises(ValueError):
+        codecs.restore({"codec": "sounds"})
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["2024-02-30"],
+        ["12"],
+        ["1.5"],
+        ["2024-01-01", "yesterday"],
+        ["01/02/2024", "2024-01-02"],
+        [],
+        ["x" * 99],
+    ],
+)
+def test_what_is_no_date_is_none(texts: list[str]) -> None:
+    assert dates.recognise(texts) is None
+
+
+@pytest.mark.parametrize("form", dates.FORMS)
+def test_every_form_of_dates_is_recognised_and_exact(form: str) -> None:
+    moments = np.random.default_rng(0).integers(-(10**9), 4 * 10**9, 30).tolist()
+    size = dates.unit(form) / 1e6
+    texts = dates.to_text([int(moment // size) for moment in moments], form)
+    found = dates.recognise(texts)
+    assert found is not None and dates.to_text(dates.to_units(texts, found), found) == texts

@@ -1,0 +1,403 @@
+"""Whatever a file of a table looks like, it is read as it is meant, once, or refused in one line."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import pickle
+import struct
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from zerosum import data
+from zerosum.data import readers
+from zerosum.data.sheet import Sheet, encoded
+from zerosum.data.tables import read_sheet
+from zerosum.data.writers import WRITTEN, write_sheets
+
+in_one_folder = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def write(path: Path, content: str, encoding: str = "utf-8") -> Path:
+    path.write_bytes(content.encode(encoding))
+    return path
+
+
+def rows_of(sheet: Sheet) -> list[tuple[Any, ...]]:
+    return list(sheet.rows())
+
+
+# what is written is what is read
+
+
+def table_of(n: int = 40) -> Sheet:
+    rng = np.random.default_rng(0)
+    holes = np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 9, n))
+    return Sheet(
+        {
+            "id": np.arange(n) + 2**40,
+            "x": rng.normal(size=n),
+            "lat": np.round(rng.uniform(-90, 90, n), 6),
+            "count": holes,
+            "kind": encoded([["cat", "dog, wild", 'the "eel"', None, "007"][i % 5] for i in range(n)]),
+            "when": encoded([f"2024-02-{i % 29 + 1:02d}" for i in range(n)]),
+        }
+    )
+
+
+@pytest.mark.parametrize("ending", [ending for ending in WRITTEN if ending != ".npy"])
+def test_what_is_written_in_parts_is_read_back(tmp_path: Path, ending: str) -> None:
+    sheet, path = table_of(), tmp_path / f"x{ending}"
+    with path.open("wb") as file:
+        write_sheets((sheet.take(slice(i, i + 15)) for i in (0, 15, 30)), file, ending, len(sheet))
+    again = read_sheet(path)
+    assert list(again) == list(sheet) and rows_of(again) == rows_of(sheet)
+    first = path.read_bytes()
+    with path.open("wb") as file:
+        write_sheets([sheet], file, ending, len(sheet))
+    assert rows_of(read_sheet(path)) == rows_of(sheet)
+    if ending != ".parquet":
+        with gzip.open(path, "wt") if ending.endswith("gz") else path.open("w") as text:
+            text.write("")
+        assert first and not read_text_of(path)
+
+
+def read_text_of(path: Path) -> str:
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as text:
+        return text.read()
+
+
+def test_numbers_are_written_as_an_array(tmp_path: Path) -> None:
+    sheet = table_of().only(["id", "x", "count"])
+    with (tmp_path / "x.npy").open("wb") as file:
+        write_sheets([sheet.take(slice(0, 9)), sheet.take(slice(9, 40))], file, ".npy", 40)
+    assert np.array_equal(np.load(tmp_path / "x.npy"), np.asarray(sheet), equal_nan=True)
+    for sheet, ending in ((table_of(), ".npy"), (table_of(), ".xls")):
+        with pytest.raises(ValueError):
+            write_sheets([sheet], io.BytesIO(), ending, 40)
+
+
+cell = st.text(alphabet=st.characters(exclude_categories=("Cs", "Cc")), max_size=6).map(str.strip)
+grid = st.integers(2, 4).flatmap(
+    lambda d: st.lists(st.lists(cell, min_size=d, max_size=d).filter(any), min_size=2, max_size=8)
+)
+
+
+@in_one_folder
+@given(rows=grid)
+def test_any_text_survives_quoting(tmp_path: Path, rows: list[list[str]]) -> None:
+    path = tmp_path / "x.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(
+            [[f"column {j}" for j in range(len(rows[0]))], *rows]
+        )
+    sheet = read_sheet(path)
+    for name, column in zip(sheet, zip(*rows, strict=True), strict=True):
+        if isinstance(sheet[name], tuple):  # else all of them are numbers
+            assert sheet.objects(name).tolist() == [text or None for text in column]
+
+
+@pytest.mark.parametrize(
+    "how", ["parts", "gzip", "bom", "utf-16", "windows", "semicolon", "tabs", "carriage"]
+)
+def test_one_table_in_many_forms(tmp_path: Path, how: str) -> None:
+    content = "größe,art\n1.5,Käfer\n2.5,Igel\n3.5,Käfer\n"
+    path = tmp_path / "x.csv"
+    if how == "parts":
+        path = tmp_path / "parts"
+        path.mkdir()
+        write(path / "1.csv", "größe,art\n1.5,Käfer\n")
+        pq.write_table(pa.table({"größe": [2.5, 3.5], "art": ["Igel", "Käfer"]}), path / "2.parquet")
+    elif how == "gzip":
+        path = tmp_path / "x.csv.gz"
+        path.write_bytes(gzip.compress(content.encode()))
+    elif how in ("semicolon", "tabs"):
+        swapped = content.replace(",", ";" if how == "semicolon" else "\t").replace(".", ",")
+        write(path, swapped)
+    else:
+        encodings = {"bom": "utf-8-sig", "utf-16": "utf-16", "windows": "cp1252"}
+        write(
+            path, content.replace("\n", "\r\n") if how == "carriage" else content, encodings.get(how, "utf-8")
+        )
+    assert rows_of(read_sheet(path)) == [(1.5, "Käfer"), (2.5, "Igel"), (3.5, "Käfer")]
+
+
+# headers
+
+HEADERS = {
+    "words": ("a,b\n1,2\n3,4\n", True),
+    "no header": ("1,2\n3,4\n5,1\n", False),
+    "years": ("2019,2020,2021\n10.5,3.2,9.1\n7.5,2.2,8.1\n", True),
+    "years of whole numbers": ("2019,2020,2021\n10,3,9\n7,12,8\n", True),
+    "a word and years": ("site,2019,2020\nA,10,3\nB,7,12\n", True),
+    "places": ("0,1,2\n0.5,0.1,7\n0.2,0.3,9\n", True),
+    "text above numbers": ("size,2019\n5,7\n6,8\n", True),
+    "rows that rise": ("1,2,3\n4,5,6\n7,8,9\n", False),
+    "falls": ("2021,2020,2019\n10,3,9\n7,12,8\n", False),
+    "twice": ("2019,2019\n10,3\n7,12\n", False),
+    "fractions": ("0.5,1.5\n10,3\n7,12\n", False),
+    "met below": ("2019,2020,2021\n2019,3,9\n7,12,8\n", False),
+    "only words": ("a,b\nx,y\nz,w\n", True),
+    "one column of numbers": ("5\n6\n7\n", False),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_a_header_is_recognised(tmp_path: Path, case: str) -> None:
+    content, has_header = HEADERS[case]
+    path = write(tmp_path / "x.csv", content)
+    sheet = read_sheet(path)
+    first, *rest = content.splitlines()
+    assert list(sheet) == (first.split(",") if has_header else [str(j) for j in range(len(first.split(",")))])
+    assert len(sheet) == len(rest) + (not has_header)
+    assert bool(sheet.notes) == (has_header and any(c.isdigit() for c in first))
+    if case != "twice":
+        assert len(read_sheet(path, header=True)) == len(rest)
+    assert len(read_sheet(path, header=False)) == len(rest) + 1
+
+
+# cells
+
+
+def test_words_for_missing_numbers_and_a_few_others(tmp_path: Path) -> None:
+    cells = [str(i / 4) for i in range(100)]
+    cells[3], cells[5], cells[7], cells[90] = "", "NA", "?", "n.a.!"
+    sheet = read_sheet(write(tmp_path / "x.csv", "x,y\n" + "".join(f"{c},1\n" for c in cells)))
+    assert np.flatnonzero(np.isnan(sheet["x"])).tolist() == [3, 5, 7, 90]
+    assert len(sheet.notes) == 1 and "'n.a.!' (row 91)" in sheet.notes[0]
+
+
+def test_text_stays_text(tmp_path: Path) -> None:
+    late = "".join(f"{i:05d},{i},{i}\n" for i in range(20_000)) + "".join("7,x,-\n" for _ in range(20_000))
+    sheet = read_sheet(write(tmp_path / "x.csv", "zip,word,dash\n" + late + f"{2**60 + 1},1,2\n"))
+    for name, first in (("zip", "00000"), ("word", "0"), ("dash", "0")):
+        assert sheet.objects(name)[0] == first and len(sheet.objects(name)) == 40_001
+    assert sheet.objects("zip")[-1] == str(2**60 + 1)
+
+
+def test_a_line_wider_than_a_cell_may_be(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    wide = ",".join(["0.123456789"] * 20_000)
+    sheet = read_sheet(write(tmp_path / "x.csv", f"{wide}\n{wide.replace('9', '8')}\n"))
+    assert len(list(sheet)) == 20_000 and csv.field_size_limit() == limit
+    long = read_sheet(write(tmp_path / "y.csv", f"a,b\n{'x' * 200_000},1\ny,2\n"))
+    assert len(long.objects("a")[0]) == 200_000
+
+
+def test_blank_lines_and_rows_of_blanks(tmp_path: Path) -> None:
+    sheet = read_sheet(write(tmp_path / "x.csv", "a,b\n\n1,2\n,\n3,4\n,\n,\n\n"))
+    assert rows_of(sheet) == [(1, 2), (None, None), (3, 4)]
+
+
+def test_wide_arrays_take_time_by_their_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in looks at names, not in seconds: a list of D names is never searched D times."""
+    looks = 0
+
+    class Name(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    for width in (500, 1000):
+        looks = 0
+        x = np.random.default_rng(0).normal(size=(30, width))
+        sheet = Sheet({Name(j): x[:, j] for j in range(width)})
+        assert data.tables.table(sheet).shape == (width,)
+        assert looks < 20 * width
+
+
+BAD_TEXT = {
+    "empty": "",
+    "blank": "\n \n\n",
+    "only header": "a,b\n",
+    "ragged": "a,b\n1,2\n3,4\n5\n6,7\n",
+    "long": "a,b\n1,2\n3,4,5\n",
+    "twice": "a,b,a\n1,2,3\n4,5,6\n",
+    "open quote": 'a,b\n1,"2\n3,4\n',
+    "zeros": "a,b\n1,\0\n",
+}
+
+
+@pytest.mark.parametrize("case", BAD_TEXT)
+def test_bad_text_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
+    path = write(tmp_path / "x.csv", BAD_TEXT[case])
+    with pytest.raises(ValueError) as error:
+        read_sheet(path)
+    assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+# files of strangers
+
+
+class Trap:
+    """What unpickles it makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.mkdir, (self.path,))
+
+
+def npy(array: np.ndarray, claimed: tuple[int, ...] | None = None) -> bytes:
+    """The bytes of an .npy file, whose header may claim another shape."""
+    file = io.BytesIO()
+    head = {**np.lib.format.header_data_from_array_1_0(array), "shape": claimed or array.shape}
+    np.lib.format.write_array_header_1_0(file, head)
+    return file.getvalue() + array.tobytes()
+
+
+def zipped(member: bytes, stated: int | None = None) -> bytes:
+    """An .npz of one array, whose directory may state another size."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", member)
+    content = file.getvalue()
+    if stated is None:
+        return content
+    at = content.index(b"PK\x01\x02") + 24
+    return content[:at] + struct.pack("<I", stated) + content[at + 4 :]
+
+
+PLAIN = npy(np.arange(12.0).reshape(4, 3))
+LYING = npy(np.zeros(12), claimed=(1 << 20, 200))
+HOSTILE = {
+    "empty.npy": b"",
+    "text.npy": b"<html>Not Found</html>",
+    "truncated.npy": PLAIN[:-1],
+    "lying.npy": LYING,
+    "negative.npy": PLAIN.replace(b"(4, 3)", b"(-4,3)"),
+    "no_header.npy": PLAIN[:30],
+    "garbage_header.npy": PLAIN[:12] + b"\xff" * 60,
+    "strings.npy": npy(np.array([["a", "b"]] * 4)),
+    "dates.npy": npy(np.array(["2024-01-01"] * 4, "datetime64[D]")),
+    "scalar.npy": npy(np.zeros(())),
+    "none.npy": npy(np.zeros((0, 3))),
+    "complex.npy": npy(np.zeros((4, 2), complex)),
+    "records.npy": npy(np.zeros(4, [("a", float), ("b", int)])),
+    "deep.npy": npy(np.zeros((5, 4, 4))),
+    "empty.npz": b"",
+    "text.npz": b"<html>Not Found</html>",
+    "lying.npz": zipped(LYING),
+    "lying_twice.npz": zipped(LYING, stated=len(LYING) - 96 + (200 << 23)),
+    "truncated.npz": zipped(PLAIN)[:-30],
+    "damaged.npz": zipped(PLAIN).replace(PLAIN[-8:-6], b"\xff\xff"),
+    "half.npz": zipped(PLAIN[:-40]),
+    "no_array.npz": zipped(b"text"),
+    "strings.npz": zipped(npy(np.array([["a", "b"]] * 4))),
+    "empty.parquet": b"",
+    "text.parquet": b"PAR1 nothing of the kind PAR1",
+    "text.csv.gz": b"a,b\n1,2\n3,4\n",
+    "truncated.csv.gz": gzip.compress(b"a,b\n" + b"1,2\n" * 999)[:-20],
+    "binary.csv": bytes(range(256)) * 9,
+    "x.xls": b"",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_damaged_and_lying_files_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(HOSTILE[name])
+    for read in (read_sheet, data.file):
+        tracemalloc.start()
+        try:
+            with pytest.raises(ValueError) as error:
+                read(path)
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20  # the headers claim 1.6 GB
+        finally:
+            tracemalloc.stop()
+        assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
+
+
+ANY_BYTES = {
+    ".csv": b"a,b\n1,2\n3,4\n5,6\n7,8\n",
+    ".csv.gz": gzip.compress(b"a,b\n1,2\n3,4\n5,6\n7,8\n", mtime=0),
+    ".npy": npy(np.arange(12.0).reshape(6, 2)),
+    ".npz": zipped(npy(np.arange(12.0).reshape(6, 2))),
+}
+
+
+@pytest.mark.parametrize("ending", ANY_BYTES)
+@in_one_folder
+@given(place=st.integers(0, 400), piece=st.binary(max_size=12), cut=st.booleans())
+def test_any_bytes_are_a_table_or_an_error_in_one_line(
+    tmp_path: Path, ending: str, place: int, piece: bytes, cut: bool
+) -> None:
+    content = ANY_BYTES[ending]
+    path = tmp_path / f"x{ending}"
+    path.write_bytes(content[:place] + piece + (b"" if cut else content[place + len(piece) :]))
+    try:
+        source = data.file(path, missing="keep")
+    except ValueError as error:
+        assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+    else:
+        assert len(source) >= 1 and source.batch(0, 4)[0].isfinite().all()
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    trap = tmp_path / "sprung"
+    array = np.empty(2, dtype=object)
+    array[:] = [Trap(trap), 1]
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    np.savez(tmp_path / "b.npz", x=array)
+    (tmp_path / "c.npy").write_bytes(pickle.dumps(array))
+    (tmp_path / "d.npz").write_bytes(pickle.dumps(array))
+    np.savez(tmp_path / "e.npz", x=np.arange(6.0), y=array)
+    for name in ("a.npy", "b.npz", "c.npy", "d.npz", "e.npz"):
+        with pytest.raises(ValueError):
+            data.file(tmp_path / name)
+    assert not trap.exists()
+    pickle.loads((tmp_path / "c.npy").read_bytes())
+    assert trap.exists()  # the trap works
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.999])
+def test_truncated_parquet_is_refused(tmp_path: Path, part: float) -> None:
+    pq.write_table(pa.table({"a": np.arange(500.0)}), tmp_path / "x.parquet", row_group_size=50)
+    content = (tmp_path / "x.parquet").read_bytes()
+    (tmp_path / "x.parquet").write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(ValueError) as error:
+        read_sheet(tmp_path / "x.parquet")
+    assert "\n" not in str(error.value)
+
+
+def test_columns_of_other_types_are_left_out_and_named(tmp_path: Path) -> None:
+    columns: dict[str, Any] = {
+        "when": pa.array([0, 1, 2], pa.timestamp("s")),
+        "list": pa.array([[1], [2, 3], []]),
+        "a": [1, None, 3],
+        "flag": [True, None, False],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    sheet = read_sheet(tmp_path / "x.parquet")
+    assert list(sheet) == ["when", "a", "flag"] and "list" in sheet.notes[0]
+    assert sheet.objects("a").tolist() == [1, None, 3]
+    assert sheet.objects("flag").tolist() == [True, None, False]
+
+
+def test_a_file_is_parsed_once_for_all_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[Path] = []
+    read: Callable[..., Sheet] = readers.read_text
+    monkeypatch.setattr(
+        data.tables, "read_text", lambda path, header: reads.append(path) or read(path, header)
+    )
+    source = data.file(write(tmp_path / "x.csv", "a,b\n" + "".join(f"{i},{i % 7}.5\n" for i in range(50))))
+    for name in ("test", "all", "train", "test"):
+        source.split(name).batch(0, 4)
+    assert len(reads) == 1
