@@ -134,7 +134,7 @@ def sampled(name: str, out: str) -> list[str]:
 
 def training_seconds(run: Path) -> float:
     """Wall-clock seconds of all sessions of a run, each of which counts from 0."""
-    clock = [record["seconds"] for record in records(run)]
+    clock = [record["seconds"] for record in records(run) if "seconds" in record]
     return sum(now for now, after in zip(clock, [*clock[1:], 0.0], strict=True) if after <= now)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from zerosum import Game, data, objectives, optimizers, penalties, schedules
 from zerosum.recipe import Recipe, build_game, changed
-from zerosum.watch import instruments
+from zerosum.watch import instruments, read
 from zerosum.watch.diagnosis import FAULTS, VERDICTS, Advice, Facts, Finding, diagnose, facts
 
 ADAM = {"name": "adam", "lr": 1e-3, "betas": [0.5, 0.999]}
@@ -423,7 +423,7 @@ def test_a_real_game_is_watched_and_judged() -> None:
     game = Game(G, D, objectives.nonsaturating(), latent=4, batch=16)
     watch = instruments.standard(game, source)
     records = [
-        {"step": turn.step} | {r.name: r.value for r in instruments.read(watch, game, turn)}
+        {"step": turn.step} | {r.name: r.value for r in read(watch, game, turn)}
         for turn in game.play(source, 26)
     ]
     assert names(diagnose(records, facts(game, source)))[0] == "range mismatch"

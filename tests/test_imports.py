@@ -35,7 +35,7 @@ MAY_TRAIN = {
     "optimizers",
     "metrics/two_sample",
     "metrics/features",
-    "watch/instruments",
+    "watch/gap",
 }
 every_module = pytest.mark.parametrize("name", MODULES, ids=str)
 

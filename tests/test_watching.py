@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from zerosum.run.run import Run, RunError, examine, records
 from zerosum.watch.diagnosis import Advice, Finding, diagnose
 
 SMALL = {"G.width": 16, "D.width": 16, "batch": 16, "log_every": 10, "checkpoint_every": 20}
+LOG4 = math.log(4)
 DARK = {"name": "digits", "low": 0.0}
 MISMATCHED = ["--data.low", "0.0"]  # of digits, against the tanh of G
 
@@ -54,7 +56,7 @@ def test_a_resumed_run_reads_on(tmp_path: Path) -> None:
     trained(tmp_path / "run", steps=40)
     again = trained(tmp_path / "run", steps=60)
     steps = [record["step"] for record in records(tmp_path / "run")]
-    assert steps == list(range(10, 70, 10)) == [record["step"] for record in again.history]
+    assert steps == [1, 10, 20, 25, 30, 40, 50, 60] == [record["step"] for record in again.history]
 
 
 # what is written ----------------------------------------------------------------------------------------
@@ -68,6 +70,25 @@ def test_records_hold_readings_with_their_intervals(tmp_path: Path) -> None:
         assert low <= first[name] <= high, name
     for line in (run.path / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+
+
+@pytest.mark.parametrize("log_every", [7, 25, 40])
+def test_a_record_is_one_turn(tmp_path: Path, log_every: int) -> None:
+    """Whatever the clocks: every reading is written, at its own step, beside the terms of that turn."""
+    lazy = [{"name": "r1", "weight": 1.0, "every": 16}]
+    run = trained(tmp_path / "run", steps=80, log_every=log_every, penalties=lazy)
+    lines = records(run.path)
+    steps = [line["step"] for line in lines]
+    assert steps == sorted(set(steps))
+    assert {1, 25, 50, 75, 80, *range(log_every, 81, log_every)} <= set(steps)
+    for line in lines:
+        assert ("value_distance" in line) == (line["step"] in (1, 25, 50, 75))
+        assert ("r1" in line) <= (line["step"] % 16 == 1)
+        if "value_distance" in line:
+            low, high = line["intervals"]["value"]
+            assert line["value"] + LOG4 == pytest.approx(line["value_distance"], abs=1e-4)
+            assert low <= line["value"] <= high
+    assert any("r1" in line for line in lines)
 
 
 def test_unwatched_runs_have_no_readings(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """A run: a directory on disk, and the game that is played in it.
 
     recipe.yaml            the recipe, fully resolved
-    metrics.jsonl          one object per logged step: the turn's terms, and what the instruments read
+    metrics.jsonl          one object for each step at which something was logged or read: its turn alone
     events.jsonl           started, resumed, fell_back, fault, recovered, stopped, finished
     samples/NNNNNN.png     what one fixed grid of noise has become
     checkpoints/NNNNNN/    see `zerosum.run.checkpoints`
@@ -45,7 +45,7 @@ from zerosum.run import autotune, checkpoints, runtime
 from zerosum.run.checkpoints import CheckpointError
 from zerosum.watch import diagnosis, instruments
 from zerosum.watch.diagnosis import Finding
-from zerosum.watch.instruments import Reading
+from zerosum.watch.instrument import Examples, Instrument, Reading, read
 
 __all__ = ["Examined", "NotFinite", "Run", "RunError", "Session", "examine", "records"]
 
@@ -89,7 +89,7 @@ class Run:
         self.stop_reason = ""
         self.stopped_by_fault = False
         self.saved = -1
-        self.watch: list[instruments.Instrument] = []
+        self.watch: list[Instrument] = []
         self.judged = diagnosis.Facts()
         self.history: list[Record] = []
         self.findings: list[Finding] = []
@@ -388,14 +388,16 @@ class Session:
         self.stop_at_fault = stop_at_fault
         self.over = False
         self._window: dict[int, dict[str, Tensor]] = {}  # the terms of the turns since the last record
-        self._seen: dict[str, Reading] = {}  # the newest of each reading
+        self._pending: dict[int, Record] = {}  # what was read since the last record, by its step
         self._begun = self._last = time.monotonic()
 
     def after(self, turn: Turn) -> Record | None:
         """See to a turn that the run's game has just played: its record, if it is time for one."""
         run, step = self.run, self.run.game.step
         self._window[step] = _terms(turn)
-        self._seen |= {reading.name: reading for reading in instruments.read(run.watch, run.game, turn)}
+        if readings := read(run.watch, run.game, turn):
+            seconds = round(time.monotonic() - self._begun, 3)
+            self._pending[step] = {**_flat(readings), **_record(turn, run.game), "seconds": seconds}
         self.over = step >= run.recipe.steps or bool(run.stop_reason)
         every = (run.recipe.log_every, run.recipe.sample_every, run.recipe.checkpoint_every)
         log, picture, save = (self.over or step % turns == 0 for turns in every)
@@ -414,13 +416,21 @@ class Session:
         return record
 
     def _logged(self, turn: Turn) -> Record:
-        now = time.monotonic()
+        """The record of this turn, behind those of the turns at which something was read."""
+        now, run = time.monotonic(), self.run
         rate = round(len(self._window) / max(now - self._last, 1e-9), 2)
-        record = _record(turn, self.run.game, self._window)
-        record |= _flat(r for name, r in self._seen.items() if name not in record)
+        record = self._pending.pop(turn.step + 1, None) or _record(turn, run.game)
         record |= {"steps_per_second": rate, "seconds": round(now - self._begun, 3)}
-        self.run._append("metrics.jsonl", record)
-        self._window, self._seen, self._last = {}, {}, now
+        for penalty in run.game.penalties:  # of one that is not always due, its last turn
+            steps = [step for step, terms in self._window.items() if penalty.name in terms]
+            if steps and steps[-1] != turn.step + 1:
+                terms = {name: float(value) for name, value in self._window[steps[-1]].items()}
+                self._pending[steps[-1]] = {"step": steps[-1], **terms, **self._pending.get(steps[-1], {})}
+        earlier = [self._pending[step] for step in sorted(self._pending)]
+        for each in (*earlier, record):
+            run._append("metrics.jsonl", each)
+        run.history += earlier
+        self._window, self._pending, self._last = {}, {}, now
         return record
 
     def end(self) -> None:
@@ -481,14 +491,14 @@ def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
     return replace(recipe, **kept, threads=recipe.threads or begun.threads), ""
 
 
-def _watch(recipe: Recipe, game: Game, source: Any) -> list[instruments.Instrument]:
+def _watch(recipe: Recipe, game: Game, source: Any) -> list[Instrument]:
     """The instruments that a recipe asks for, with the data's other split for what must be held out."""
     if recipe.watch == "none":
         return []
     other: Any = source.split("test") if "test" in source.splits else None
-    room = max(64, 2**26 // math.prod(source.shape))  # a quarter of a gigabyte
+    room = max(FEW, 2**24 // math.prod(source.shape))  # 64 MiB
     most = min(4096, room, len(other) if hasattr(other, "__len__") else 4096)
-    held = None if other is None or most < FEW else other.batch(0, most)[0]
+    held = None if other is None or most < FEW else Examples(*other.batch(0, most))
     watch = instruments.standard(game, source, held)
     return watch + (instruments.thorough(game, source, held) if recipe.watch == "thorough" else [])
 
@@ -518,16 +528,15 @@ def _plain(finding: Finding) -> Record:
     return {**asdict(finding), "advice": advice, "evidence": list(finding.evidence)}
 
 
-def _record(turn: Turn, game: Game, window: Mapping[int, Mapping[str, Tensor]]) -> Record:
-    """What is logged of a turn, and of a lazy penalty its last value in the window.
+def _record(turn: Turn, game: Game) -> Record:
+    """What is logged of a turn.
 
     V(D, G) is 2014's value, in nats, where logits are probabilities; -log 4 at equilibrium.
     """
-    latest = {name: float(value) for terms in window.values() for name, value in terms.items()}
     real, fake = turn.real_logits.double(), turn.fake_logits.double()
     record: Record = {
-        "step": game.step,
-        **latest,
+        "step": turn.step + 1,
+        **{name: float(value) for name, value in _terms(turn).items()},
         "real_logit": float(real.mean()),
         "fake_logit": float(fake.mean()),
     }

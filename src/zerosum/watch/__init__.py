@@ -1,14 +1,18 @@
 """Observers of a game: instruments read it, the diagnosis says how it stands."""
 
 from zerosum.watch.diagnosis import Advice, Facts, Finding, diagnose, facts
-from zerosum.watch.instruments import Instrument, Reading, read, standard, thorough
+from zerosum.watch.instrument import Examples, Instrument, Reading, Scale, cost, read
+from zerosum.watch.instruments import standard, thorough
 
 __all__ = [
     "Advice",
+    "Examples",
     "Facts",
     "Finding",
     "Instrument",
     "Reading",
+    "Scale",
+    "cost",
     "diagnose",
     "facts",
     "read",

@@ -39,7 +39,6 @@ from zerosum.data import GaussianMixture, Source
 from zerosum.game import Game, Player
 from zerosum.networks.augmentation import Augmented
 from zerosum.networks.packing import Packed
-from zerosum.objectives import Objective
 
 __all__ = ["FAULTS", "VERDICTS", "Advice", "Facts", "Finding", "diagnose", "facts"]
 
@@ -164,7 +163,7 @@ def facts(game: Game, source: Source, n: int = 1024) -> Facts:
         places[who.upper()], inner[who] = _within(who.upper(), player.network)
     return Facts(
         critic=game.objective.probability is None,
-        saturates=_saturates(game.objective),
+        saturates=game.objective.saturates,
         equilibrium=game.objective.equilibrium,
         optimizers={who: _part(player) for who, player in players.items()},
         plain=tuple(w for w, p in players.items() if isinstance(p.optimizer, torch.optim.Optimizer)),
@@ -210,19 +209,6 @@ def _part(player: Player) -> dict[str, Any]:
 
 def _usual_norm(player: Player) -> float:
     return math.sqrt(sum(p.shape[0] for p in player.parameters if p.ndim > 1)) or 1.0
-
-
-def _saturates(objective: Objective) -> bool:
-    """Whether dL_G/da where D is sure of both is under a tenth of what it is where D knows nothing."""
-
-    def slope(real: float, fake: float) -> float:
-        a = torch.tensor([fake], dtype=torch.float64, requires_grad=True)
-        seen = torch.tensor([real], dtype=torch.float64) if objective.needs_real_logits else None
-        with torch.enable_grad():
-            loss = objective.g(seen, a).sum()
-        return abs(float(torch.autograd.grad(loss, a, materialize_grads=True)[0]))
-
-    return slope(10.0, -10.0) < slope(0.0, 0.0) / 10
 
 
 def _bound(network: torch.nn.Module) -> tuple[float, float] | None:
