@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import mmap
 import os
 import resource
 import shutil
@@ -49,6 +48,7 @@ from zerosum import data, networks
 from zerosum import recipe as recipes
 from zerosum.data import Images
 from zerosum.data.arrays import to_bytes
+from zerosum.data.rows import FileRows
 from zerosum.game import Ensemble, Game
 from zerosum.objectives import nonsaturating
 from zerosum.run import checkpoints, runtime
@@ -366,15 +366,13 @@ def at_point(point: Mapping[str, int], seconds: float) -> Result:
 
 
 def mapped(path: Path, shape: tuple[int, ...]) -> Images:
-    """Images of noise: a file mapped into memory, as `zerosum.data.images` maps its cache."""
+    """Images of noise in a file, read as `zerosum.data.folder` reads its cache."""
     each = int(np.prod(shape[1:]))
     some = np.random.default_rng(0).integers(0, 256, (1000, each), dtype=np.uint8).tobytes()
     with path.open("wb") as file:
         for _ in range(shape[0] // 1000):
             file.write(some)
-    with path.open("rb") as file:
-        lent = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    return Images(torch.frombuffer(lent, dtype=torch.uint8).reshape(shape))
+    return Images(FileRows(path, shape))
 
 
 # start --------------------------------------------------------------------------------------------------

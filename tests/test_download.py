@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import socket
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,10 +18,12 @@ import torch
 
 from zerosum import data
 from zerosum.data import download, idx
-from zerosum.data.download import fetch, show_progress
+from zerosum.data.download import fetch
+from zerosum.data.progress import shown_by
 
 CONTENT = bytes(i * i % 251 for i in range(10_000))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MOST = 1 << 20  # bytes
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Mirror:
     limit: int | None = None  # bytes after which a connection breaks
     wrong_start: int = 0  # how far the range that is sent lies behind the one asked for
     chunked: bool = False  # does not say how long the file is
+    length: str | None = None  # what it says instead of how long the file is
+    endless: bool = False  # never stops sending
     gate: threading.Event | None = None  # answers only when this is set
     log: list[tuple[str, str | None]] = field(default_factory=list)
     url: str = ""
@@ -62,9 +66,13 @@ class Mirror:
             request.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         rest = body[start or 0 :]
         if not self.chunked:
-            request.send_header("Content-Length", str(len(rest)))
+            length = str(10**12 if self.endless else len(rest)) if self.length is None else self.length
+            request.send_header("Content-Length", length)
         request.end_headers()
-        request.wfile.write(rest[: self.limit])
+        with suppress(ConnectionError):
+            request.wfile.write(rest[: self.limit])
+            while self.endless:
+                request.wfile.write(bytes(1 << 16))
 
 
 @pytest.fixture
@@ -107,6 +115,14 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "file"
 
 
+@pytest.fixture
+def seen() -> Iterator[list[tuple[int, int | None]]]:
+    """What is reported of the progress: (done, total)."""
+    calls: list[tuple[int, int | None]] = []
+    with shown_by(lambda what, unit: nullcontext(lambda done, total: calls.append((done, total)))):
+        yield calls
+
+
 def part_of(target: Path) -> Path:
     return target.with_name("file.part")
 
@@ -121,10 +137,9 @@ def assert_done(target: Path) -> None:
     assert not part_of(target).exists()
 
 
-def test_fetch(serve, target: Path) -> None:
+def test_fetch(serve, seen: list, target: Path) -> None:
     mirror = serve()
-    seen: list[tuple[int, int | None]] = []
-    assert fetch([mirror.url], target, SHA256, lambda *a: seen.append(a)) == target
+    assert fetch([mirror.url], target, SHA256, MOST) == target
     assert_done(target)
     assert seen[-1] == (len(CONTENT), len(CONTENT)) and seen == sorted(seen)
 
@@ -133,14 +148,13 @@ def test_what_is_there_is_not_fetched_again(serve, target: Path) -> None:
     mirror = serve()
     target.parent.mkdir()
     target.write_bytes(b"mine")
-    fetch([mirror.url], target, SHA256)
+    fetch([mirror.url], target, SHA256, MOST)
     assert mirror.log == [] and [p.name for p in target.parent.iterdir()] == ["file"]
 
 
-def test_broken_connection_is_resumed(serve, target: Path) -> None:
+def test_broken_connection_is_resumed(serve, seen: list, target: Path) -> None:
     mirror = serve(limit=6000)
-    seen: list[tuple[int, int | None]] = []
-    fetch([mirror.url], target, SHA256, lambda *a: seen.append(a))
+    fetch([mirror.url], target, SHA256, MOST)
     assert mirror.asked == [None, "bytes=6000-"]
     assert_done(target)
     assert seen[-1] == (10_000, 10_000) and {total for _, total in seen} == {10_000}
@@ -149,17 +163,17 @@ def test_broken_connection_is_resumed(serve, target: Path) -> None:
 def test_broken_download_is_resumed_by_the_next_call(serve, target: Path) -> None:
     mirror = serve(limit=1500)
     with pytest.raises(OSError, match="the connection broke after 4,500 of 10,000 bytes"):
-        fetch([mirror.url], target, SHA256)
+        fetch([mirror.url], target, SHA256, MOST)
     assert part_of(target).read_bytes() == CONTENT[:4500] and not target.exists()
     mirror.limit = None
-    fetch([mirror.url], target, SHA256)
+    fetch([mirror.url], target, SHA256, MOST)
     assert mirror.asked == [None, "bytes=1500-", "bytes=3000-", "bytes=4500-"]
     assert_done(target)
 
 
 def test_another_mirror_resumes(serve, target: Path) -> None:
     first, second = serve(limit=2500), serve()
-    fetch([first.url, second.url], target, SHA256)
+    fetch([first.url, second.url], target, SHA256, MOST)
     assert (first.asked, second.asked) == ([None], ["bytes=2500-"])
     assert_done(target)
 
@@ -167,7 +181,7 @@ def test_another_mirror_resumes(serve, target: Path) -> None:
 def test_server_that_ignores_range(serve, target: Path) -> None:
     mirror = serve(ranges=False)
     put_part(target, CONTENT[:3000])
-    fetch([mirror.url], target, SHA256)
+    fetch([mirror.url], target, SHA256, MOST)
     assert mirror.asked == ["bytes=3000-"]
     assert_done(target)
 
@@ -175,15 +189,14 @@ def test_server_that_ignores_range(serve, target: Path) -> None:
 def test_server_that_sends_another_range(serve, target: Path) -> None:
     mirror = serve(wrong_start=-500)
     put_part(target, CONTENT[:3000])
-    fetch([mirror.url], target, SHA256)
+    fetch([mirror.url], target, SHA256, MOST)
     assert mirror.asked == ["bytes=3000-"]
     assert_done(target)
 
 
-def test_server_that_does_not_say_how_long(serve, target: Path) -> None:
+def test_server_that_does_not_say_how_long(serve, seen: list, target: Path) -> None:
     mirror = serve(chunked=True)
-    seen: list[tuple[int, int | None]] = []
-    fetch([mirror.url], target, SHA256, lambda *a: seen.append(a))
+    fetch([mirror.url], target, SHA256, MOST)
     assert_done(target)
     assert seen[-1] == (10_000, None)
 
@@ -191,7 +204,7 @@ def test_server_that_does_not_say_how_long(serve, target: Path) -> None:
 def test_whole_part_needs_no_bytes(serve, target: Path) -> None:
     mirror = serve()
     put_part(target, CONTENT)
-    fetch([mirror.url], target, SHA256)
+    fetch([mirror.url], target, SHA256, MOST)
     assert mirror.asked == ["bytes=10000-"]
     assert_done(target)
 
@@ -202,7 +215,7 @@ def test_whole_part_needs_no_bytes(serve, target: Path) -> None:
 def test_corrupt_part_is_dropped(serve, target: Path, part: bytes) -> None:
     mirror = serve()
     put_part(target, part)
-    fetch([mirror.url], target, SHA256)
+    fetch([mirror.url], target, SHA256, MOST)
     assert mirror.asked == [f"bytes={len(part)}-", None]
     assert_done(target)
 
@@ -210,13 +223,13 @@ def test_corrupt_part_is_dropped(serve, target: Path, part: bytes) -> None:
 def test_wrong_content_is_refused_and_deleted(serve, target: Path) -> None:
     mirror = serve(files={"/file": b"<html>Welcome to the hotel</html>"})
     with pytest.raises(OSError, match=rf"SHA-256 [0-9a-f]+\.\.\., not {SHA256[:12]}\.\.\., and was deleted"):
-        fetch([mirror.url], target, SHA256)
+        fetch([mirror.url], target, SHA256, MOST)
     assert not target.exists() and not part_of(target).exists()
 
 
 def test_mirrors_are_tried_in_turn(serve, closed: str, target: Path) -> None:
     lying, empty, good = serve(files={"/file": b"else"}), serve(files={}), serve()
-    fetch([closed, lying.url, empty.url, good.url], target, SHA256)
+    fetch([closed, lying.url, empty.url, good.url], target, SHA256, MOST)
     assert_done(target)
     assert len(lying.log) == len(empty.log) == len(good.log) == 1
 
@@ -224,7 +237,7 @@ def test_mirrors_are_tried_in_turn(serve, closed: str, target: Path) -> None:
 def test_all_failures_stand_in_one_line(serve, closed: str, target: Path) -> None:
     missing = serve(files={})
     with pytest.raises(OSError, match=r"Connection refused.*HTTP 404") as error:
-        fetch([closed, missing.url], target, SHA256)
+        fetch([closed, missing.url], target, SHA256, MOST)
     message = str(error.value)
     assert message.startswith("could not download file (127.0.0.1:") and "\n" not in message
 
@@ -233,7 +246,7 @@ def test_silent_server_times_out(serve, target: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(download, "TIMEOUT", 0.05)
     mirror = serve(gate=threading.Event())
     with pytest.raises(OSError, match="timed out"):
-        fetch([mirror.url], target, SHA256)
+        fetch([mirror.url], target, SHA256, MOST)
     mirror.gate.set()
 
 
@@ -242,11 +255,11 @@ def test_interrupted_download_keeps_its_part(serve, target: Path) -> None:
         raise KeyboardInterrupt
 
     mirror = serve()
-    with pytest.raises(KeyboardInterrupt):
-        fetch([mirror.url], target, SHA256, interrupt)
+    with pytest.raises(KeyboardInterrupt), shown_by(lambda what, unit: nullcontext(interrupt)):
+        fetch([mirror.url], target, SHA256, MOST)
     held = part_of(target).stat().st_size
     assert held > 0
-    fetch([mirror.url], target, SHA256)
+    fetch([mirror.url], target, SHA256, MOST)
     assert mirror.asked == [None, f"bytes={held}-"]
     assert_done(target)
 
@@ -255,7 +268,8 @@ def test_two_at_once_download_once(serve, target: Path) -> None:
     mirror = serve(gate=threading.Event())
     results: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: results.append(fetch([mirror.url], target, SHA256))) for _ in range(4)
+        threading.Thread(target=lambda: results.append(fetch([mirror.url], target, SHA256, MOST)))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -266,23 +280,36 @@ def test_two_at_once_download_once(serve, target: Path) -> None:
     assert_done(target)
 
 
-def test_progress_is_one_line_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with show_progress("mnist/file") as progress:
-        progress(1, 2)
-        progress(2, 2)
-    assert capsys.readouterr() == ("", "downloading mnist/file\n")
+@pytest.mark.parametrize("length", ["abc", "-1", "9" * 30, "1e4", ""])
+def test_what_a_mirror_says_of_its_length_may_be_anything(serve, target: Path, length: str) -> None:
+    lying, good = serve(length=length), serve()
+    fetch([lying.url, good.url], target, SHA256, MOST)
+    assert_done(target)
 
 
-def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_mirror_that_never_stops_is_left(serve, target: Path, chunked: bool) -> None:
+    endless, good = serve(endless=True, chunked=chunked), serve()
+    fetch([endless.url, good.url], target, SHA256, MOST)
+    assert_done(target)
+    with pytest.raises(OSError) as caught:
+        fetch([endless.url], target.with_name("other"), SHA256, MOST)
+    assert f"{MOST:,}" in str(caught.value)
+    assert target.with_name("other.part").stat().st_size == 0, "nothing of it is kept"
 
-    monkeypatch.setattr("sys.stderr", terminal := Terminal())
-    with show_progress("mnist/file") as progress:
-        progress(1000, 2000)
-        progress(2000, 2000)
-    assert "mnist/file" in terminal.getvalue() and "2.0/2.0 kB" in terminal.getvalue()
+
+def test_progress_is_reported_to_whoever_shows_it(serve, target: Path) -> None:
+    calls: list[tuple[object, ...]] = []
+
+    @contextmanager
+    def hook(what: str, unit: str) -> Iterator:
+        calls.append((what, unit))
+        yield lambda done, total: calls.append((done, total))
+
+    with shown_by(hook):
+        fetch([serve().url], target, SHA256, MOST)
+    assert calls[0] == (f"downloading {target.parent.name}/{target.name}", "bytes")
+    assert calls[-1] == (len(CONTENT), len(CONTENT))
 
 
 # The data sets that are downloaded
@@ -320,7 +347,7 @@ def test_data_sets_are_downloaded_once(
     assert {p.name for p in (tmp_path / "cache/zerosum/mnist").iterdir()} - {".lock"} == {
         p[1:] for p in tiny.files
     }
-    assert len(capsys.readouterr().err.splitlines()) == 4
+    assert capsys.readouterr() == ("", "")
 
 
 def test_incomplete_folder_is_not_used(tiny: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +371,7 @@ def test_without_a_network_the_message_says_what_to_do(
 
 @pytest.mark.parametrize("published", [idx._MNIST, idx._FASHION_MNIST], ids=lambda p: p.name)
 def test_published_tables_are_complete(published: idx._Published) -> None:
-    names = {packed for split in idx.SPLITS for _, packed, *_ in idx._names(split)}
+    names = {packed for part, _ in idx.SPLITS.values() for _, packed, *_ in idx._names(part)}
     assert set(published.sha256) == names
     assert all(len(bytes.fromhex(digest)) == 32 for digest in published.sha256.values())
     assert len(published.mirrors) > 1 and all(mirror.endswith("/") for mirror in published.mirrors)

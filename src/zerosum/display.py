@@ -12,13 +12,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from zerosum.recipe import name_of
+from zerosum.text import printable
 
 if TYPE_CHECKING:
     from zerosum.run.run import Examined, Run
     from zerosum.run.seeds import Seeds
     from zerosum.watch.diagnosis import Finding
 
-__all__ = ["curve", "display", "together", "told"]
+__all__ = ["curve", "display", "loading", "together", "told"]
 
 Record = dict[str, Any]
 Show = Callable[[Record], None]
@@ -39,8 +40,39 @@ def display(run: Run, quiet: bool) -> Iterator[Show]:
         yield _plain(run)
 
 
+@contextmanager
+def loading(quiet: bool) -> Iterator[None]:
+    """In here, the reading of data is shown on stderr: as a bar, or a line where there is no terminal."""
+    from zerosum.data.progress import shown_by
+
+    if quiet:
+        yield
+        return
+    with shown_by(_bar if sys.stderr.isatty() else _line):
+        yield
+
+
+@contextmanager
+def _line(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+    print(f"zerosum: {printable(what)}", file=sys.stderr)
+    yield lambda done, total: None
+
+
+@contextmanager
+def _bar(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn()
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(printable(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def _say_notes(runs: Sequence[Run | Seeds], quiet: bool) -> None:
-    for note in (note for run in runs for note in run.notes):
+    for note in dict.fromkeys(note for run in runs for note in run.notes):
         if not quiet or note.startswith("warning"):
             print(f"zerosum: {note}", file=sys.stderr)
 

@@ -175,11 +175,10 @@ def _play(
     out: Path, recipe: Recipe, known: argparse.Namespace, override: bool
 ) -> tuple[Run, int, RunError | None]:
     """Train to the end: the run, the step it began from, and what stopped it."""
-    from zerosum.data.images import quietly
-    from zerosum.display import display
+    from zerosum.display import display, loading
     from zerosum.run.run import Run, RunError
 
-    with quietly(known.quiet), Run.start(out, recipe, override) as run:
+    with loading(known.quiet), Run.start(out, recipe, override) as run:
         before = run.game.step
         with display(run, known.quiet) as show, _stopping(run):
             try:
@@ -209,8 +208,7 @@ def _follow(
 
 def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> int:
     """Train a recipe on many seeds: as one computation where that can be, otherwise in processes."""
-    from zerosum.data.images import quietly
-    from zerosum.display import together
+    from zerosum.display import loading, together
     from zerosum.recipe import RecipeError
     from zerosum.run import seeds
 
@@ -219,14 +217,14 @@ def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> 
     numbers = range(recipe.seed, recipe.seed + known.seeds)
     out = known.out or Path("runs") / f"{recipe.name}-seeds{numbers[0]}-{numbers[-1]}"
     try:
-        with quietly(known.quiet):
+        with loading(known.quiet):
             runs = seeds.Seeds(out, recipe, known.seeds, known.override)
     except RecipeError:
         raise
     except ValueError as error:
         code, reason = _train_apart(out, recipe, known, str(error))
     else:
-        with runs, quietly(known.quiet), _stopping(runs), together(runs, known.quiet) as show:
+        with runs, loading(known.quiet), _stopping(runs), together(runs, known.quiet) as show:
             for found in runs.play(known.on_fault == "stop"):
                 show(found)
         code, reason = int(any(run.stopped_by_fault for run in runs.runs)), runs.interrupted
@@ -404,7 +402,7 @@ def sample(args: list[str]) -> int:
     known = parser.parse_args(args)
     _refuse_contradictions(known)
 
-    from zerosum.data.images import quietly
+    from zerosum.display import loading
     from zerosum.run.checkpoints import replacing
     from zerosum.run.run import Run, RunError
     from zerosum.sampling import Sampler
@@ -414,7 +412,7 @@ def sample(args: list[str]) -> int:
         print(f"zerosum: {note}", file=sys.stderr)
     sampler = Sampler(run, known.seed, known.live, known.classes, known.truncation)
     try:
-        with quietly(known.quiet), replacing(known.out) as file:
+        with loading(known.quiet), replacing(known.out) as file:
             said = _write_samples(sampler, known, file)
     except OSError as error:
         raise RunError(f"cannot write {known.out}: {error.strerror or error}") from error
@@ -539,12 +537,12 @@ def evaluate(args: list[str]) -> int:
     if known.all and (known.compare or known.step is not None):
         raise UsageError("--all judges every checkpoint: leave out --step and --compare")
 
-    from zerosum.data.images import quietly
+    from zerosum.display import loading
     from zerosum.recipe import RecipeError
     from zerosum.run.run import RunError
 
     try:
-        with quietly(known.quiet):
+        with loading(known.quiet):
             _evaluate(known, lambda text: None if known.quiet else print(text, flush=True))
     except RecipeError:
         raise

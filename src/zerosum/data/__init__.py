@@ -24,9 +24,9 @@ from zerosum.data.densities import (
     swiss_roll,
     two_moons,
 )
+from zerosum.data.folder import ImageFolder, image_folder
 from zerosum.data.hub import hf
 from zerosum.data.idx import fashion_mnist, idx_folder, mnist, stacked_mnist
-from zerosum.data.images import ImageFolder, image_folder
 from zerosum.data.source import Examples, Source, order
 from zerosum.data.tables import Table, file, frame
 

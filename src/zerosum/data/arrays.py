@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from zerosum.data.codec import Codec, Numbers, Pixels
+from zerosum.data.rows import FileRows
 from zerosum.data.source import no_such_split, order
 from zerosum.randomness import key, stream
 
@@ -120,7 +121,7 @@ class Images(Finite):
     """Images in memory, shown to the game as float32 in [low, high].
 
     Arguments:
-        pixels: uint8 [N, C, H, W].
+        pixels: uint8 [N, C, H, W], in memory or in a file.
         labels: int64 [N] with values 0, 1, ..., or None.
         low: What byte 0 becomes. -1 suits a tanh output; the recipe of 2014 has 0.
         high: What byte 255 becomes.
@@ -134,7 +135,7 @@ class Images(Finite):
     [0.0, 0.2, 1.0]
     """
 
-    pixels: Tensor
+    pixels: Tensor | FileRows
     labels: Tensor | None = None
     low: float = -1.0
     high: float = 1.0
@@ -154,7 +155,7 @@ class Images(Finite):
         self.codec.encode(self.pixels[:1])
 
     @property
-    def values(self) -> Tensor:
+    def values(self) -> Tensor | FileRows:
         return self.pixels
 
     @property
@@ -355,7 +356,7 @@ def to_bytes(x: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
     return x.sub(low).mul(255 / (high - low)).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def checksum(values: Tensor, *about: Any) -> str:
+def checksum(values: Tensor | FileRows, *about: Any) -> str:
     """Of all bytes of the values [N, ...], or of 1,024 megabytes evenly spread where they are more."""
     digest = hashlib.blake2b(f"{values.dtype} {list(values.shape)}".encode(), digest_size=8)
     block = max(1, (1 << 20) * len(values) // max(values.nbytes, 1))
@@ -367,5 +368,5 @@ def checksum(values: Tensor, *about: Any) -> str:
     return digest.hexdigest()
 
 
-def _describe(tensor: Tensor) -> str:
+def _describe(tensor: Tensor | FileRows) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -20,17 +19,16 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-__all__ = ["Progress", "fetch", "show_progress"]
+from zerosum.data.progress import Advance, progress
 
-Progress = Callable[[int, int | None], None]
-"""Called with (done, total): the bytes that have arrived and all of them, None if the server does not say."""
+__all__ = ["fetch", "locked"]
 
 ROUNDS = 3  # how often each mirror is asked: a connection that breaks off is resumed by the next request
 TIMEOUT = 20.0  # seconds without a byte after which a server counts as dead
 BLOCK = 1 << 16
 
 
-def fetch(urls: Sequence[str], destination: Path, sha256: str, progress: Progress | None = None) -> Path:
+def fetch(urls: Sequence[str], destination: Path, sha256: str, most: int) -> Path:
     """Download `destination` from the first mirror that delivers a file with this SHA-256.
 
     Returns at once if `destination` exists. Several processes may ask for the same file: one downloads, the
@@ -40,7 +38,7 @@ def fetch(urls: Sequence[str], destination: Path, sha256: str, progress: Progres
         urls: The mirrors of one file, in the order in which they are tried.
         destination: Where the file goes; missing folders are made.
         sha256: The SHA-256 of the file, in hexadecimal.
-        progress: Is told how far it is, see `Progress`.
+        most: The bytes after which a mirror is left: the file has no more.
 
     Raises:
         OSError: in one line, what went wrong with each mirror, after `ROUNDS` requests to each.
@@ -49,11 +47,12 @@ def fetch(urls: Sequence[str], destination: Path, sha256: str, progress: Progres
         return destination
     destination.parent.mkdir(parents=True, exist_ok=True)
     failures: dict[str, str] = {}
-    with _locked(destination.parent / ".lock"):
+    name = f"downloading {destination.parent.name}/{destination.name}"
+    with locked(destination.parent / ".lock"), progress(name, "bytes") as advance:
         for url in [*urls] * ROUNDS:
             try:
                 if not destination.exists():  # another process may have brought it in the meantime
-                    _attempt(url, destination, sha256, progress or _silence)
+                    _attempt(url, destination, sha256, most, advance)
                 return destination
             except (OSError, HTTPException) as error:
                 failures[_site(url)] = _reason(error)
@@ -61,11 +60,11 @@ def fetch(urls: Sequence[str], destination: Path, sha256: str, progress: Progres
     raise OSError(f"could not download {destination.name} ({reasons})")
 
 
-def _attempt(url: str, destination: Path, sha256: str, progress: Progress) -> None:
+def _attempt(url: str, destination: Path, sha256: str, most: int, advance: Advance) -> None:
     """One request, for what the part file lacks; if that makes it the right file, it gets its name."""
     part = destination.with_name(destination.name + ".part")
     with part.open("ab") as file:
-        _receive(url, file, progress)
+        _receive(url, file, most, advance)
         file.flush()
         os.fsync(file.fileno())
     with part.open("rb") as file:
@@ -76,8 +75,8 @@ def _attempt(url: str, destination: Path, sha256: str, progress: Progress) -> No
     part.replace(destination)
 
 
-def _receive(url: str, file: BinaryIO, progress: Progress) -> None:
-    """Append to `file` the bytes that it lacks."""
+def _receive(url: str, file: BinaryIO, most: int, advance: Advance) -> None:
+    """Append to `file` the bytes that it lacks; it keeps no more than `most`."""
     held = file.seek(0, os.SEEK_END)
     headers = {"User-Agent": "zerosum", **({"Range": f"bytes={held}-"} if held else {})}
     try:
@@ -91,11 +90,16 @@ def _receive(url: str, file: BinaryIO, progress: Progress) -> None:
         done = _start(response)
         file.truncate(done)
         length = response.headers["Content-Length"]
+        if length and not length.isdecimal():
+            raise OSError(f"it says that it sends {length[:20]!r} bytes")
         total = done + int(length) if length else None
-        while block := response.read(BLOCK):
+        while (total or done) <= most and (block := response.read(BLOCK)):
             file.write(block)
             done += len(block)
-            progress(done, total)
+            advance(done, total)
+        if max(done, total or 0) > most:
+            file.truncate(0)
+            raise OSError(f"it sends more than the {most:,} bytes that the file may have")
     if total is not None and done < total:
         raise OSError(f"the connection broke after {done:,} of {total:,} bytes")
 
@@ -107,34 +111,13 @@ def _start(response: HTTPResponse) -> int:
 
 
 @contextmanager
-def _locked(path: Path) -> Generator[None]:
+def locked(path: Path) -> Generator[None]:
     """Only one process (and one thread) is inside at a time; the lock ends with its owner."""
     import fcntl
 
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-@contextmanager
-def show_progress(name: str) -> Generator[Progress]:
-    """A bar on stderr if that is a terminal, else one plain line: gives the callback for `fetch`."""
-    if not sys.stderr.isatty():
-        print(f"downloading {name}", file=sys.stderr)
-        yield _silence
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _silence(done: int, total: int | None) -> None:
-    pass
 
 
 def _site(url: str) -> str:

@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 
 from zerosum.data.arrays import Images, Stacked, named
-from zerosum.data.download import fetch, show_progress
+from zerosum.data.download import fetch
 
 __all__ = ["fashion_mnist", "idx_folder", "mnist", "read_idx", "stacked_mnist"]
 
 FIT = 50_000
+LARGEST = 1 << 25  # bytes: none of the published files has more
 SPLITS = {
     "train": ("train", slice(None)),
     "test": ("t10k", slice(None)),
@@ -215,8 +216,7 @@ def _download(data: _Published, part: str) -> Path:
     files = [packed for _, packed, *_ in _names(part)]
     try:
         for file in [file for file in files if not (cache / file).exists()]:
-            with show_progress(f"{data.name}/{file}") as progress:
-                fetch([mirror + file for mirror in data.mirrors], cache / file, data.sha256[file], progress)
+            fetch([mirror + file for mirror in data.mirrors], cache / file, data.sha256[file], LARGEST)
     except OSError as error:
         now = os.environ.get("ZEROSUM_DATA") or "not set"
         hint = f"by hand: put {' and '.join(files)} into $ZEROSUM_DATA/{data.name} (ZEROSUM_DATA is {now})"

@@ -33,10 +33,10 @@ from torch import Tensor
 
 from zerosum import __version__
 from zerosum import recipe as recipes
+from zerosum.data import ImageFolder
 from zerosum.data import codec as codecs
 from zerosum.data.arrays import to_bytes
 from zerosum.data.columns import Columns, plain
-from zerosum.data.images import ImageFolder
 from zerosum.data.source import Ahead, Source
 from zerosum.game import Game, Turn
 from zerosum.pictures import cloud, columns_for, tiles
@@ -115,7 +115,7 @@ class Run:
             torch.set_num_threads(recipe.threads)
         game, _ = recipes.build(recipe, source)
         run = cls(path, recipe, game, _facts(source), source)
-        run.notes = [chosen] if chosen else []
+        run.notes = [*source.notes, *([chosen] if chosen else [])]
         run.watch = recipes.call(lambda: _watch(recipe, game, source), "watch")
         try:
             with _disk(path, "before the first step"):
