@@ -591,8 +591,6 @@ def test_the_folders_of_images_are_the_names_of_the_classes(
     capsys.readouterr()
     (here / "pets" / "cat" / "8.png").write_bytes(b"")  # so that the folder is read anew
     assert sample("run --nearest 1 --n 4 --out x.png --quiet") == 0
-    out, err = capsys.readouterr()
-    assert out == "" and err.startswith("1 of 25 files skipped: 1 empty (cat/8.png)") and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("n", [1, 7, 64, 100, 5000])
