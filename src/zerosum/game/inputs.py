@@ -17,7 +17,6 @@ from torch import Tensor
 from zerosum.data.source import part
 from zerosum.game.player import Player
 from zerosum.optimizers import upcoming
-from zerosum.penalties import Penalty
 from zerosum.randomness import key, stream
 
 if TYPE_CHECKING:
@@ -64,49 +63,52 @@ class Inputs:
 def draw(game: Game, source: Source) -> Inputs:
     """The inputs of the turn that the game would play next."""
     t, k = game.step, game.k
-    minibatches = k + game.fresh_real  # no batch serves twice
-    d_penalties = [p for p in game.penalties if p.of == "D"]
-    g_penalties = [p for p in game.penalties if p.of == "G"]
-
-    def step(player: Player, i: int, penalties: Sequence[Penalty], at: int) -> Step:
-        """at: how many steps the player has taken, which is also the place of its noise."""
-        reads = player is game.D or game.fresh_real
-        examples = _examples(game, source, t * minibatches + i) if reads else [(None, None)] * game.accumulate
-        purpose, ahead = ("d_noise", i) if player is game.D else ("g_noise", 0)
-        parts = zip(examples, _noise(game, purpose, ahead), strict=True)
-        return Step(
-            tuple(Part(real, y, z) for (real, y), z in parts),
-            {p.name: p.strength(at) for p in penalties if p.due(at)},
-            upcoming(player.optimizer, ahead),
-        )
-
     first = game.rank * game.accumulate
     return Inputs(
         t,
-        tuple(step(game.D, i, d_penalties, t * k + i) for i in range(k)),
-        step(game.G, k, g_penalties, t),
+        tuple(_step(game, game.D, source, i, t * k + i) for i in range(k)),
+        _step(game, game.G, source, k, t),
         game.G.decay_at(t),
         tuple(key(game.seed, i, t, "layers") for i in range(first, first + game.accumulate)),
+    )
+
+
+def _step(game: Game, player: Player, source: Source, i: int, count: int) -> Step:
+    """The i-th step of this turn; its player has taken `count` steps before."""
+    name, purpose, ahead = ("D", "d_noise", i) if player is game.D else ("G", "g_noise", 0)
+    if name == "D" or game.fresh_real:  # no batch serves twice
+        examples = _examples(game, source, game.step * (game.k + game.fresh_real) + i)
+    else:
+        examples = [(None, None)] * game.accumulate
+    parts = zip(examples, _noise(game, purpose, ahead), strict=True)
+    return Step(
+        tuple([Part(real, y, z) for (real, y), z in parts]),
+        {p.name: p.strength(count) for p in game.penalties if p.of == name and p.due(count)},
+        upcoming(player.optimizer, ahead),
     )
 
 
 def _examples(game: Game, source: Source, step: int) -> list[tuple[Tensor, Tensor | None]]:
     """This rank's share of a minibatch of real examples, in parts, with their conditions."""
     x, y = part(source, step, game.batch, game.rank, game.world)
-    reals = x.to(game.device, game.dtype).chunk(game.accumulate)
+    reals = _cut(x.to(game.device, game.dtype), game.accumulate)
     if not game.conditional:
         return [(real, None) for real in reals]
     if y is None:
         raise ValueError("a conditional game needs data with labels: this source has none")
     y = y.to(game.device, game.dtype) if y.is_floating_point() else y.to(game.device)
-    return list(zip(reals, y.chunk(game.accumulate), strict=True))
+    return list(zip(reals, _cut(y, game.accumulate), strict=True))
 
 
-def _noise(game: Game, purpose: str, i: int) -> tuple[Tensor, ...]:
+def _noise(game: Game, purpose: str, i: int) -> Sequence[Tensor]:
     """This rank's share of a minibatch of noise for this purpose only, in parts."""
     generator = stream(game.seed, 0, game.step, purpose, i, device=game.device)
     z = game.prior((game.batch, *game.latent), generator, game.dtype)
-    return z.chunk(game.world)[game.rank].chunk(game.accumulate)
+    return _cut(_cut(z, game.world)[game.rank], game.accumulate)
+
+
+def _cut(x: Tensor, parts: int) -> Sequence[Tensor]:
+    return x.chunk(parts) if parts > 1 else (x,)
 
 
 def stack(games: Sequence[Inputs], like: Tensor) -> Inputs:
