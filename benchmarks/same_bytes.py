@@ -262,7 +262,7 @@ def environment(tree: Path) -> dict[str, str]:
 def presets_of(tree: Path) -> list[str]:
     code = "from zerosum import recipes; print(*recipes.PRESETS)"
     if not (tree / "src" / "zerosum" / "recipes.py").exists():
-        code = "from zerosum import recipe; print(*recipe.names())"
+        code = "from zerosum import recipe; print(*recipe.presets())"
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment(tree), stdout=subprocess.PIPE, text=True
     )

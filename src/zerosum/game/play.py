@@ -29,12 +29,11 @@ from zerosum.game.compiled import compiled
 from zerosum.game.draws import Draws
 from zerosum.game.inputs import Inputs, Step, draw
 from zerosum.game.pair import Pair
-from zerosum.game.player import Critic, Player, Precision, judge
-from zerosum.game.prior import Prior, normal, uniform
+from zerosum.game.player import Critic, judge
 from zerosum.game.turn import LogitCheck, Turn
 from zerosum.penalties import Penalty
 
-__all__ = ["Game", "Player", "Precision", "Prior", "Turn", "normal", "uniform"]
+__all__ = ["Game"]
 
 
 class Game(Pair):
