@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 
 from zerosum.data import codec as codecs
 from zerosum.data import dates, kinds
-from zerosum.data.columns import Category, Columns, Constant, Identifier, Number, plain
+from zerosum.data.column import Category, Constant, Follower, Identifier, Number
+from zerosum.data.columns import Columns, plain
 from zerosum.data.sheet import Sheet, encoded
 
 both_encodings = pytest.mark.parametrize("encoding", ["standard", "ranks"])
@@ -178,6 +179,44 @@ def test_row_numbers_and_ids_are_made_anew() -> None:
     for name in ("", "user_id"):
         made = [*first.objects(name), *then.objects(name)]
         assert len(set(made)) == 120 and not set(made) & set(sheet.objects(name))
+
+
+def test_a_column_that_another_determines_is_looked_up() -> None:
+    rng = np.random.default_rng(0)
+    level, city = rng.integers(0, 16, 500), rng.integers(0, 50, 500)
+    sheet = Sheet(
+        {
+            "education": encoded([f"level {i}" for i in level]),
+            "years": level + 3,
+            "city": encoded([f"city {i}" for i in city]),
+            "country": encoded([None if i % 7 == 0 else f"country {i % 7}" for i in city]),
+            "free": rng.integers(0, 5, 500),
+        }
+    )
+    codec = fitted(sheet)
+    assert [c.of if isinstance(c, Follower) else None for c in codec.columns] == [
+        None,
+        "education",
+        None,
+        "city",
+        None,
+    ]
+    z = torch.randn(300, *codec.shape, generator=torch.Generator().manual_seed(0))
+    names = ["education", "years", "city", "country"]
+    made, real = (set(rows.only(names).rows()) for rows in (codec.decode(z), sheet))
+    assert {row[:2] for row in made} <= {row[:2] for row in real}
+    assert {row[2:] for row in made} <= {row[2:] for row in real}
+    assert list(there_and_back(sheet).rows()) == list(sheet.rows())
+    said = fitted(sheet, kinds={"years": "whole", "country": "category"})
+    assert not any(isinstance(column, Follower) for column in said.columns)
+
+
+def test_chance_determines_nothing() -> None:
+    rng = np.random.default_rng(0)
+    rare = np.zeros(400, dtype=np.int64)
+    rare[3] = 1
+    sheet = Sheet({"many": rng.permutation(400) * 3, "rare": rare, "half": rng.integers(0, 2, 400)})
+    assert not any(isinstance(column, Follower) for column in fitted(sheet).columns)
 
 
 @pytest.mark.parametrize("count", [65, 1000, 5000])

@@ -310,7 +310,7 @@ def digits(split: str = "train", *, low: float = -1.0, high: float = 1.0, seed: 
     >>> len(digits()), digits().shape, digits().classes
     (1500, (1, 8, 8), 10)
     """
-    rows = torch.from_numpy(np.loadtxt(_shipped("digits.csv.gz"), delimiter=","))
+    rows = torch.from_numpy(np.loadtxt(shipped("digits.csv.gz"), delimiter=","))
     pixels = (rows[:, :-1] * 255 / 16).round().to(torch.uint8).reshape(-1, 1, 8, 8)
     labels = rows[:, -1].long()
     parts = _digits_split(labels)
@@ -324,7 +324,7 @@ def digits(split: str = "train", *, low: float = -1.0, high: float = 1.0, seed: 
     return opener(split)
 
 
-def _shipped(name: str) -> Path:
+def shipped(name: str) -> Path:
     """A data file of scikit-learn, found without the second and a half that its import takes."""
     spec = find_spec("sklearn")
     if spec is None or spec.origin is None:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosum.data.columns import Category, Column, Columns, Constant, Identifier, Number, as_coded, to_numbers
+from zerosum.data.column import Category, Column, Constant, Follower, Identifier, Number, as_coded, to_numbers
+from zerosum.data.columns import Columns
 from zerosum.data.dates import recognise
 from zerosum.data.readers import is_number, join_names
 from zerosum.data.sheet import Cells, Coded, Sheet
@@ -26,6 +27,7 @@ Array = NDArray[Any]
 
 KINDS = "number", "whole", "date", "category", "identifier"
 MOST_KNOTS = 2048
+MOST_COMPARED = 100  # columns among which it is looked for one that another determines
 FEWEST_IDENTIFIERS = 20  # rows below which cells that all differ may be chance
 _NAME_OF_IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(?i:id|uuid|key|index|idx|row|nr|number|no)$|[a-z](ID|Id)$")
 _YES_NO = [{"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"0", "1"}, {"on", "off"}]
@@ -58,6 +60,8 @@ def fit(
     for name, cells in train.columns.items():
         column = _column(name, cells, (whole or train)[name], encoding == "ranks", given.get(name))
         columns.append(column)
+    if encoding == "ranks":
+        columns = followers(train, columns, set(given))
     return Columns(tuple(columns), encoding)
 
 
@@ -78,6 +82,57 @@ def describe(codec: Columns) -> list[str]:
     if missing:
         lines.append(f"missing cells, which samples have too: {join_names(missing)}")
     return lines
+
+
+def followers(sheet: Sheet, columns: list[Column], fixed: set[str]) -> list[Column]:
+    """The columns, with those that another one determines in all rows as `Follower`, but for the `fixed`.
+
+    Of two that determine each other the first stays. That it is chance must be less likely than e^-20: rows
+    that agree in the one column, s of them, agree in the other with probability (sum of p_i^2)^(s - 1).
+    """
+    able = [i for i, c in enumerate(columns) if isinstance(c, Number | Category) and _exact(c)]
+    if not 2 <= len(able) <= MOST_COMPARED:
+        return columns
+    coded = {i: _dense(sheet[columns[i].name]) for i in able}
+    sizes = {i: int(coded[i].max()) + 1 for i in able}
+    led: dict[int, int] = {}
+    for i in sorted(able, key=lambda i: (-sizes[i], -i)):  # the column of most values follows first
+        candidates = [j for j in able if j != i and j not in led and columns[i].name not in fixed]
+        for j in sorted(candidates, key=lambda j: (sizes[j], j)):
+            twins = sizes[i] == sizes[j] and _determines(coded[i], coded[j])
+            if (j < i or not twins) and _determines(coded[j], coded[i]) and i not in led.values():
+                led[i] = j
+                break
+    result = list(columns)
+    for i, j in led.items():
+        at = np.unique(coded[j], return_index=True)[1]
+        of, own = (sheet.objects(columns[n].name)[at].tolist() for n in (j, i))
+        result[i] = Follower(columns[i].name, columns[j].name, tuple(of), tuple(own))
+    return result
+
+
+def _exact(column: Number | Category) -> bool:
+    """Whether decoding gives the values of the data and no others, such as can be looked up."""
+    if isinstance(column, Category):
+        return True
+    return column.cells != "moment" and column.digits is not None and len(column.knots) < MOST_KNOTS
+
+
+def _dense(cells: Cells) -> Array:
+    """Cells as 0, 1, ..., those that are missing too."""
+    return np.unique(as_coded(cells).codes, return_inverse=True)[1]
+
+
+def _determines(a: Array, b: Array) -> bool:
+    n = int(a.max()) + 1
+    for some in (slice(20_000), slice(None)):
+        values = np.zeros(n, dtype=np.int64)
+        values[a[some]] = b[some]
+        if (values[a[some]] != b[some]).any():
+            return False
+    repeated = len(a) - len(np.unique(a))
+    alike = float(((np.bincount(b) / len(b)) ** 2).sum())
+    return alike < 1 and repeated * math.log(alike) < -20
 
 
 def _missing(column: Column) -> float:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zerosum.data.array_files import channels_first, read_npy, read_npz, sheet_of_array
-from zerosum.data.arrays import Finite, Images
+from zerosum.data.arrays import Finite, Images, shipped
 from zerosum.data.columns import Columns, Packed
 from zerosum.data.kinds import describe, fit
 from zerosum.data.readers import TEXT, join_names, one_line, read_parquet, read_text
@@ -29,7 +29,7 @@ from zerosum.data.source import order
 from zerosum.randomness import stream
 from zerosum.text import printable
 
-__all__ = ["ENDINGS", "Table", "file", "frame", "read_sheet"]
+__all__ = ["ENDINGS", "Table", "file", "frame", "iris", "read_sheet"]
 
 Array = NDArray[Any]
 Choice = Sequence[str | int] | Mapping[str | int, str] | str | int
@@ -162,6 +162,21 @@ def file(
         if label is None and path.suffix.lower() == ".npz":
             name = next((n for n in ("y", "labels") if n in sheet.columns), None)
         return table(sheet, name, columns, encoding, missing, seed).split(split)
+
+
+def iris(split: str = "train", *, encoding: str = "standard", seed: int = 0) -> Table:
+    """150 flowers of three species, 50 of each, with the lengths and widths of their leaves, in cm.
+
+    They come with scikit-learn: nothing to download. Source: Anderson 1935, Fisher 1936; UCI.
+
+    >>> iris().codec.names[-1], len(iris("test"))
+    ('species', 15)
+    """
+    values = np.loadtxt(shipped("iris.csv"), delimiter=",", skiprows=1)
+    names = ["sepal length", "sepal width", "petal length", "petal width"]
+    species = Coded(values[:, 4].astype(np.int32), ("setosa", "versicolor", "virginica"))
+    columns: dict[str, Cells] = {name: values[:, j] for j, name in enumerate(names)}
+    return table(Sheet({**columns, "species": species}), encoding=encoding, seed=seed).split(split)
 
 
 def frame(

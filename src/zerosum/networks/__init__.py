@@ -11,11 +11,13 @@ from zerosum.networks.mlp import maxout, mlp
 from zerosum.networks.packing import packed
 from zerosum.networks.r3 import r3
 from zerosum.networks.resnet import resnet
+from zerosum.networks.table import Heads, table_mlp
 
 __all__ = [
     "Augmentation",
     "ConditionalBatchNorm",
     "Gain",
+    "Heads",
     "Maxout",
     "MinibatchStd",
     "adaptive",
@@ -29,4 +31,5 @@ __all__ = [
     "r3",
     "resnet",
     "spectral_norm",
+    "table_mlp",
 ]

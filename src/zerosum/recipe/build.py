@@ -28,7 +28,7 @@ def build(recipe: Recipe, source: Any = None) -> tuple[Game, Any]:
     """
     source = build_source(recipe) if source is None else source
     mean = source.batch(0, 4096)[0].double().mean(0) if recipe.centre else None
-    return build_game(recipe, source.shape, mean, classes=source.classes), source
+    return build_game(recipe, source.shape, mean, classes=source.classes, codec=source.codec), source
 
 
 def settled(recipe: Recipe, begun: Recipe | None = None) -> Recipe:
@@ -79,12 +79,18 @@ def build_data(component: Component, seed: int = 0) -> Any:
 
 
 def build_game(
-    recipe: Recipe, shape: tuple[int, ...], mean: Any = None, device: str | None = None, classes: int = 0
+    recipe: Recipe,
+    shape: tuple[int, ...],
+    mean: Any = None,
+    device: str | None = None,
+    classes: int = 0,
+    codec: Any = None,
 ) -> Game:
     """The game of a recipe for examples of this shape; its weights follow from the seed.
 
     mean: the mean of the data, ``[*shape]``, which `centre` starts G's output at. device: in place of the
-    recipe's. classes: of the data, which a conditional recipe plays with.
+    recipe's. classes: of the data, which a conditional recipe plays with. codec: of the data, whose one-hots
+    a network may have to know of.
     """
     import torch
     from torch import nn
@@ -100,11 +106,14 @@ def build_game(
             f"conditional: the data have {classes} classes: give labelled data, or set it false"
         )
     labels: dict[str, Any] = {"classes": classes} if recipe.conditional else {}
+    groups = getattr(codec, "groups", ())
     place = _device(device or recipe.device)
 
     def network(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Any:
-        made = product(getattr(recipe, name), nn.Module, name, inputs=inputs, outputs=outputs, **labels)
+        runtime = {"inputs": inputs, "outputs": outputs, "groups": groups, **labels}
+        made = product(getattr(recipe, name), nn.Module, name, **runtime)
         made = made.to(place, memory_format=torch.channels_last)  # convolutions want it, others ignore it
+        inputs = (inputs[0] + noise_of(made), *inputs[1:])
         _check_network(name, made, inputs, outputs, bool(labels))
         return made
 
@@ -131,7 +140,7 @@ def build_game(
             D,
             product(recipe.objective, Objective, "objective"),
             [product(penalty, Penalty, f"penalties.{i}") for i, penalty in enumerate(recipe.penalties)],
-            latent=recipe.latent,
+            latent=recipe.latent + noise_of(G),
             prior=argument("prior", recipe.prior, "prior"),
             optimizers=(factory("g_optimizer"), factory("d_optimizer")),
             batch=recipe.batch,
@@ -146,6 +155,11 @@ def build_game(
         ),
         "game",
     )
+
+
+def noise_of(network: Any) -> int:
+    """How many coordinates of z a generator has of its own, beside the recipe's `latent`."""
+    return int(getattr(network, "noise", 0))
 
 
 def _check_network(

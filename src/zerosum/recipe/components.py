@@ -6,7 +6,8 @@ home module's ``__all__``; ``package.module:attribute`` imports your own. Compon
 takes as an argument may be one.
 
 What only the run can say is passed to those functions that take it: ``seed`` to sources, ``inputs`` and
-``outputs`` (shapes) to networks, and to those of a conditional game ``classes``. So your own may be
+``outputs`` (shapes) and ``groups`` (the one-hots of a table's rows) to networks, and to those of a
+conditional game ``classes``. So your own may be
 ``source(seed=...)``, ``network(inputs=..., outputs=...)``, or a class or a module that needs none of these;
 an objective, a penalty or an optimizer is a function that returns an `Objective`, a `Penalty`, or a function
 from parameters to a torch optimizer.
@@ -47,8 +48,10 @@ PASSED_AS_CALLABLE = {"activation", "output", "norm", "prior", "network"}
 """Arguments that are passed as functions, where other components are called."""
 COMPONENT_ARGUMENTS = PASSED_AS_CALLABLE | {"base", "augment"}
 """Arguments for which a name alone is a component, and not a text."""
-RUNTIME_ARGUMENTS = {"inputs", "outputs", "classes", "seed"}
+RUNTIME_ARGUMENTS = {"inputs", "outputs", "groups", "classes", "seed"}
 """Arguments that the run supplies: a recipe does not set them."""
+PLAIN_MAPPINGS = {"columns"}
+"""Arguments that are mappings and no components."""
 
 
 def name_of(component: Component) -> str:
@@ -178,7 +181,8 @@ def _as_mapping(value: Component, where: str) -> dict[str, Any]:
 
 
 def _is_component(key: str, value: Any) -> bool:
-    return isinstance(value, dict) or (key in COMPONENT_ARGUMENTS and isinstance(value, str))
+    is_mapping = isinstance(value, dict) and key not in PLAIN_MAPPINGS
+    return is_mapping or (key in COMPONENT_ARGUMENTS and isinstance(value, str))
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:

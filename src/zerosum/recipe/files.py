@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from zerosum.recipe.components import HOMES, complete, sentence, suggest
+from zerosum.recipe.components import HOMES, PLAIN_MAPPINGS, complete, sentence, suggest
 from zerosum.recipe.schema import RESUMABLE_FIELDS, Component, Recipe, RecipeError
 
 __all__ = [
@@ -52,8 +52,17 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     if any(path.split(".")[0] not in RESUMABLE_FIELDS | {"seed"} for path in overrides):
         tree.pop("about", None)  # it tells of the recipe as it stands
     for path, value in overrides.items():
+        if path == "data":
+            value = _encoded_as(tree.get("data"), value)
         _set(tree, path, value)
     return validated(tree)
+
+
+def _encoded_as(before: Any, data: Any) -> Any:
+    """Other data in the encoding that the recipe has chosen for its own, where that is of tables."""
+    is_table = isinstance(data, dict) and data.get("name") in ("file", "hf")
+    chosen = isinstance(before, dict) and "encoding" in before
+    return {"encoding": before["encoding"], **data} if is_table and chosen else data
 
 
 def changed(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
@@ -204,6 +213,8 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> None:
         key = _index(node, step, path)
         if isinstance(node[key], str):
             node[key] = {"name": node[key]}
+        if node[key] is None and step in PLAIN_MAPPINGS:
+            node[key] = {}
         if not isinstance(node[key], dict | list):
             raise RecipeError(f"{path}: {step!r} is {node[key]!r}, which has no {following!r}")
         node = node[key]
@@ -255,7 +266,7 @@ def data_component(text: str) -> Component:
         return {"name": "idx_folder" if is_idx else "image_folder", "path": str(path)}
     if path.suffix or path.is_file():
         return {"name": "file", "path": str(path)}
-    by_path = {"order", "idx_folder", "image_folder", "file", "hf", "source"}
+    by_path = {"order", "idx_folder", "image_folder", "file", "frame", "hf", "source"}
     names = [name for name in data.__all__ if name.islower() and name not in by_path]
     raise RecipeError(f"--data {text}: neither a folder, a file nor a name of data{suggest(text, names)}")
 

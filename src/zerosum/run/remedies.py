@@ -61,7 +61,7 @@ def _changed(run: Run, advice: Advice) -> Recipe | None:
     kind may not."""
     try:
         recipe = recipes.changed(run.recipe, {advice.field: advice.value})
-        recipes.build_game(recipe, tuple(run.facts["shape"]), classes=run.facts["classes"])
+        recipes.build_game(recipe, tuple(run.facts["shape"]), classes=run.facts["classes"], codec=run.columns)
     except RecipeError:
         return None
     return recipe

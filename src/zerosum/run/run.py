@@ -175,7 +175,9 @@ class Run:
         if found is None:
             raise RunError(f"{path} has no checkpoint yet: train it first")
         state, facts = found
-        game = recipes.build_game(recipe, tuple(facts["shape"]), device="auto", classes=facts["classes"])
+        codec = codecs.restore(facts["codec"]) if "codec" in facts else None
+        about: dict[str, Any] = {"device": "auto", "classes": facts["classes"], "codec": codec}
+        game = recipes.build_game(recipe, tuple(facts["shape"]), **about)
         run = cls(path, recipe, game, facts)
         run._adopt(state)
         run.notes, run.saved = _fallen(broken, run.game.step), run.game.step

@@ -1,0 +1,69 @@
+"""Rows that a generator makes: each group has exactly one 1, drawn at its share; gradients pass through."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from zerosum.networks import Heads, mlp, table_mlp
+
+GROUPS = ((1, 3), (4, 2), (7, 5))
+
+
+def z_of(heads: Heads, n: int, latent: int = 4) -> torch.Tensor:
+    return torch.randn(n, latent + heads.noise, generator=torch.Generator().manual_seed(0))
+
+
+def test_every_group_has_exactly_one_and_numbers_pass() -> None:
+    heads = table_mlp((4,), (12,), GROUPS, width=8)
+    z = z_of(heads, 200)
+    x, body = heads(z), heads.body(z[:, :4])
+    assert heads.noise == 10
+    for start, width in GROUPS:
+        group = x[:, start : start + width]
+        assert (group.sum(1) == 1).all() and ((group == 0) | (group == 1)).all()
+    assert torch.equal(x[:, [0, 6]], body[:, [0, 6]])
+
+
+def test_values_are_drawn_at_their_softmax() -> None:
+    body = nn.Linear(4, 12)
+    nn.init.zeros_(body.weight)
+    heads = Heads(body, GROUPS)
+    x = heads(z_of(heads, 40_000)).mean(0)
+    for start, width in GROUPS:
+        expected = body.bias[start : start + width].softmax(0)
+        assert torch.allclose(x[start : start + width], expected, atol=0.01)
+
+
+def test_gradients_are_those_of_the_softmax() -> None:
+    heads = table_mlp((4,), (12,), GROUPS, width=8, temperature=0.7)
+    z = z_of(heads, 5)
+    logits = heads.body(z[:, :4]).detach().requires_grad_()
+    fixed = Heads(nn.Identity(), GROUPS, 0.7)
+    weights = torch.randn(12, generator=torch.Generator().manual_seed(1))
+    (gradient,) = torch.autograd.grad((fixed(torch.cat([logits, z[:, 4:]], 1)) * weights).sum(), logits)
+    gumbel = -(-torch.special.log_ndtr(z[:, 4:])).log()
+    at = 0
+    for start, width in GROUPS:
+        part = logits[:, start : start + width].detach().requires_grad_()
+        soft = ((part + gumbel[:, at : at + width]) / 0.7).softmax(1)
+        (own,) = torch.autograd.grad((soft * weights[start : start + width]).sum(), part)
+        assert torch.allclose(gradient[:, start : start + width], own, atol=1e-6)
+        at += width
+
+
+@pytest.mark.parametrize("n", [1, 3, 50])
+def test_a_row_follows_from_its_z_alone(n: int) -> None:
+    heads = table_mlp((4,), (12,), GROUPS, width=8)
+    z = z_of(heads, 50)
+    assert torch.allclose(heads(z)[:n], heads(z[:n]), atol=1e-6)
+
+
+def test_without_groups_it_is_the_network() -> None:
+    heads = table_mlp((4,), (6,), (), width=8)
+    z = z_of(heads, 9)
+    assert heads.noise == 0 and torch.equal(heads(z), heads.body(z))
+    with_classes = table_mlp((4,), (12,), GROUPS, width=8, classes=3)
+    assert with_classes(z_of(with_classes, 2), torch.tensor([0, 2])).shape == (2, 12)
+    assert mlp((4,), (6,), width=8)(z).shape == (9, 6)
