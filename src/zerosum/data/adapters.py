@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zerosum.data.array_files import channels_first
 from zerosum.data.arrays import Finite, Images, Vectors, checksum, named
 from zerosum.data.codec import Codec, Numbers, Pixels
 from zerosum.data.source import Source, complete
@@ -60,16 +61,13 @@ def _array(x: Any, y: Any, seed: int) -> Source:
     values = torch.as_tensor(np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x).detach().cpu()
     labels, names = (None, ()) if y is None else named(y)
     if values.dtype == torch.uint8 and values.ndim in (3, 4):
-        return Images(channels_first(values), labels, seed=seed, class_names=names)
+        return Images(_channels_first(values), labels, seed=seed, class_names=names)
     values = values.to(torch.float32)
     return Vectors(values[:, None] if values.ndim == 1 else values, labels, seed=seed, class_names=names)
 
 
-def channels_first(images: Tensor) -> Tensor:
-    """[N, H, W], [N, H, W, C] or [N, C, H, W] as [N, C, H, W]: C is the smaller of the two."""
-    if images.ndim == 3:
-        return images[:, None]
-    return images if images.shape[1] <= images.shape[3] else images.permute(0, 3, 1, 2)
+def _channels_first(images: Tensor) -> Tensor:
+    return torch.from_numpy(channels_first(images.numpy()))
 
 
 class MapStyle(Finite):
@@ -118,7 +116,7 @@ class MapStyle(Finite):
                 shapes = f"item {i} has the shape {list(x.shape)}, another {list(items[0][0].shape)}"
                 raise ValueError(f"{shapes}: resize them in the dataset")
         x = torch.stack([x for x, _ in items])
-        x = self.codec.encode(channels_first(x) if isinstance(self.codec, Pixels) else x)
+        x = self.codec.encode(_channels_first(x) if isinstance(self.codec, Pixels) else x)
         if self.labels is not None:
             return x, self.labels[rows]
         return x, None if items[0][1] is None else torch.stack([torch.as_tensor(y) for _, y in items])
@@ -135,7 +133,7 @@ class MapStyle(Finite):
 
 
 def _three(image: Tensor) -> tuple[int, int, int]:
-    channels, height, width = channels_first(image[None])[0].shape
+    channels, height, width = _channels_first(image[None])[0].shape
     return channels, height, width
 
 

@@ -110,12 +110,12 @@ def sheet_of_array(array: Array) -> Sheet:
 
 
 def channels_first(images: Array) -> Array:
-    """[N, H, W], [N, H, W, C] or [N, C, H, W] as [N, C, H, W]: C is the smaller of the two, and at most 4."""
+    """[N, H, W], [N, H, W, C] or [N, C, H, W] as [N, C, H, W]: C is the smaller one, at most 16."""
     if images.ndim == 3:
         return images[:, None]
     first, last = images.shape[1], images.shape[3]
-    if min(first, last) > 4:
-        raise ValueError(f"images have 1 to 4 channels, first or last: got {list(images.shape)}")
+    if min(first, last) > 16:
+        raise ValueError(f"images have 1 to 16 channels, first or last: got {list(images.shape)}")
     return images if first <= last else images.transpose(0, 3, 1, 2)
 
 

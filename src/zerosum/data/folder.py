@@ -295,8 +295,8 @@ def _good(
     work: Any, folder: Path, paths: Sequence[str], what: str, causes: dict[str, str]
 ) -> Iterator[tuple[str, Any]]:
     """(path, what `work` makes of it) where it can; why it cannot goes to `causes`."""
-    files = [f"{folder}/{path}" for path in paths]
-    for path, result in zip(paths, each(work, files, f"{folder.name}: {what}"), strict=True):
+    results = each(work, range(len(paths)), lambda i: f"{folder}/{paths[i]}", f"{folder.name}: {what}")
+    for path, result in zip(paths, results, strict=True):
         if isinstance(result, Bad):
             causes[path] = result.cause
         else:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from zerosum.data import image_files
 from zerosum.data.arrays import Images
-from zerosum.data.readers import BLOCK, foreign, from_arrow, join_names, one_line, optional
+from zerosum.data.readers import BLOCK, foreign, from_arrow, join_names, optional
 from zerosum.data.sheet import Sheet
 from zerosum.data.tables import SPLITS, Choice, Table, classes, divide, located, rows_of, table, usable_rows
 
 __all__ = ["hf"]
 
 Array = NDArray[Any]
-
-FORMATS = "JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"  # of images: for others Pillow may start programs
 
 
 def hf(
@@ -32,7 +32,9 @@ def hf(
     image: str | None = None,
     label: str | None = None,
     columns: Choice | None = None,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    channels: Literal[1, 2, 3, 4] | None = None,
+    fit: Literal["crop", "fit"] = "crop",
     missing: str = "keep",
     encoding: str = "standard",
     low: float = -1.0,
@@ -43,7 +45,7 @@ def hf(
 
     Needs ``pip install 'zerosum[data]'``. The folder is one that ``datasets`` saved (``save_to_disk``) or
     can load (parquet, csv, images, ...). "train" and "test" are the data set's own; where it has one part
-    only, a tenth of it is "test", as of `file`. Images are decoded into memory: grey where all are, else RGB.
+    only, a tenth of it is "test", as of `file`. Images are read as those of `image_folder`, into memory.
 
     Arguments:
         path: ``owner/name`` on the hub, or a folder.
@@ -51,8 +53,7 @@ def hf(
         image: The column of images, where there are several.
         label: The column of classes; by default the only one that the data set declares as such.
         columns, missing, low, high, seed: As of `file`; "drop" leaves out images that cannot be read, too.
-        size: Crop the centre of every image to a square and resize it to size x size pixels. Needed where
-            the sizes differ.
+        size, channels, fit: As of `image_folder`; without a size, the images must be of one.
 
     Raises:
         ValueError: in one line that begins with the name: no such data set, no connection, no such column,
@@ -60,6 +61,7 @@ def hf(
         ImportError: if ``datasets`` is not installed.
     """
     with located(path):
+        form = image_files.Form.of(size or "same", channels, fit)
         found, test_from = _dataset(path, subset)
         declared = _columns_of(found, "ClassLabel")
         label = declared[0] if label is None and len(declared) == 1 else label
@@ -80,10 +82,10 @@ def hf(
 
         def opener(name: str) -> Images:
             places = rows_of(parts, name)
-            pixels, readable = _decode(found, column, places, size, missing)
+            pixels, readable = _decode(found, column, places, form, missing)
             y = None if codes is None else torch.from_numpy(codes[places[readable]])
             about: dict[str, Any] = {"class_names": class_names, "splits": SPLITS, "opener": opener}
-            return Images(torch.from_numpy(pixels), y, low, high, seed, name, **about)
+            return Images(pixels, y, low, high, seed, name, **about)
 
         return opener(split)
 
@@ -129,55 +131,34 @@ def _sheet(found: Any) -> Sheet:
     return from_arrow(import_module("pyarrow").concat_tables(tables)) if tables else Sheet({})
 
 
-def _decode(found: Any, column: str, rows: Array, size: int | None, missing: str) -> tuple[Array, Array]:
+def _decode(
+    found: Any, column: str, rows: Array, form: image_files.Form, missing: str
+) -> tuple[Tensor, Array]:
     """The images of these rows, uint8 [n, C, H, W], and which of the rows could be read."""
-    from PIL import Image
+    cells = found.select_columns(column).select(rows)
+    cells = cells.cast_column(column, import_module("datasets").Image(decode=False))
 
-    encoded = found.select_columns(column).select(rows)
-    encoded = encoded.cast_column(column, import_module("datasets").Image(decode=False))
-    pictures: list[Array] = []
-    readable: list[int] = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a decoder thinks of a palette
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for i, cell in enumerate(encoded):
-            try:
-                picture = _open(cell[column], size)
-            except Exception as error:  # whatever a decoder raises at a damaged file
-                if missing != "drop":
-                    cause = f"the image in row {rows[i] + 1} cannot be read: {one_line(error)}"
-                    raise ValueError(f"{cause}: missing=drop leaves such rows out") from error
-                continue
-            if pictures and picture.shape[:2] != pictures[0].shape[:2]:
-                sizes = [" x ".join(map(str, p.shape[:2])) for p in (pictures[0], picture)]
-                raise ValueError(f"images of {sizes[0]} and, in row {rows[i] + 1}, {sizes[1]}: give size=N")
-            pictures.append(picture)
-            readable.append(i)
-    if not pictures:
-        raise ValueError("no image can be read")
-    channels = max(picture.shape[2] for picture in pictures)
-    stacked = np.empty((len(pictures), channels, *pictures[0].shape[:2]), dtype=np.uint8)
-    for i, picture in enumerate(pictures):
-        stacked[i] = picture.transpose(2, 0, 1)  # grey among colours has three equal channels
-    return stacked, np.array(readable)
+    def file(i: int) -> str | bytes:
+        cell = cells[i][column]
+        return b"" if cell is None else cell["path"] if cell["bytes"] is None else cell["bytes"]
 
+    def good(work: Callable[[Any], Any], places: Sequence[int]) -> dict[int, Any]:
+        results: dict[int, Any] = {}
+        for i, result in zip(
+            places, image_files.each(work, places, file, f"images of {column}"), strict=True
+        ):
+            if not isinstance(result, image_files.Bad):
+                results[i] = result
+            elif missing != "drop":
+                cause = f"the image in row {rows[i] + 1} cannot be read: {result.cause}"
+                raise ValueError(f"{cause}: missing=drop leaves such rows out")
+        if not results:
+            raise ValueError("no image can be read")
+        return results
 
-def _open(cell: Any, size: int | None) -> Array:
-    """A picture, upright and on white, as uint8 [H, W, 1] if it is grey, else [H, W, 3]."""
-    from PIL import Image, ImageOps
-
-    if cell is None:
-        raise ValueError("there is none")
-    content = cell["path"] if cell["bytes"] is None else BytesIO(cell["bytes"])
-    with Image.open(content, formats=FORMATS) as opened:
-        picture = ImageOps.exif_transpose(opened)
-    mode = "L" if picture.mode in ("1", "L", "LA", "F") or picture.mode.startswith("I") else "RGB"
-    if picture.mode.startswith("I"):  # 16 bits
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
-    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    picture = picture.convert(mode)
-    if size is not None:
-        picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
-    return np.atleast_3d(np.asarray(picture))
+    headers = good(image_files.header, range(len(cells)))
+    places = list(headers)
+    shape = image_files.infer(list(headers.values()), form, lambda i: file(places[i]))
+    images = good(partial(image_files.decode, shape=shape, fit=form.fit), places)
+    pixels = torch.frombuffer(bytearray(b"".join(images.values())), dtype=torch.uint8)
+    return pixels.reshape(-1, *shape), np.array(list(images))

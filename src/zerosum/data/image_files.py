@@ -128,27 +128,29 @@ def read(work: Callable[[Picture], T], file: File) -> T | Bad:
         return Bad(f"broken: {type(error).__name__}: {printable(error)}")
 
 
-def each(work: Callable[[Picture], T], files: Sequence[File], what: str) -> Iterator[T | Bad]:
-    """What `work` makes of each file, in order; in threads, for Pillow decodes and scales outside the GIL."""
+def each(
+    work: Callable[[Picture], T], places: Sequence[int], file: Callable[[int], File], what: str
+) -> Iterator[T | Bad]:
+    """What `work` makes of file(i) for each place i, in order; in threads: Pillow works outside the GIL."""
     _formats()  # here, not in several threads at once
     pending: deque[Future[T | Bad]] = deque()
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool, progress(what, "files") as advance:
         warnings.simplefilter("ignore")  # what Pillow warns of is met: sizes, EXIF data, palettes
-        for i in range(len(files) + AHEAD):
-            if i < len(files):
-                pending.append(pool.submit(read, work, files[i]))
+        for i in range(len(places) + AHEAD):
+            if i < len(places):
+                pending.append(pool.submit(read, work, file(places[i])))
             if pending and i >= AHEAD:
                 yield pending.popleft().result()
-                advance(i - AHEAD + 1, len(files))
+                advance(i - AHEAD + 1, len(places))
 
 
-def infer(headers: Sequence[Header], form: Form, files: Callable[[int], File]) -> tuple[int, int, int]:
+def infer(headers: Sequence[Header], form: Form, file: Callable[[int], File]) -> tuple[int, int, int]:
     """The shape [C, H, W] of all: as wanted, else by the rules that `zerosum.data.image_folder` states.
 
-    files: i -> the file of headers[i]. Raises ValueError where the same size is wanted of different ones.
+    file: i -> the file of headers[i]. Raises ValueError where the same size is wanted of different ones.
     """
     height, width = form.size if isinstance(form.size, tuple) else _infer_size(headers, form.size is None)
-    return form.channels or _infer_channels(headers, files), height, width
+    return form.channels or _infer_channels(headers, file), height, width
 
 
 def _infer_size(headers: Sequence[Header], scaled: bool) -> tuple[int, int]:
@@ -157,7 +159,7 @@ def _infer_size(headers: Sequence[Header], scaled: bool) -> tuple[int, int]:
     if not scaled:
         if len(sizes) > 1:
             examples = " and ".join(f"{h} x {w}" for h, w in sorted(sizes)[:2])
-            raise ValueError(f"images of one size are wanted, these are of {len(sizes)}: {examples}")
+            raise ValueError(f"the images are of {len(sizes)} sizes, such as {examples}: give size=N")
         return common
     if len(sizes) == 1 and max(common) <= LADDER[-1] and all(side % 4 == 0 for side in common):
         return common
@@ -166,14 +168,14 @@ def _infer_size(headers: Sequence[Header], scaled: bool) -> tuple[int, int]:
     return side, side
 
 
-def _infer_channels(headers: Sequence[Header], files: Callable[[int], File]) -> int:
+def _infer_channels(headers: Sequence[Header], file: Callable[[int], File]) -> int:
     if all(header.grey for header in headers):
         return 1
     able = [i for i, header in enumerate(headers) if header.alpha]
     if 2 * len(able) <= len(headers):
         return 3
     looked = able[:: -(-len(able) // 100)]  # an alpha channel is often there but opaque: it takes decoding
-    answers = each(_is_seen_through, [files(i) for i in looked], "looking through")
+    answers = each(_is_seen_through, looked, file, "looking through")
     used = sum(answer is True for answer in answers)
     return 4 if 2 * used * len(able) > len(looked) * len(headers) else 3
 

@@ -113,7 +113,7 @@ def file(
 
     ``.csv`` and ``.tsv``, perhaps gzipped, are text with commas, semicolons or tabs; ``.parquet`` needs
     ``pip install 'zerosum[data]'``; a folder of such files is one table in parts. ``.npy`` and ``.npz`` hold
-    numbers [N, d] or [N], or uint8 images [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 to 4 channels.
+    numbers [N, d] or [N], or uint8 images [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 to 16 channels.
     Columns without a name are called 0, 1, ...
 
     A tenth of the rows is the "test" part, chosen at random once for all (by the number of rows alone, so
