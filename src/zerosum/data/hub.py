@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zerosum.data import image_files
 from zerosum.data.arrays import Images
+from zerosum.data.image_files import Bad, Form, decode, each, header, infer
 from zerosum.data.readers import BLOCK, foreign, from_arrow, join_names, optional
 from zerosum.data.sheet import Sheet
 from zerosum.data.tables import SPLITS, Choice, Table, classes, divide, located, rows_of, table, usable_rows
@@ -61,7 +61,7 @@ def hf(
         ImportError: if ``datasets`` is not installed.
     """
     with located(path):
-        form = image_files.Form.of(size or "same", channels, fit)
+        form = Form.of(size or "same", channels, fit)
         found, test_from = _dataset(path, subset)
         declared = _columns_of(found, "ClassLabel")
         label = declared[0] if label is None and len(declared) == 1 else label
@@ -131,9 +131,7 @@ def _sheet(found: Any) -> Sheet:
     return from_arrow(import_module("pyarrow").concat_tables(tables)) if tables else Sheet({})
 
 
-def _decode(
-    found: Any, column: str, rows: Array, form: image_files.Form, missing: str
-) -> tuple[Tensor, Array]:
+def _decode(found: Any, column: str, rows: Array, form: Form, missing: str) -> tuple[Tensor, Array]:
     """The images of these rows, uint8 [n, C, H, W], and which of the rows could be read."""
     cells = found.select_columns(column).select(rows)
     cells = cells.cast_column(column, import_module("datasets").Image(decode=False))
@@ -144,10 +142,8 @@ def _decode(
 
     def good(work: Callable[[Any], Any], places: Sequence[int]) -> dict[int, Any]:
         results: dict[int, Any] = {}
-        for i, result in zip(
-            places, image_files.each(work, places, file, f"images of {column}"), strict=True
-        ):
-            if not isinstance(result, image_files.Bad):
+        for i, result in zip(places, each(work, places, file, f"images of {column}"), strict=True):
+            if not isinstance(result, Bad):
                 results[i] = result
             elif missing != "drop":
                 cause = f"the image in row {rows[i] + 1} cannot be read: {result.cause}"
@@ -156,9 +152,9 @@ def _decode(
             raise ValueError("no image can be read")
         return results
 
-    headers = good(image_files.header, range(len(cells)))
+    headers = good(header, range(len(cells)))
     places = list(headers)
-    shape = image_files.infer(list(headers.values()), form, lambda i: file(places[i]))
-    images = good(partial(image_files.decode, shape=shape, fit=form.fit), places)
+    shape = infer(list(headers.values()), form, lambda i: file(places[i]))
+    images = good(partial(decode, shape=shape, fit=form.fit), places)
     pixels = torch.frombuffer(bytearray(b"".join(images.values())), dtype=torch.uint8)
     return pixels.reshape(-1, *shape), np.array(list(images))
