@@ -765,7 +765,7 @@ def test_faults_and_readings_are_shown_with_their_equilibrium(tmp_path: Path) ->
     data = {"name": "digits", "low": 0.0}  # against G's tanh
     run = trained(tmp_path / "run", "digits", data=data, watch="standard", log_every=1, steps=30)
     page = seen(run)
-    assert "Fault: range mismatch" in page.text and "Try G.output = Sigmoid" in page.text
+    assert "Fault: range mismatch" in page.text and "Try --G.output Sigmoid" in page.text
     assert "What the instruments read" in page.text and "g_gradient ends at" in page.text
     assert "accuracy ends at" in page.text and "at the equilibrium" in page.text
 

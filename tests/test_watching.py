@@ -114,7 +114,7 @@ def test_diagnose_explains_a_finished_run(tmp_path: Path, capsys: pytest.Capture
     run = trained(tmp_path / "run", data=DARK)
     assert cli.main(["diagnose", str(run.path)]) == 0
     said = capsys.readouterr().out
-    assert "fault: range mismatch, since step" in said and "try G.output = Sigmoid" in said
+    assert "fault: range mismatch, since step" in said and "try --G.output Sigmoid" in said
     assert cli.main(["diagnose", str(run.path), "--json"]) == 0
     seen = json.loads(capsys.readouterr().out)
     assert seen["step"] == 60 and "range mismatch" in [f["name"] for f in seen["findings"]]
@@ -197,7 +197,7 @@ def test_a_run_ends_at_the_fault_that_it_was_asked_to_end_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even one that would be gone at the next look."""
-    once = Finding("oscillation", True, 10, 0.5, (), (Advice("batch", 8, "because"),))
+    once = Finding("oscillation", "fault", 10, 0.5, (), (Advice("batch", 8, "because"),))
 
     def diagnose(history: Any, judged: Any) -> list[Finding]:
         return [once] if history and history[-1]["step"] == 10 else []
@@ -211,7 +211,7 @@ def test_a_run_ends_at_the_fault_that_it_was_asked_to_end_at(
 def test_advice_that_a_recipe_cannot_take_is_passed_over(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", steps=10)
     advice = (Advice("D.cardinality", 3, "no such field"), Advice("batch", 8, "there is"))
-    run.findings = [Finding("mode collapse", True, 0, 0.9, (), advice)]
+    run.findings = [Finding("mode collapse", "fault", 0, 0.9, (), advice)]
     cure = remedy(run)
     assert cure is not None and cure.advice.field == "batch" and cure.recipe.batch == 8
     assert remedy(run, {key(advice[1])}) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -87,7 +86,8 @@ def _figures(run: Run, record: Record) -> list[tuple[str, str]]:
     game = run.game
     rate = record["steps_per_second"]
     what = "images" if len(run.facts["shape"]) == 3 else "examples"
-    shown = [("speed", f"{rate:,.0f} steps/s, {rate * game.batch * game.k:,.0f} {what}/s")]
+    shown = [("state", _state(run.findings))] if run.findings else []
+    shown += [("speed", f"{rate:,.0f} steps/s, {rate * game.batch * game.k:,.0f} {what}/s")]
     if "value" in record:
         shown += [
             ("D(x), D(G(z))", f"{record['d_real']:.3f}, {record['d_fake']:.3f}  (equilibrium 0.5)"),
@@ -101,42 +101,44 @@ def _figures(run: Run, record: Record) -> list[tuple[str, str]]:
     ]
     names = [str(penalty.name) for penalty in game.penalties]
     shown += [(name, f"{record[name]:.5f}") for name in names if name in record]
-    return shown + ([("state", _state(run.findings[0]))] if run.findings else [])
+    return shown
 
 
-def _state(finding: Finding) -> str:
-    """The first finding in a line: a verdict, or a fault with the first advice."""
-    if not finding.fault:
-        return finding.name
-    advice = f": try {finding.advice[0].field} = {finding.advice[0].value}" if finding.advice else ""
-    return f"{finding.name}, since step {finding.since:,} ({finding.confidence:.0%}){advice}"
+def _state(findings: Sequence[Finding]) -> str:
+    """How the game stands in a line: what is wrong with the first advice, or its state with what shows it."""
+    first = findings[0]
+    if first.level != "note":
+        advice = f": try {first.advice[0].option}" if first.advice else ""
+        return f"{first.level}: {first.name}, since step {first.since:,} ({first.confidence:.0%}){advice}"
+    read = {e.quantity: e for e in first.evidence}
+    modes, coverage = read.get("modes_covered"), read.get("coverage")
+    shown = [f"{modes.value:.0f} of {modes.others['modes']} modes"] if modes else []
+    shown += [f"coverage {coverage.value:.0%}"] if coverage else []
+    return f"{first.name} ({', '.join(shown)})" if shown else first.name
 
 
 def told(seen: Examined) -> str:
-    """How a run stands, in words: each finding with the curves that its evidence names."""
+    """How a run stands, in words: each finding with the curves that its evidence is made of."""
+    from zerosum.watch.diagnosis import STATES
+
     step = seen.records[-1]["step"] if seen.records else 0
     lines = [f"{seen.path}, step {step:,}"]
     if not seen.findings:
         lines.append("too early to say: train on")
     for finding in seen.findings:
-        mark = "fault" if finding.fault else "verdict"
+        mark = "state" if finding.name in STATES else finding.level
         lines += [
             "",
             f"{mark}: {finding.name}, since step {finding.since:,} (confidence {finding.confidence:.0%})",
         ]
-        lines += [f"  {sentence}" for sentence in finding.evidence]
-        lines += [f"  {_curve_of(seen, name)}" for name in _named(seen, finding)]
+        lines += [f"  {evidence}" for evidence in finding.evidence]
+        curves = [name for name in finding.curves if any(name in record for record in seen.records)]
+        lines += [f"  {_curve_of(seen, name)}" for name in curves]
         lines += [f"  try {advice}" for advice in finding.advice]
     past = [e for e in seen.events if e["event"] in ("fault", "recovered")]
     lines += ["", "before:"] if past else []
     lines += [f"  step {e['step']:,}: {e['event']}: {e['name']}" for e in past[-10:]]
     return "\n".join(lines)
-
-
-def _named(seen: Examined, finding: Finding) -> list[str]:
-    """The readings that a finding's evidence names, in its order."""
-    words = re.findall(r"\w+", " ".join(finding.evidence))
-    return [word for word in dict.fromkeys(words) if any(word in record for record in seen.records)]
 
 
 def _curve_of(seen: Examined, name: str) -> str:
@@ -146,8 +148,21 @@ def _curve_of(seen: Examined, name: str) -> str:
     return f"{name:16s} {curve(values)}  {ends}" + (f" (equilibrium {rest:.4g})" if rest is not None else "")
 
 
+BLOCKS, PLAIN = "▁▂▃▄▅▆▇█", "_.,-~+*#"
+
+
+def _prints(text: str) -> bool:
+    """Whether standard output has these signs."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def curve(values: Sequence[float], width: int = 40) -> str:
-    """Values as a line of blocks, low to high; of many values the means of `width` parts.
+    """Values as a line of blocks, low to high; of many values the means of `width` parts. Plain signs where
+    the output has no blocks.
 
     >>> curve([0, 1, 2, 3])
     '▁▃▆█'
@@ -155,7 +170,10 @@ def curve(values: Sequence[float], width: int = 40) -> str:
     parts = [values[len(values) * i // width : len(values) * (i + 1) // width] for i in range(width)]
     means = [fmean(part) for part in parts if part] if len(values) > width else [*values]
     low, high = min(means), max(means)
-    return "".join("▁▂▃▄▅▆▇█"[round(7 * (x - low) / (high - low)) if high > low else 3] for x in means)
+    return "".join(
+        (BLOCKS if _prints(BLOCKS) else PLAIN)[round(7 * (x - low) / (high - low)) if high > low else 3]
+        for x in means
+    )
 
 
 def _eta(run: Run, record: Record) -> str:

@@ -596,8 +596,8 @@ def _compare(
 # diagnose ------------------------------------------------------------------------------------------------
 
 _DIAGNOSE = """\
-Say how a run stands, finished or still running, from its files: faults with their evidence, the curves that
-show it and what to try; or that it converges, has stalled or is at equilibrium.
+Say how a run stands, finished or still running, from its files: its state (learning, converging, at
+equilibrium, no longer improving), and faults with their evidence, the curves that show it and what to try.
 
   zerosum diagnose runs/digits-seed0
   zerosum diagnose runs/digits-seed0 --json     for a program to read

@@ -30,6 +30,7 @@ from zerosum import __version__
 from zerosum import recipe as recipes
 from zerosum.run import checkpoints
 from zerosum.run.run import Run, RunError, examine, to_bytes
+from zerosum.watch.diagnosis import STATES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -423,10 +424,10 @@ def _diagnosis(facts: _Facts) -> _Html:
 
 
 def _finding(finding: Finding) -> _Html:
-    lines = [*finding.evidence, *(f"Try {advice}" for advice in finding.advice)]
+    lines = [*map(str, finding.evidence), *(f"Try {advice}" for advice in finding.advice)]
     return _html(
         "<h3>{name}</h3><p>Since step {since}, with a confidence of {sure}.</p><ul>{lines}</ul>",
-        name=finding.name if not finding.fault else f"Fault: {finding.name}",
+        name=finding.name if finding.name in STATES else f"{finding.level.capitalize()}: {finding.name}",
         since=f"{finding.since:,}",
         sure=f"{finding.confidence:.0%}",
         lines=_join(_html("<li>{line}</li>", line=line) for line in lines),

@@ -526,8 +526,7 @@ def _short(x: float) -> float:
 
 def _plain(finding: Finding) -> Record:
     """A finding as an event has it."""
-    advice = [{"field": a.field, "value": a.value, "why": a.why} for a in finding.advice]
-    return {**asdict(finding), "advice": advice, "evidence": list(finding.evidence)}
+    return finding.as_dict()
 
 
 def _record(turn: Turn, game: Game) -> Record:
