@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
+from refusals import refused
 from zerosum import Game, data, networks, objectives, penalties
 from zerosum.networks import Augmentation, adaptive, augmented, diffaugment
 
@@ -402,19 +403,18 @@ def test_labels_pass_beside_the_images() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"),
+    ("wrong", "name"),
     [
-        (lambda: diffaugment(probability=1.5), "probability = 1.5"),
-        (lambda: diffaugment(translation=1.0), "translation=1.0"),
-        (lambda: diffaugment(cutout=-0.1), "cutout=-0.1"),
-        (lambda: diffaugment(low=1.0, high=1.0), "low < high"),
-        (lambda: adaptive(images=0), "images = 0"),
-        (lambda: adaptive(every=0), "every = 0"),
-        (lambda: diffaugment()(torch.zeros(3, 2)), r"\[N, C, H, W\]: got \[3, 2\]"),
-        (lambda: diffaugment().eval()(torch.zeros(3, 2)), r"\[N, C, H, W\]: got \[3, 2\]"),
+        (lambda: diffaugment(probability=1.5), "probability"),
+        (lambda: diffaugment(translation=1.0), "translation"),
+        (lambda: diffaugment(cutout=-0.1), "cutout"),
+        (lambda: diffaugment(low=1.0, high=1.0), "low"),
+        (lambda: adaptive(images=0), "images"),
+        (lambda: adaptive(every=0), "every"),
+        (lambda: diffaugment()(torch.zeros(3, 2)), "3, 2"),
+        (lambda: diffaugment().eval()(torch.zeros(3, 2)), "3, 2"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(wrong: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as caught:
+def test_what_cannot_be_is_refused_in_one_line(wrong: Callable[[], object], name: str) -> None:
+    with refused(name):
         wrong()
-    assert "\n" not in str(caught.value)

@@ -11,6 +11,7 @@ from scipy import integrate, stats
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
+from refusals import refused
 from zerosum import data
 from zerosum.data.densities import Density, GaussianMixture, NoisyCurve
 from zerosum.randomness import stream
@@ -198,24 +199,23 @@ def test_slices_of_points_do_not_matter(density: Density) -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "message"),
+    ("build", "name"),
     [
-        (lambda: data.ring(modes=0), "modes is a positive number"),
-        (lambda: data.ring(modes=-1), "modes is a positive number"),
-        (lambda: data.ring(std=0.0), "std is a positive number"),
-        (lambda: data.ring(std=math.nan), "std is a positive number"),
-        (lambda: data.grid(side=0), "side is a positive number"),
-        (lambda: data.two_moons(noise=-1.0), "noise is a positive number"),
-        (lambda: data.mixture([], std=1.0), "K and d >= 1"),
-        (lambda: data.mixture(torch.zeros(2, 2, 2), std=1.0), "K and d >= 1"),
-        (lambda: data.mixture([0.0, 1.0], 1.0, weights=[1.0]), "2 means need as many weights"),
-        (lambda: data.mixture([0.0, 1.0], 1.0, weights=[2.0, -1.0]), "> 0 and sum to 1"),
-        (lambda: data.mixture([0.0, 1.0], 1.0, weights=[0.0, 0.0]), "> 0 and sum to 1"),
-        (lambda: data.ring().log_prob(torch.zeros(3)), r"points \[n, 2\]: got \[3\]"),
-        (lambda: data.ring().log_prob(torch.zeros(3, 1)), r"points \[n, 2\]: got \[3, 1\]"),
+        (lambda: data.ring(modes=0), "modes"),
+        (lambda: data.ring(modes=-1), "modes"),
+        (lambda: data.ring(std=0.0), "std"),
+        (lambda: data.ring(std=math.nan), "std"),
+        (lambda: data.grid(side=0), "side"),
+        (lambda: data.two_moons(noise=-1.0), "noise"),
+        (lambda: data.mixture([], std=1.0), "K"),
+        (lambda: data.mixture(torch.zeros(2, 2, 2), std=1.0), "K"),
+        (lambda: data.mixture([0.0, 1.0], 1.0, weights=[1.0]), "weights"),
+        (lambda: data.mixture([0.0, 1.0], 1.0, weights=[2.0, -1.0]), "weights"),
+        (lambda: data.mixture([0.0, 1.0], 1.0, weights=[0.0, 0.0]), "weights"),
+        (lambda: data.ring().log_prob(torch.zeros(3)), "n, 2"),
+        (lambda: data.ring().log_prob(torch.zeros(3, 1)), "3, 1"),
     ],
 )
-def test_impossible_densities_are_refused(build, message: str) -> None:
-    with pytest.raises(ValueError, match=message) as error:
+def test_impossible_densities_are_refused(build, name: str) -> None:
+    with refused(name):
         build()
-    assert "\n" not in str(error.value)

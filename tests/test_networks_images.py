@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import interpolate
 
+from refusals import refused
 from zerosum import Game, data, networks, objectives, penalties
 from zerosum.networks import images
 
@@ -215,9 +216,8 @@ def test_large_and_long_images(name: str, image: tuple[int, ...], width: int) ->
 @pytest.mark.parametrize("pair", [(4, 4), (7, 32), (32, 7), (1, 1)])
 def test_too_small_an_image_is_refused_in_one_line(name: str, pair: tuple[int, int]) -> None:
     for inputs, outputs in (((5,), (1, *pair)), ((1, *pair), ())):
-        with pytest.raises(ValueError, match=f"{pair[0]} x {pair[1]}.*>= 8") as error:
+        with refused(*pair, 8):
             FACTORIES[name](inputs, outputs)
-        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", FACTORIES)
@@ -225,7 +225,7 @@ def test_too_small_an_image_is_refused_in_one_line(name: str, pair: tuple[int, i
     ("inputs", "outputs"), [((5,), ()), ((2,), (2,)), ((1, 8, 8), (1, 8, 8)), ((8, 8), ()), ((5,), (8, 8))]
 )
 def test_shapes_that_are_no_image_are_refused(name: str, inputs: tuple[int, ...], outputs: Any) -> None:
-    with pytest.raises(ValueError, match=r"\(C, H, W\)"):
+    with refused("C, H, W"):
         FACTORIES[name](inputs, outputs)
 
 
@@ -235,7 +235,7 @@ def test_a_label_too_few_or_too_many_is_an_error(kind: str) -> None:
     for classes, given in ((0, (y,)), (3, ())):
         G, D = make(kind, (1, 8, 8), classes)
         for network, x in ((G, torch.randn(2, LATENT)), (D, pictures(2, (1, 8, 8)))):
-            with pytest.raises(TypeError, match="argument"):
+            with pytest.raises(TypeError):
                 network(x, *given)
 
 

@@ -14,6 +14,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
+from refusals import refused
 from zerosum import objectives
 from zerosum.objectives import Objective
 
@@ -65,7 +66,7 @@ every = pytest.mark.parametrize(("maker", "settings", "objective"), FAMILY.value
 
 def test_the_family_is_everything_that_the_module_offers() -> None:
     assert {maker for maker, _, _ in FAMILY.values()} == set(objectives.__all__) - {"Objective"}
-    with pytest.raises(ValueError, match=f"choose one of {', '.join(DIVERGENCES)}$"):
+    with refused(*DIVERGENCES):
         objectives.f_divergence("chi")
 
 
@@ -327,7 +328,7 @@ def test_flipping_labels_and_logits_changes_nothing(name: str, mirror: str) -> N
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, 1.5])
 @pytest.mark.parametrize("maker", ["minimax", "nonsaturating", "least_squares"])
 def test_impossible_smoothing_is_refused(maker: str, smoothing: float) -> None:
-    with pytest.raises(ValueError, match="outside"):
+    with refused(smoothing):
         getattr(objectives, maker)(label_smoothing=smoothing)
 
 
@@ -341,7 +342,7 @@ def test_generators_are_told_when_they_must_see_real(
     assert by_fake.abs().sum() > 0
     if objective.needs_real_logits:
         assert by_real.abs().sum() > 0
-        with pytest.raises(ValueError, match="real logits"):
+        with refused():
             objective.g(None, fake)
     else:
         torch.testing.assert_close(objective.g(None, fake), objective.g(real, fake), rtol=0, atol=0)

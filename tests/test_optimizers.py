@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from refusals import refused
 from zerosum import Game, objectives
 from zerosum.optimizers import adam, clipped, extragradient, lookahead_minmax, optimistic, scheduled, sgd
 from zerosum.schedules import ramp
@@ -162,7 +163,7 @@ WITH_EXTRAGRADIENT: dict[str, Any] = {
 @pytest.mark.parametrize("player", WITH_EXTRAGRADIENT.values(), ids=WITH_EXTRAGRADIENT.keys())
 @pytest.mark.parametrize("how", [{"simultaneous": False}, {"simultaneous": True, "k": 2}])
 def test_extragradient_refuses_players_that_do_not_move_together(player: Any, how: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="simultaneous=True, k=1"):
+    with refused("simultaneous"):
         Game(Point(1.0), Slope(1.0), objectives.wasserstein(), latent=1, optimizers=(player, player), **how)
 
 
@@ -299,19 +300,19 @@ def test_scheduled_follows_the_steps_of_this_player() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "name"),
     [
-        (lambda: scheduled(sgd(), lrr=ramp(1, 0, 2))(parameters()), "no setting 'lrr'; it has lr, momentum"),
-        (lambda: clipped(sgd(), bound=0.0), "bound = 0.0 must be positive"),
-        (lambda: lookahead_minmax(sgd(), every=0), "every = 0"),
-        (lambda: lookahead_minmax(sgd(), alpha=1.5), "alpha = 1.5"),
-        (lambda: ramp(0.0, 1.0, steps=3, shape="geometric"), "positive ends"),
-        (lambda: ramp(0.0, 1.0, steps=3, shape="steep"), "linear, cosine, geometric"),
-        (lambda: ramp(0.0, 1.0, steps=0), "steps = 0"),
+        (lambda: scheduled(sgd(), lrr=ramp(1, 0, 2))(parameters()), "lrr"),
+        (lambda: clipped(sgd(), bound=0.0), "bound"),
+        (lambda: lookahead_minmax(sgd(), every=0), "every"),
+        (lambda: lookahead_minmax(sgd(), alpha=1.5), "alpha"),
+        (lambda: ramp(0.0, 1.0, steps=3, shape="geometric"), "geometric"),
+        (lambda: ramp(0.0, 1.0, steps=3, shape="steep"), "cosine"),
+        (lambda: ramp(0.0, 1.0, steps=0), "steps"),
     ],
 )
-def test_impossible_settings_are_refused(make: Callable[[], Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_impossible_settings_are_refused(make: Callable[[], Any], name: str) -> None:
+    with refused(name):
         make()
 
 

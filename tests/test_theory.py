@@ -28,6 +28,7 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from refusals import refused
 from zerosum import theory
 from zerosum.randomness import stream
 from zerosum.theory import (
@@ -266,7 +267,7 @@ def test_monte_carlo_and_quadrature_agree_on_the_plane() -> None:
 
 
 def test_quadrature_has_two_dimensions_at_most() -> None:
-    with pytest.raises(ValueError, match="monte_carlo"):
+    with refused("monte_carlo"):
         jsd(gaussian([0, 0, 0], 1.0), gaussian([1, 0, 0], 1.0), quadrature)
 
 
@@ -351,11 +352,11 @@ def test_a_folded_generator_counts_every_preimage() -> None:
 
 
 def test_generators_without_a_density_are_refused() -> None:
-    with pytest.raises(ValueError, match="flat"):
+    with refused():
         pushforward(torch.relu, NormalPrior(1))
-    with pytest.raises(ValueError, match="one to one"):
+    with refused():
         pushforward(torch.square, NormalPrior(2))
-    with pytest.raises(ValueError, match="itself"):
+    with refused():
         pushforward(network(4, 2), NormalPrior(4))
 
 
@@ -393,7 +394,7 @@ def test_kernel_density_is_a_density() -> None:
 
 
 def test_a_collapsed_generator_has_no_kernel_density() -> None:
-    with pytest.raises(ValueError, match="distinct"):
+    with refused():
         theory.bandwidth(torch.ones(100, 2, dtype=torch.float64))
 
 
@@ -606,7 +607,7 @@ def test_a_clipped_critic_stays_inside() -> None:
 
 
 def test_a_path_that_has_arrived_has_no_rate() -> None:
-    with pytest.raises(ValueError, match="fewer steps"):
+    with refused():
         theory.measured_rate(torch.zeros(10, 2))
 
 
