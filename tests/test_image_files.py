@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 from PIL import Image
 
 from picture_files import KINDS, draw, noise, one, oriented, packed, put, transparent_palette
 from zerosum import data
+from zerosum.data.image_files import Bad, Header, decode, header, read
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -256,3 +262,83 @@ def test_wrong_arguments_are_refused(options: dict[str, object], message: str, t
 def test_no_such_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such folder"):
         data.image_folder(tmp_path / "missing")
+
+
+# Families
+
+
+CAN_SAVE = {
+    "PNG": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"],
+    "TIFF": ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"],
+    "BMP": ["1", "L", "P", "RGB"],
+    "GIF": ["1", "L", "P", "RGB"],
+    "PPM": ["1", "L", "RGB"],
+    "WEBP": ["RGB", "RGBA"],
+    "JPEG": ["L", "RGB", "CMYK"],
+    "JPEG2000": ["L", "LA", "RGB", "RGBA"],
+}
+KINDS_OF_FILES = [(form, mode) for form, modes in CAN_SAVE.items() for mode in modes]
+SIDES = some.integers(1, 70)
+
+
+def plain(mode: str, size: tuple[int, int], level: int) -> Image.Image:
+    """A picture all of one grey, 0 to 255, in any mode."""
+    if mode == "I;16":
+        return Image.fromarray(np.full(size[::-1], level * 257, dtype=np.uint16))
+    if mode == "F":
+        return Image.fromarray(np.full(size[::-1], level / 255, dtype=np.float32))
+    grey = Image.new("L", size, level)
+    return (grey.convert("RGB") if mode == "CMYK" else grey).convert(mode)
+
+
+@given(some.sampled_from(KINDS_OF_FILES), SIDES, SIDES, SIDES, some.integers(0, 255), some.integers(1, 4))
+@settings(max_examples=150, deadline=None)
+def test_a_grey_is_that_grey_in_any_mode_format_size_and_channels(
+    kind: tuple[str, str], width: int, height: int, side: int, level: int, channels: int
+) -> None:
+    form, mode = kind
+    level = 255 * (level > 127) if mode == "1" else level
+    content = packed(plain(mode, (width, height), level), form)
+    head = read(header, content)
+    assert isinstance(head, Header) and (head.width, head.height) == (width, height)
+    pixels = read(partial(decode, shape=(channels, side, side), fit="crop"), content)
+    assert isinstance(pixels, bytes)
+    values = np.frombuffer(pixels, dtype=np.uint8).reshape(channels, side, side).astype(int)
+    alpha = channels in (2, 4)
+    assert not alpha or (values[-1] >= 250).all()
+    assert (
+        abs(values[: channels - alpha] - level) <= (6 if form in ("JPEG", "JPEG2000", "WEBP") else 1)
+    ).all()
+
+
+@given(some.sampled_from(KINDS_OF_FILES), some.data())
+@settings(max_examples=150, deadline=None)
+def test_damage_of_any_kind_is_a_cause_or_a_picture(
+    kind: tuple[str, str], draw_from: some.DataObject
+) -> None:
+    form, mode = kind
+    content = bytearray(packed(plain(mode, (23, 17), 255), form))
+    for _ in range(draw_from.draw(some.integers(1, 8))):
+        place = draw_from.draw(some.integers(0, len(content) - 1))
+        content[place] = draw_from.draw(some.integers(0, 255))
+    cut = bytes(content[: draw_from.draw(some.integers(0, len(content)))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for damaged in (bytes(content), cut):
+            result = read(partial(decode, shape=(3, 9, 8), fit="fit"), damaged)
+            assert (isinstance(result, Bad) and result.cause) or len(result) == 3 * 9 * 8
+
+
+@pytest.mark.parametrize("form", ["EPS", "PDF", "ICO", "PCX", "TGA", "SGI", "DDS", "MSP", "XBM"])
+@pytest.mark.parametrize("name", ["x.png", "x.jpg", "x.eps"])
+def test_other_formats_are_not_opened_whatever_they_are_called(
+    form: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For some of them Pillow starts other programs, such as Ghostscript."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    monkeypatch.setattr(os, "system", None)
+    image = Image.new("1" if form in ("MSP", "XBM") else "RGB", (16, 16))
+    draw(tmp_path, 3)
+    (tmp_path / name).write_bytes(packed(image, form))
+    source = data.image_folder(tmp_path, bad=1.0)
+    assert len(source) == 3 and [path for path, _ in source.skipped] == [name]

@@ -282,6 +282,7 @@ class Vectors(Finite):
 
 def named(labels: Any, known: Any = None) -> tuple[Tensor, tuple[str, ...]]:
     """Labels of any kind, [N], as int64 0, 1, ... in the order of their values, and what they are called.
+    Texts that are all numbers have the order of these.
 
     known: All values that there are, where these labels may lack some.
 
@@ -296,7 +297,11 @@ def named(labels: Any, known: Any = None) -> tuple[Tensor, tuple[str, ...]]:
     codes = np.minimum(np.searchsorted(values, cells), len(values) - 1)
     if (values[codes] != cells).any():
         raise ValueError(f"there are labels that are none of the {len(values)} classes")
-    return torch.from_numpy(codes.astype(np.int64)), tuple(map(str, values.tolist()))
+    names = [str(value) for value in values.tolist()]
+    if all(name.isdecimal() for name in names):
+        places = sorted(range(len(names)), key=lambda i: (int(names[i]), names[i]))
+        codes, names = np.argsort(places)[codes], [names[i] for i in places]
+    return torch.from_numpy(codes.astype(np.int64)), tuple(names)
 
 
 def digits(split: str = "train", *, low: float = -1.0, high: float = 1.0, seed: int = 0) -> Images:

@@ -36,7 +36,7 @@ __all__ = ["ImageFolder", "image_folder"]
 
 NAMED = 20  # files that a note names, of each cause
 OUTSIDE, UNLABELLED = "outside of the splits", "without a label in dataset.json"
-FORM = 3  # of the cache; a cache of another form is not looked at
+FORM = 4  # of the cache; a cache of another form is not looked at
 
 
 @dataclass(frozen=True, eq=False)

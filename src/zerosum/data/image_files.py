@@ -295,7 +295,7 @@ def _resize(image: Picture, size: tuple[int, int], fit: str) -> Picture:
     scale = partial(image.resize, resample=Image.Resampling.LANCZOS, reducing_gap=2.0)
     if fit == "crop":
         over = min(w / width, h / height)
-        left, top = (w - over * width) / 2, (h - over * height) / 2
+        left, top = max(0.0, w - over * width) / 2, max(0.0, h - over * height) / 2  # but for rounding
         return scale(size, box=(left, top, w - left, h - top))
     over = max(w / width, h / height)
     inside = min(width, max(1, round(w / over))), min(height, max(1, round(h / over)))
