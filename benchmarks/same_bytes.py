@@ -33,10 +33,15 @@ ROOT = Path(__file__).resolve().parent.parent
 FIRST = "ee8671b"
 TURNS = 50
 
-PARTS = "each part of a batch draws from a stream of its own, so that ranks may play it"
+STREAMS = "each part of a batch draws from a stream of its own, so that ranks may play it"
+BUFFERS = (
+    "each part starts from the same running means, which move by the mean of all, so that ranks may play it"
+)
 MENDS: dict[str, str] = {
-    **{f"small: *, {term}, *accumulate [24]": PARTS for term in ("wgan_gp", "zero_centred_gp", "dragan")},
-    "small: dropout, *accumulate [24]": PARTS,
+    **{f"small: *, {term}, *accumulate [24]": STREAMS for term in ("wgan_gp", "zero_centred_gp", "dragan")},
+    "small: dropout, *accumulate [24]": STREAMS,
+    "small: *, lecam, *accumulate [24]": BUFFERS,
+    "small: batch norm, *accumulate [24]": BUFFERS,
 }
 """Games that end elsewhere than on ee8671b (patterns of names), each with the reason."""
 

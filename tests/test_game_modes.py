@@ -15,7 +15,7 @@ from zerosum import Game, data, networks, objectives, penalties
 from zerosum import recipe as recipes
 from zerosum.optimizers import sgd
 from zerosum.randomness import stream
-from zerosum.watch.instruments import read, standard
+from zerosum.watch import read, standard
 
 
 class Spy(nn.Module):

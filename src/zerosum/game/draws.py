@@ -1,34 +1,46 @@
-"""What layers and penalties draw at random: seeded from the step, and torch's generator left as it was."""
+"""Parts of a batch, one after the other: what each draws at random, and what it leaves in the networks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+if TYPE_CHECKING:
+    from zerosum.game.inputs import Part
+    from zerosum.game.play import Game
+
 __all__ = ["Draws", "DrawsOfMembers", "NoDraws", "PartDraws"]
 
 
 class Draws(Protocol):
-    """A context within which the draws of a turn follow from its seeds."""
+    """A context within which what layers and penalties draw in a turn follows from its seeds; torch's
+    generator is left as it was.
+    """
 
     def __enter__(self) -> Draws: ...
     def __exit__(self, *error: object) -> None: ...
 
-    def part(self, i: int) -> None:
-        """From here on draws are those of the i-th part of a batch."""
+    def each(self, parts: Sequence[Part]) -> Iterator[Part]:
+        """The parts of a step, each to be played before the next one is asked for."""
         ...
 
 
 class PartDraws:
-    """Each part of a batch has a stream of its own, which goes on from step to step of the turn."""
+    """Each part of a batch draws from a stream of its own, which goes on from step to step of the turn.
 
-    def __init__(self, device: torch.device, seeds: Sequence[int]) -> None:
-        self.generator = torch.default_generator if device.type == "cpu" else _of_accelerator(device)
+    Each starts from the buffers of the networks and penalties as they were before the step (running means,
+    power iterations); after it they have moved by the mean of all parts' moves, on all ranks. So parts may be
+    played one after the other or at once.
+    """
+
+    def __init__(self, game: Game, seeds: Sequence[int]) -> None:
+        self.game = game
+        self.generator = _generator(game.device)
         self.seeds = seeds
 
     def __enter__(self) -> PartDraws:
@@ -38,7 +50,27 @@ class PartDraws:
         self.generator.manual_seed(self.seeds[0])
         return self
 
-    def part(self, i: int) -> None:
+    def each(self, parts: Sequence[Part]) -> Iterator[Part]:
+        if self.game.accumulate == self.game.world == 1:
+            yield parts[0]
+            return
+        buffers = self.game.buffers
+        before = [b.clone() for b in buffers]
+        moves = [torch.zeros_like(b) for b in buffers]
+        for i, part in enumerate(parts):
+            self._go_to(i)
+            for b, old in zip(buffers, before, strict=True):
+                b.copy_(old)
+            yield part
+            for b, old, move in zip(buffers, before, moves, strict=True):
+                move.add_(b - old, alpha=1 / len(parts))
+        if self.game.ranks is not None:
+            self.game.ranks.average_(moves)
+        for b, old, move in zip(buffers, before, moves, strict=True):
+            b.copy_(old + move)
+
+    def _go_to(self, i: int) -> None:
+        """From here on draws are those of the i-th part."""
         if i == self.now:
             return
         self.states[self.now] = self.generator.get_state()
@@ -52,23 +84,26 @@ class PartDraws:
         self.generator.set_state(self.before)
 
 
-def _of_accelerator(device: torch.device) -> torch.Generator:
+def _generator(device: torch.device) -> torch.Generator:
+    """The generator that layers on this device draw from."""
+    if device.type == "cpu":
+        return torch.default_generator
     module = torch.get_device_module(device)
     module.init()
     return module.default_generators[device.index or 0]
 
 
 class NoDraws:
-    """Nothing draws."""
+    """Nothing draws, and there is one part."""
 
-    def __init__(self, device: torch.device, seeds: Sequence[int]) -> None:
+    def __init__(self, game: Game, seeds: Sequence[int]) -> None:
         pass
 
     def __enter__(self) -> NoDraws:
         return self
 
-    def part(self, i: int) -> None:
-        pass
+    def each(self, parts: Sequence[Part]) -> Iterator[Part]:
+        yield from parts
 
     def __exit__(self, *error: object) -> None:
         pass
@@ -77,8 +112,8 @@ class NoDraws:
 class DrawsOfMembers(NoDraws):
     """What is drawn for the batch of all members of an ensemble is drawn for each from its own stream."""
 
-    def __init__(self, device: torch.device, seeds: Sequence[int]) -> None:
-        self.mode = _Drawn([torch.Generator(device).manual_seed(seed) for seed in seeds])
+    def __init__(self, game: Game, seeds: Sequence[int]) -> None:
+        self.mode = _Drawn([torch.Generator(game.device).manual_seed(seed) for seed in seeds])
         self.within = ExitStack()
 
     def __enter__(self) -> DrawsOfMembers:

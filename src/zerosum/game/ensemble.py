@@ -251,7 +251,7 @@ def _try(G: StackedModule, D: StackedModule, first: Game, members: int) -> bool:
             of_g = {"G": G, "z": noise, "y": labels[0] if labels else None} if penalty.of == "G" else {}
             penalty(lambda x: D(x, *labels), x.detach(), x if of_g else x.detach(), **of_g)
 
-    with first.draws(first.device, (0,)):
+    with first.draws(first, (0,)):
         buffers = [[*network.buffers()] for network in lone]
         through(*lone, times=1)
         now = [[*network.buffers()] for network in lone]
@@ -261,7 +261,7 @@ def _try(G: StackedModule, D: StackedModule, first: Game, members: int) -> bool:
             before = torch.get_rng_state()
             through(*both, times=members)
             draws = first.device.type != "cpu" or not torch.equal(before, torch.get_rng_state())
-            with DrawsOfMembers(first.device, range(members)):
+            with DrawsOfMembers(first, range(members)):
                 before = torch.get_rng_state()
                 through(*both, times=members)
         except Exception as error:  # whatever vmap does not know

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from zerosum.game.draws import Draws, PartDraws
+from zerosum.game.parallel import Ranks
 from zerosum.game.player import Decay, Player, Precision
 from zerosum.game.prior import Prior, normal
 from zerosum.objectives import Objective
@@ -121,7 +122,10 @@ class Pair:
         self.mixes = any(getattr(m, "mixes_examples", isinstance(m, _BatchNorm)) for m in D.modules())
         self.adapting: list[Any] = [m for m in D.modules() if hasattr(m, "adapt")]
         self.members: int | None = None  # of an ensemble
-        self.draws: Callable[[torch.device, Sequence[int]], Draws] = PartDraws
+        self.draws: Callable[[Any, Sequence[int]], Draws] = PartDraws
+        self.ranks: Ranks | None = None  # with whom it is played
+        modules = (self.G.network, self.D.network, *self.penalties)
+        self.buffers = [b for m in modules for b in m.buffers() if b.is_floating_point()]
         moves_both = any(getattr(p.optimizer, "requires_simultaneous", False) for p in (self.G, self.D))
         if moves_both and not (simultaneous and k == 1):
             raise ValueError("extragradient moves both players from one point: set simultaneous=True, k=1")

@@ -58,7 +58,7 @@ class Game(Pair):
     def advance(self, inputs: Inputs) -> Turn:
         """One iteration of Algorithm 1: a function of the players, which it moves, and of the inputs."""
         self.train()
-        with self.draws(self.device, inputs.seeds) as draws:
+        with self.draws(self, inputs.seeds) as draws:
             said: list[Any] = []
             for i, step in enumerate(inputs.d):  # "for k steps do": ascend V in theta_d
                 said.append(self._d_gradient(step, draws))
@@ -73,16 +73,14 @@ class Game(Pair):
         self.step = inputs.step + 1
         d_loss, real_logits, fake_logits, d_terms = said[-1]
         turn = Turn(inputs.step, d_loss, g_loss, real_logits, fake_logits, d_terms | g_terms)
+        turn = turn if self.ranks is None else self.ranks.joined(turn)
         self._adapt(turn)
         return turn
 
     def _d_gradient(self, step: Step, draws: Draws) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Add the gradient of mean L_D + penalties to D."""
         due, strengths = self._due(step)
-        seen: list[Any] = []
-        for i, part in enumerate(step.parts):
-            draws.part(i)
-            seen.append(self._parts[0](*part, due, strengths))
+        seen = [self._parts[0](*part, due, strengths) for part in draws.each(step.parts)]
         losses, real_logits, fake_logits, terms = zip(*seen, strict=True)
         return torch.stack(losses).mean(0), torch.cat(real_logits), torch.cat(fake_logits), _means(terms)
 
@@ -105,11 +103,8 @@ class Game(Pair):
     def _g_gradient(self, step: Step, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Add the gradient of mean L_G + penalties to G, through a D whose weights are spared theirs."""
         due, strengths = self._due(step)
-        seen: list[Any] = []
         with self.D.frozen():
-            for i, part in enumerate(step.parts):
-                draws.part(i)
-                seen.append(self._parts[1](*part, due, strengths))
+            seen = [self._parts[1](*part, due, strengths) for part in draws.each(step.parts)]
         losses, terms = zip(*seen, strict=True)
         return torch.stack(losses).mean(0), _means(terms)
 

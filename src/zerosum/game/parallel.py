@@ -1,0 +1,106 @@
+"""Ranks: one game on several processes, started by torchrun, each of which plays its share of every batch.
+
+The number of processes does not change the game. A batch is one for all: noise and data are those of one
+process, cut (`zerosum.game.inputs`); gradients are averaged in one place, before a player moves; nothing is
+wrapped round the networks, so that penalties and frozen players need no special case. So w ranks of a parts
+play the same game, up to the order of additions, for equal w a. What compares the examples of a batch (batch
+norm, `relativistic_average`, the spread of `dragan`) does so within each of the w a parts.
+
+    ranks = parallel.join()             # in each process; None where there is only one
+    game = Game(..., rank=ranks.rank, world=ranks.world)
+    ranks.share(game)                   # the state of rank 0 is that of all
+    for turn in game.play(source, steps): ...       # the turn of the whole batch, on every rank
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from zerosum.game.turn import Turn
+
+if TYPE_CHECKING:
+    from zerosum.game.play import Game
+
+__all__ = ["Ranks", "join"]
+
+
+class Ranks:
+    """This process among those that play one game. rank: its number; world: how many there are."""
+
+    def __init__(self) -> None:
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.stop = False
+        """Set by any rank, it is set on all of them after the turn that is being played."""
+
+    def share(self, game: Game) -> None:
+        """From here on the ranks play this game together, from the state that it has on rank 0."""
+        if (game.rank, game.world) != (self.rank, self.world):
+            place = f"rank {game.rank} of {game.world}"
+            raise ValueError(f"the game is that of {place}, this process is rank {self.rank} of {self.world}")
+        game.load_state_dict(self.from_first(game.state_dict()))
+        game.D.gather = game.G.gather = self.average_gradients
+        game.ranks = self
+
+    def from_first(self, value: Any) -> Any:
+        """The value that rank 0 has, on every rank."""
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
+
+    def average_gradients(self, parameters: Sequence[Tensor]) -> None:
+        self.average_([p.grad for p in parameters if p.grad is not None])
+
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Each becomes its mean over the ranks, in one message."""
+        if not tensors:
+            return
+        flat = torch.cat([x.detach().flatten() for x in tensors])
+        dist.all_reduce(flat)
+        flat /= self.world
+        for x, mean in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
+            x.detach().copy_(mean.view_as(x))
+
+    def joined(self, turn: Turn) -> Turn:
+        """The turn of the whole batch: means of losses and terms, the logits of all parts in their order."""
+        names = sorted(turn.penalties)
+        numbers = [turn.d_loss, turn.g_loss, *(turn.penalties[name] for name in names)]
+        stop = turn.d_loss.new_tensor(float(self.stop))
+        own = torch.cat([torch.stack([stop, *numbers]), turn.real_logits, turn.fake_logits])
+        everyone = [torch.empty_like(own) for _ in range(self.world)]
+        dist.all_gather(everyone, own)
+        rows = torch.stack(everyone)
+        heads, logits = rows[:, : 1 + len(numbers)], rows[:, 1 + len(numbers) :]
+        self.stop = bool(heads[:, 0].any())
+        _, d_loss, g_loss, *terms = heads.mean(0).unbind()
+        real, fake = (side.flatten() for side in logits.chunk(2, 1))
+        return replace(
+            turn,
+            d_loss=d_loss,
+            g_loss=g_loss,
+            real_logits=real,
+            fake_logits=fake,
+            penalties=dict(zip(names, terms, strict=True)),
+        )
+
+
+def join(timeout: timedelta = timedelta(minutes=30)) -> Ranks | None:
+    """This process's place among those that torchrun started; None where it is the only one.
+
+    Messages go by nccl where each rank has a cuda device, by gloo otherwise.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    if not dist.is_initialized():
+        local, cuda = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(local)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
+    return Ranks()

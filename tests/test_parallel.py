@@ -1,0 +1,231 @@
+"""The number of processes does not change the game: 1, 2 and 4 ranks end at the same weights."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zerosum import Game, data, networks, objectives, optimizers, penalties
+from zerosum.game import parallel
+from zerosum.schedules import ramp
+
+PARTS, BATCH, TURNS = 4, 16, 4
+OBJECTIVES: dict[str, Any] = {
+    name: getattr(objectives, name)
+    for name in objectives.__all__
+    if name not in ("Objective", "f_divergence")
+} | {"f_divergence": lambda: objectives.f_divergence("squared_hellinger")}
+PENALTIES = [None, *(name for name in penalties.__all__ if name != "Penalty")]
+ADAM = optimizers.adam(1e-3)
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": optimizers.sgd(0.05, momentum=0.5),
+    "clipped": optimizers.clipped(ADAM),
+    "optimistic": optimizers.optimistic(ADAM),
+    "lookahead_minmax": optimizers.lookahead_minmax(ADAM, every=2),
+    "extragradient": optimizers.extragradient(ADAM),
+    "scheduled": optimizers.scheduled(ADAM, lr=ramp(1e-3, 1e-4, steps=5)),
+}
+
+
+def distance(critic: Any, real: Tensor, fake: Tensor, **of_g: Any) -> Tensor:
+    return (real - fake).square().sum(1)
+
+
+def cases() -> dict[str, dict[str, Any]]:
+    """What `game` takes, by name: every objective with two penalties, and every other thing once."""
+    found: dict[str, dict[str, Any]] = {}
+    for i, name in enumerate(OBJECTIVES):
+        for term in (PENALTIES[i % len(PENALTIES)], PENALTIES[(i + 3) % len(PENALTIES)]):
+            found[f"{name}, {term}"] = {"objective": name, "term": term}
+    for name in OPTIMIZERS:
+        found[name] = {"optimizer": name, "simultaneous": name == "extragradient"}
+    found["conditional, k = 2"] = {"classes": 4, "k": 2, "term": "r1"}
+    found["batch norm"] = {"network": {"norm": nn.BatchNorm1d}}
+    found["dropout"] = {"network": {"dropout": 0.3}}
+    found["spectral norm"] = {"network": {"spectral": True}}
+    found["a penalty of G"] = {"of_g": True}
+    found["a layer that adapts"] = {"adapting": True}
+    return found
+
+
+class Leaning(nn.Module):
+    """Adds to its input what it heard of real logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("lean", torch.zeros(()))
+
+    def adapt(self, real_logits: Tensor) -> None:
+        self.lean: Tensor
+        self.lean.add_(real_logits.float().mean(), alpha=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.lean.to(x)
+
+
+def game(
+    world: int,
+    rank: int,
+    objective: str = "nonsaturating",
+    term: str | None = None,
+    optimizer: str = "",
+    network: dict[str, Any] | None = None,
+    of_g: bool = False,
+    adapting: bool = False,
+    **settings: Any,
+) -> Game:
+    torch.manual_seed(0)
+    options = {**({"classes": 4} if "classes" in settings else {}), **(network or {})}
+    G: nn.Module = networks.mlp((2,), (2,), width=8, depth=2, activation=nn.Tanh, **options)
+    D: nn.Module = networks.mlp((2,), (), width=8, depth=2, activation=nn.Tanh, **options)
+    D = nn.Sequential(Leaning(), D) if adapting else D
+    terms = [getattr(penalties, term)(0.3)] if term else []
+    terms += [penalties.Penalty(distance, 0.2, of="G")] if of_g else []
+    return Game(
+        G.double(),
+        D.double(),
+        OBJECTIVES[objective](),
+        [p.double() for p in terms],
+        latent=2,
+        batch=BATCH,
+        accumulate=PARTS // world,
+        optimizers=(OPTIMIZERS.get(optimizer, ADAM),) * 2,
+        ema=0.5,
+        rank=rank,
+        world=world,
+        **settings,
+    )
+
+
+def source() -> Any:
+    draw = torch.Generator().manual_seed(0)
+    return data.Vectors(torch.randn(64, 2, generator=draw), torch.arange(64) % 4)
+
+
+def play(world: int, rank: int, ranks: parallel.Ranks | None) -> dict[str, dict[str, Tensor]]:
+    """Where every case ends, and the logits of its last turn."""
+    ends: dict[str, dict[str, Tensor]] = {}
+    for name, settings in cases().items():
+        a_game = game(world, rank, **settings)
+        if ranks is not None:
+            ranks.share(a_game)
+        turns = [*a_game.play(source(), TURNS)]
+        tensors = {"d_loss": turns[-1].d_loss, "real": turns[-1].real_logits, "fake": turns[-1].fake_logits}
+        tensors |= {f"term {term}": value for term, value in turns[-1].penalties.items()}
+        for player in (a_game.G, a_game.D):
+            for network in filter(None, (player.network, player.average)):
+                tensors |= {
+                    f"{len(tensors)}": x.detach().double().clone() for x in network.state_dict().values()
+                }
+        ends[name] = tensors
+    return ends
+
+
+def spawn(world: int, program: str, *arguments: str) -> list[subprocess.Popen[str]]:
+    """A process for each rank, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(world),
+        "OMP_NUM_THREADS": "1",
+    }
+    tests = str(Path(__file__).parent)
+    here = f"import sys; sys.path.insert(0, {tests!r}); import test_parallel as t; {program}"
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", here, *arguments],
+            env={**os.environ, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+
+
+def main(folder: str) -> None:
+    """A rank plays every case and leaves where it ended."""
+    torch.set_num_threads(1)
+    ranks = parallel.join()
+    assert ranks is not None
+    torch.save(play(ranks.world, ranks.rank, ranks), f"{folder}/{ranks.world}-{ranks.rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[int, int], Any]]:
+    """Where every case ends, by (world, rank)."""
+    folder = tmp_path_factory.mktemp("ranks")
+    found: dict[tuple[int, int], Any] = {(1, 0): play(1, 0, None)}
+    for world in (2, 4):
+        children = spawn(world, f"t.main({str(folder)!r})")
+        for rank, child in enumerate(children):
+            _, err = child.communicate(timeout=600)
+            assert child.returncode == 0, err
+            found[world, rank] = torch.load(folder / f"{world}-{rank}.pt")
+    yield found
+
+
+@pytest.mark.parametrize("name", cases())
+def test_the_number_of_ranks_does_not_change_the_game(name: str, ends: Any) -> None:
+    alone = ends[1, 0][name]
+    for place, games in ends.items():
+        assert games[name].keys() == alone.keys()
+        for tensor, value in games[name].items():
+            torch.testing.assert_close(
+                value, alone[tensor], rtol=0, atol=1e-10, msg=f"{name}: {tensor} of {place}"
+            )
+
+
+def test_all_ranks_end_at_the_same_bytes(ends: Any) -> None:
+    for world in (2, 4):
+        for a, b in combinations(range(world), 2):
+            for name, tensors in ends[world, a].items():
+                assert all(x.equal(ends[world, b][name][key]) for key, x in tensors.items())
+
+
+LOST = """
+import time
+ranks = t.parallel.join()
+game = t.game(ranks.world, ranks.rank)
+ranks.share(game)
+for turn in game.play(t.source(), 10**6):
+    if turn.step == 3: print("playing", flush=True)
+    if ranks.rank == 1 and turn.step == 3 and sys.argv[1] == "stop": ranks.stop = True
+    if turn.step > 3 and ranks.stop: break
+print("ended at", game.step, flush=True)
+"""
+
+
+def test_a_rank_that_stops_stops_all_at_the_same_turn() -> None:
+    children = spawn(2, f"exec({LOST!r})", "stop")
+    said = [child.communicate(timeout=120)[0] for child in children]
+    assert all(child.returncode == 0 for child in children)
+    assert said[0] == said[1] and said[0].startswith("playing\nended at ")
+
+
+def test_a_lost_rank_ends_the_others() -> None:
+    children = spawn(2, f"exec({LOST!r})", "")
+    assert children[1].stdout is not None and children[1].stdout.readline() == "playing\n"
+    children[1].send_signal(signal.SIGKILL)
+    _, err = children[0].communicate(timeout=120)
+    children[1].communicate()
+    assert children[0].returncode == 1 and "ended at" not in err
+
+
+def test_one_process_needs_no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert parallel.join() is None
