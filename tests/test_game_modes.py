@@ -15,7 +15,7 @@ from zerosum import Game, data, networks, objectives, penalties
 from zerosum import recipe as recipes
 from zerosum.optimizers import sgd
 from zerosum.randomness import stream
-from zerosum.watch import read, standard
+from zerosum.watch import Examples, read, standard
 
 
 class Spy(nn.Module):
@@ -197,7 +197,7 @@ def test_a_recipe_is_conditional_only_where_the_data_have_classes() -> None:
 def test_watching_a_conditional_game_changes_nothing() -> None:
     watched, source = conditional()
     alone, _ = conditional()
-    held = data.digits(split="test").batch(0, 64)[0]
+    held = Examples(*data.digits(split="test").batch(0, 64))
     watch = standard(watched, source, held)
     seen = [r.name for turn in watched.play(source, 3) for r in read(watch, watched, turn)]
     list(alone.play(source, 3))
