@@ -7,7 +7,7 @@ from zerosum.networks.augmentation import Augmentation, adaptive, augmented, dif
 from zerosum.networks.compact import compact
 from zerosum.networks.dcgan import dcgan
 from zerosum.networks.layers import ConditionalBatchNorm, Gain, Maxout, MinibatchStd, spectral_norm
-from zerosum.networks.mlp import maxout, mlp
+from zerosum.networks.mlp import maxout, mlp, residual_mlp
 from zerosum.networks.packing import packed
 from zerosum.networks.r3 import r3
 from zerosum.networks.resnet import resnet
@@ -29,6 +29,7 @@ __all__ = [
     "mlp",
     "packed",
     "r3",
+    "residual_mlp",
     "resnet",
     "spectral_norm",
     "table_mlp",

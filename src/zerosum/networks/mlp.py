@@ -12,7 +12,7 @@ from torch.nn.functional import one_hot
 
 from zerosum.networks.layers import Gain, Maxout, spectral_norm
 
-__all__ = ["maxout", "mlp"]
+__all__ = ["maxout", "mlp", "residual_mlp"]
 
 Shape = tuple[int, ...]
 Layer = Callable[[], nn.Module]
@@ -104,6 +104,36 @@ def mlp(
         if isinstance(layer, nn.Linear):
             spectral_norm(layer)
     return network
+
+
+class Residual(nn.Module):
+    """x -> x + f(x)"""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def residual_mlp(
+    inputs: Shape,
+    outputs: Shape,
+    width: int = 256,
+    blocks: int = 2,
+    classes: int = 0,
+) -> Dense:
+    """A linear layer to `width` units, `blocks` of x + W a(V a(x)), a leaky ReLU a, and a linear layer.
+
+    The order is that of pre-activation (He et al. 2016). inputs, outputs, classes: As of `mlp`.
+    """
+    block = [
+        Residual(nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, width))
+        for _ in range(blocks)
+    ]
+    first, last = nn.Linear(prod(inputs) + classes, width), nn.Linear(width, prod(outputs))
+    return Dense([first, *block, nn.LeakyReLU(0.2), last], outputs, classes)
 
 
 def maxout(

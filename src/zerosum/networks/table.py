@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zerosum.networks.mlp import mlp
+from zerosum.networks.mlp import residual_mlp
 
 __all__ = ["Heads", "table_mlp"]
 
@@ -59,13 +59,13 @@ def table_mlp(
     outputs: Shape,
     groups: Groups = (),
     width: int = 256,
-    depth: int = 3,
+    blocks: int = 2,
     temperature: float = 1.0,
     classes: int = 0,
 ) -> Heads:
-    """A generator of rows: `mlp` with `Heads`.
+    """A generator of rows: `residual_mlp` with `Heads`.
 
-    inputs, outputs, width, depth, classes: As of `mlp`. groups: (start, width) of the one-hots of a row,
-    which the data say. temperature: of the gradient through a draw.
+    inputs, outputs, width, blocks, classes: As of `residual_mlp`. groups: (start, width) of the one-hots of a
+    row, which the data say. temperature: of the gradient through a draw.
     """
-    return Heads(mlp(inputs, outputs, width, depth, classes=classes), tuple(groups), temperature)
+    return Heads(residual_mlp(inputs, outputs, width, blocks, classes=classes), tuple(groups), temperature)

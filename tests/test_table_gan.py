@@ -1,0 +1,153 @@
+"""A model of a frame: the same again from a seed or a folder, rows that meet what is asked, frames out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from zerosum.data import kinds
+from zerosum.data.columns import Columns
+from zerosum.data.sheet import Sheet, encoded
+from zerosum.data.where import MOST_DRAWN, conditions, draw_where, rows_that_meet
+from zerosum.tables import TableGAN
+
+SMALL: dict[str, Any] = {"batch": 32, "G__width": 16, "D__width": 16}
+
+
+def people(n: int = 400) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    age = rng.integers(18, 90, n)
+    frame = pd.DataFrame(
+        {
+            "age": age,
+            "sex": rng.choice(["Female", "Male"], n),
+            "first seen": pd.to_datetime("2020-01-01") + pd.to_timedelta(rng.integers(0, 1000, n), "D"),
+            "income": np.round(rng.lognormal(3, 1, n), 2),
+            "member": rng.random(n) < 0.3,
+        }
+    )
+    frame.loc[rng.random(n) < 0.2, "income"] = np.nan
+    return frame
+
+
+@pytest.fixture(scope="module")
+def model() -> TableGAN:
+    return TableGAN(steps=40, **SMALL).fit(people(), progress=False)
+
+
+def test_frames_come_out_as_they_went_in(model: TableGAN) -> None:
+    real, made = people(), model.sample(300)
+    assert list(made) == list(real) and len(made) == 300 and (made.dtypes == real.dtypes).all()
+    assert made["age"].between(18, 89).all() and set(made["sex"]) <= {"Female", "Male"}
+    assert made["income"].isna().any() and made["first seen"].between("2020-01-01", "2022-09-27").all()
+    pd.testing.assert_frame_equal(made, model.sample(300))
+    pd.testing.assert_frame_equal(made.iloc[:100], model.sample(100))
+    assert not made.equals(model.sample(300, seed=1))
+
+
+def test_a_fit_can_be_repeated_and_gone_on_with(tmp_path: Path, model: TableGAN) -> None:
+    again = TableGAN(steps=40, **SMALL).fit(people(), progress=False)
+    pd.testing.assert_frame_equal(again.sample(50), model.sample(50))
+    half = TableGAN(steps=40, **SMALL)
+    half.recipe = model.recipe
+    half.fit(people(), progress=False).save(tmp_path / "m")
+    loaded = TableGAN.load(tmp_path / "m")
+    pd.testing.assert_frame_equal(loaded.sample(50), model.sample(50))
+    pd.testing.assert_frame_equal(
+        loaded.fit(people(), steps=60, progress=False).sample(50),
+        half.fit(people(), steps=60, progress=False).sample(50),
+    )
+    with pytest.raises(ValueError):
+        loaded.fit(people(399), progress=False)
+
+
+def test_epochs_are_counted_in_rows() -> None:
+    small = TableGAN(**SMALL).fit(people(320), epochs=2, progress=False)
+    assert small.game is not None and small.game.step == 20 and small.recipe.steps == 20
+
+
+@pytest.mark.parametrize("damage", ["absent", "empty", "cut", "other"])
+def test_a_folder_without_a_model_is_refused(tmp_path: Path, model: TableGAN, damage: str) -> None:
+    if damage != "absent":
+        model.save(tmp_path)
+        content = (tmp_path / "model.pt").read_bytes()
+        (tmp_path / "model.pt").write_bytes({"empty": b"", "cut": content[:-900], "other": b"text"}[damage])
+    with pytest.raises(ValueError) as error:
+        TableGAN.load(tmp_path)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError):
+        TableGAN().sample(1)
+
+
+WHERE: dict[str, Any] = {
+    "equal": ("sex=Female", lambda f: f["sex"] == "Female"),
+    "and": ("sex = Female and age>60", lambda f: (f["sex"] == "Female") & (f["age"] > 60)),
+    "between": ("age>=30 and age<=40", lambda f: f["age"].between(30, 40)),
+    "quoted": ("'first seen' >= 2022-01-01", lambda f: f["first seen"] >= "2022-01-01"),
+    "not": ("sex!=Male", lambda f: f["sex"] != "Male"),
+    "missing": ("income=", lambda f: f["income"].isna()),
+    "in": ("sex in Female|Male and member = True", lambda f: f["member"]),
+    "mapping": ({"sex": "Male", "age": (None, 50)}, lambda f: (f["sex"] == "Male") & (f["age"] <= 50)),
+    "list": ({"age": [20, 30, 40, 50]}, lambda f: f["age"].isin([20, 30, 40, 50])),
+}
+
+
+@pytest.mark.parametrize("case", WHERE)
+def test_every_row_meets_the_condition(model: TableGAN, case: str) -> None:
+    where, meets = WHERE[case]
+    made = model.sample(60, where=where)
+    assert len(made) == 60 and meets(made).all()
+    free = model.sample(1024)
+    first = free[meets(free)].iloc[:60].reset_index(drop=True)
+    pd.testing.assert_frame_equal(made.iloc[: len(first)], first)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "",
+        "age",
+        "colour=red",
+        "sex=Neither",
+        "age>old",
+        "age=",
+        {},
+        {"sex": ["Male", "None"]},
+        "sex in Male|x",
+    ],
+)
+def test_conditions_that_cannot_be_met_are_refused(model: TableGAN, where: Any) -> None:
+    with pytest.raises(ValueError) as error:
+        model.sample(5, where=where)
+    assert "\n" not in str(error.value)
+
+
+def sheet_of(n: int = 50) -> tuple[Sheet, Columns]:
+    words = encoded([["a", "b and c", None][i % 3] for i in range(n)])
+    sheet = Sheet({"x": np.arange(n) % 7, "k": words})
+    return sheet, kinds.fit(sheet, encoding="ranks")
+
+
+def test_words_in_quotes_are_values() -> None:
+    sheet, codec = sheet_of()
+    found = conditions("k = 'b and c' and x != 3", codec)
+    assert len(found) == 2
+    met = rows_that_meet(sheet, found, codec)
+    assert met.tolist() == [i % 3 == 1 and i % 7 != 3 for i in range(50)]
+
+
+def test_a_search_without_end_ends() -> None:
+    _, codec = sheet_of()
+    drawn: list[int] = []
+
+    def draw(size: int, first: int) -> Sheet:
+        drawn.append(size)
+        return Sheet({"x": np.zeros(size, dtype=np.int64), "k": encoded(["a"] * size)})
+
+    with pytest.raises(ValueError):
+        draw_where(draw, "x=3", 10, codec)
+    assert sum(drawn) < 1.1 * MOST_DRAWN
