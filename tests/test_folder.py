@@ -243,8 +243,9 @@ def test_labels_that_are_no_classes_are_refused(label: Any, tmp_path: Path) -> N
 
 
 def test_fewer_than_ten_images_are_not_split(tmp_path: Path) -> None:
-    draw(tmp_path, 9)
-    assert len(data.image_folder(tmp_path)) == 9
+    source = data.image_folder(draw(tmp_path, 9))
+    assert len(source) == 9 and source.splits == ("train", "all")
+    assert "few" in source.notes[-1] and "10" in source.notes[-1]
     with pytest.raises(ValueError, match="no split 'test', only train, all"):
         data.image_folder(tmp_path, "test")
 

@@ -519,6 +519,15 @@ def test_eigenvalues_of_dirac_gan(
     assert seen["eigenvalue_largest"].value == pytest.approx(float(exact.abs().max()), abs=1e-9)
 
 
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 10])
+def test_however_few_examples_there_are_a_game_is_watched(n: int) -> None:
+    source = data.source(HELD[:n])
+    G, D = networks.mlp((3,), (2,), width=8, depth=1), networks.mlp((2,), (), width=8, depth=1)
+    game = Game(G, D, objectives.nonsaturating(), latent=3, batch=4)
+    names = {instrument.name for instrument in instruments.standard(game, source)}
+    assert ("diversity" in names) == (n > 5) and "output_range" in names
+
+
 def test_what_cannot_be_read_is_refused_at_once() -> None:
     G, D = networks.mlp((3,), (2,), width=64, depth=2), networks.mlp((2,), (), width=64, depth=2)
     game = Game(G, D, objectives.nonsaturating(), latent=3, batch=8)
@@ -526,7 +535,7 @@ def test_what_cannot_be_read_is_refused_at_once() -> None:
         instruments.eigenvalues(game, HELD)
     with pytest.raises(ValueError, match="needs 100 held-out examples, not 99"):
         instruments.referee(HELD[:99])
-    with pytest.raises(ValueError, match="no 5 neighbours"):
+    with pytest.raises(ValueError, match="5 neighbours"):
         instruments.diversity(HELD[:5])
 
 

@@ -146,7 +146,7 @@ def test_single_arguments_are_checked():
         metrics.mode_coverage(POINTS, RING, 0.0)
     with pytest.raises(ValueError, match="no sample lies within reach"):
         metrics.reverse_kl(POINTS + 100, RING, 1.0)
-    with pytest.raises(ValueError, match="no 5 neighbours"):
+    with pytest.raises(ValueError, match="5 neighbours"):
         metrics.prdc(POINTS[:5], POINTS[:5])
     with pytest.raises(ValueError, match="equally many"):
         metrics.wasserstein(POINTS, POINTS[:100])

@@ -27,7 +27,7 @@ from torch import Tensor
 from zerosum.data.arrays import Images, named
 from zerosum.data.download import locked
 from zerosum.data.image_files import NOT_AN_IMAGE, SUFFIXES, Bad, Form, Header, decode, each, header, infer
-from zerosum.data.layout import File, class_folders, layout, stylegan_labels, walk
+from zerosum.data.layout import DIVIDED_FROM, File, class_folders, layout, stylegan_labels, walk
 from zerosum.data.rows import FileRows
 from zerosum.randomness import key, stream
 from zerosum.text import printable
@@ -320,7 +320,11 @@ def _notes(folder: Path, form: Form, cached: _Cached) -> tuple[str, ...]:
     how = " (by the names of its folders)" if cached.divided else ""
     about = f"{printable(folder)}: {len(cached.pixels):,} images of {shape}{chosen}, {labels}; {parts}{how}"
     skipped = _summary(cached.skipped, cached.files, cached.home)
-    return (about, f"warning: {skipped}") if skipped else (about,)
+    notes = [about, *([f"warning: {skipped}"] if skipped else [])]
+    if len(cached.pixels) < DIVIDED_FROM:
+        held = f"from {DIVIDED_FROM} on, some are held out of training to judge against"
+        notes.append(f"warning: these {len(cached.pixels)} images are few: {held}")
+    return tuple(notes)
 
 
 def _summary(skipped: Sequence[tuple[str, str]], files: int, home: Path | None = None) -> str:

@@ -20,6 +20,7 @@ SPLITS = {
     "valid": ("valid", "val", "validation"),
 }
 """The names of folders, in any case, that are taken for a split."""
+DIVIDED_FROM = 10  # images: of fewer none is held out
 
 
 class File(NamedTuple):
@@ -94,7 +95,7 @@ class Layout(NamedTuple):
         parts = self.parts
         if paths := parts.get(""):
             chosen = sum(key(path) < 2**63 // 10 for path in paths)
-            test = min(max(chosen, 1), len(paths) - 1) if len(paths) >= 10 else 0
+            test = min(max(chosen, 1), len(paths) - 1) if len(paths) >= DIVIDED_FROM else 0
             parts = {"test": paths[:test], "train": paths[test:]}
         ends = [*accumulate(map(len, parts.values()), initial=0)]
         rows = dict(zip(parts, map(list, pairwise(ends)), strict=True)) | {"all": [0, ends[-1]]}

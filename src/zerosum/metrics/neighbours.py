@@ -74,7 +74,7 @@ def find_neighbours(
         best = _smallest(*joined, k)
         start += len(batch)
     if k > start - itself:
-        raise ValueError(f"{start} examples have no {k} neighbours; lower k or give more examples")
+        raise ValueError(f"{start} examples are too few for {k} neighbours of each: it takes {k + itself}")
     return best
 
 

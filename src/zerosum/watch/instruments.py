@@ -18,7 +18,7 @@ from zerosum.watch.held_out import divergence_bound, overfitting, referee
 from zerosum.watch.instrument import Examples, Instrument
 from zerosum.watch.logits import accuracy, is_logistic, losses, scores, value
 from zerosum.watch.players import LARGEST, eigenvalues, gradients, motion, saturation, size
-from zerosum.watch.samples import diversity, modes, output_range
+from zerosum.watch.samples import NEIGHBOURS, diversity, modes, output_range
 
 __all__ = [
     "accuracy",
@@ -57,7 +57,8 @@ def standard(game: Game, source: Source, held: Examples | Tensor | None = None) 
         watch += [divergence_bound(game, held)] if objective.divergence is not None else []
     if isinstance(source, GaussianMixture):
         watch.append(modes(source, real))
-    return [*watch, diversity(real), output_range(real)]
+    watch += [diversity(real)] if len(real) > NEIGHBOURS else []
+    return [*watch, output_range(real)]
 
 
 def thorough(game: Game, source: Source, held: Examples | Tensor | None = None) -> list[Instrument]:

@@ -27,6 +27,7 @@ from zerosum.watch.instrument import (
 
 __all__ = ["diversity", "modes", "output_range"]
 
+NEIGHBOURS = 5  # of a real example: diversity is read from one more on
 PIXELS = 32  # of an image's side at which distances between images are taken
 
 
@@ -94,7 +95,7 @@ def diversity(real: Examples | Tensor, n: int = 512, every: int = 200) -> Instru
 
     def function(fake: Tensor) -> dict[str, Value]:
         fake = plain(fake)
-        found = metrics.prdc(real, fake)
+        found = metrics.prdc(real, fake, k=NEIGHBOURS)
         pairs = int((metrics.nearest(fake, fake, 1, itself=True)[:, 0] <= near).sum())
         readings: dict[str, Value] = {
             "spread": float((fake.var(0).sum() / real.var(0).sum()).sqrt()),
