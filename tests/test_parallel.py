@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from zerosum import Game, data, networks, objectives, optimizers, penalties
+from zerosum.data.source import Ahead, part
 from zerosum.game import parallel
 from zerosum.schedules import ramp
 
@@ -229,3 +231,22 @@ def test_a_lost_rank_ends_the_others() -> None:
 def test_one_process_needs_no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert parallel.join() is None
+
+
+@pytest.mark.parametrize("kind", ["digits", "vectors", "ring", "folder", "ahead"])
+@pytest.mark.parametrize("world", [2, 3])
+def test_the_parts_of_a_batch_are_the_batch(kind: str, world: int, tmp_path: Path) -> None:
+    for i in range(7):
+        Image.new("L", (8, 8), 30 * i).resize((9, 8)).save(tmp_path / f"{i}.png")
+    made: Any = {
+        "digits": data.digits,
+        "vectors": source,
+        "ring": data.ring,
+        "folder": lambda: data.image_folder(tmp_path, size=8, flip=True, cache=tmp_path / "cache"),
+        "ahead": lambda: Ahead(data.digits()),
+    }[kind]()
+    for step in (0, 3):
+        whole_x, whole_y = made.batch(step, 12)
+        parts = [part(made, step, 12, rank, world) for rank in range(world)]
+        assert torch.cat([x for x, _ in parts]).equal(whole_x)
+        assert whole_y is None or torch.cat([y for _, y in parts]).equal(whole_y)  # type: ignore[arg-type]

@@ -154,6 +154,10 @@ class Images(Finite):
         self._check_labels()
         self.codec.encode(self.pixels[:1])
 
+    def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
+        """The rank-th of `world` equal parts of batch (step, n), which reads no other rows."""
+        return self.at(order(len(self), self.seed, step * world + rank, n // world))
+
     @property
     def values(self) -> Tensor | FileRows:
         return self.pixels

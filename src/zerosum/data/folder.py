@@ -54,10 +54,13 @@ class ImageFolder(Images):
 
     def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
         """As `Images.batch`; with `flip`, about half of the images are mirrored, the same ones each time."""
-        x, y = super().batch(step, n)
+        return self.part(step, n, 0, 1)
+
+    def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
+        x, y = super().part(step, n, rank, world)
         if not self.flip:
             return x, y
-        mirrored = torch.rand(n, generator=stream(self.seed, step, "flip")) < 0.5
+        mirrored = (torch.rand(n, generator=stream(self.seed, step, "flip")) < 0.5).chunk(world)[rank]
         return torch.where(mirrored[:, None, None, None], x.flip(3), x), y
 
 

@@ -163,13 +163,21 @@ class Ahead(Own):
     def __init__(self, examples: Examples) -> None:
         super().__init__(examples)
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="zerosum-data")
-        self._next: dict[tuple[int, int], Future[tuple[Tensor, Tensor | None]]] = {}
+        self._next: dict[tuple[int, ...], Future[tuple[Tensor, Tensor | None]]] = {}
 
     def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
         """As the source's own; the batch of step + 1 is begun."""
-        wanted = self._next.pop((step, n), None)
-        self._next = {(step + 1, n): self._beside.submit(super().batch, step + 1, n)}
-        return super().batch(step, n) if wanted is None else wanted.result()
+        return self.part(step, n, 0, 1)
+
+    def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
+        """As `part` of the source; that of step + 1 is begun."""
+        place, after = (step, n, rank, world), (step + 1, n, rank, world)
+        wanted = self._next.pop(place, None)
+        self._next = {after: self._beside.submit(self._make, *after)}
+        return self._make(*place) if wanted is None else wanted.result()
+
+    def _make(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
+        return super().batch(step, n) if world == 1 else part(self.examples, step, n, rank, world)
 
 
 def part(source: Examples, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
