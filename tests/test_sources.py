@@ -72,6 +72,9 @@ SOURCES: dict[str, Callable[[], Any]] = {
     "moons": lambda: data.two_moons(),
     "digits": lambda: data.digits(),
     "stacked": lambda: data.Stacked(data.digits()),
+    "stacked_names": lambda: data.Stacked(
+        data.Images(BYTES[:, :1], torch.arange(12), class_names=tuple(map(str, range(12))))
+    ),
 }
 
 

@@ -222,7 +222,9 @@ class Stacked:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return tuple(map("".join, product(self.images.class_names, repeat=3)))
+        names = self.images.class_names
+        between = "" if all(len(name) == 1 for name in names) else "-"
+        return tuple(map(between.join, product(names, repeat=3)))
 
     @property
     def class_shares(self) -> tuple[float, ...]:
