@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,18 @@ SCHEDULED = {key for key, home in HOMES.items() if home == "zerosum.schedules"}
 """Arguments that a schedule may stand for."""
 
 
-def build(recipe: Recipe, source: Any = None) -> tuple[Game, Any]:
+def build(recipe: Recipe, source: Any = None, rank: int = 0, world: int = 1) -> tuple[Game, Any]:
     """The game of a recipe, and the source of its data, unless that is given.
+
+    rank, world: this process plays the rank-th of `world` shares of each batch, and as many parts of it as
+    are left of the recipe's `accumulate`.
 
     Raises RecipeError, naming the field, for whatever cannot be built.
     """
     source = build_source(recipe) if source is None else source
     mean = source.batch(0, 4096)[0].double().mean(0) if recipe.centre else None
-    return build_game(recipe, source.shape, mean, classes=source.classes, codec=source.codec), source
+    about = {name: getattr(source, name) for name in ("classes", "class_shares", "codec")}
+    return build_game(recipe, source.shape, mean, rank=rank, world=world, **about), source
 
 
 def settled(recipe: Recipe, begun: Recipe | None = None) -> Recipe:
@@ -85,12 +89,15 @@ def build_game(
     device: str | None = None,
     classes: int = 0,
     codec: Any = None,
+    class_shares: Sequence[float] | None = None,
+    rank: int = 0,
+    world: int = 1,
 ) -> Game:
     """The game of a recipe for examples of this shape; its weights follow from the seed.
 
     mean: the mean of the data, ``[*shape]``, which `centre` starts G's output at. device: in place of the
     recipe's. classes: of the data, which a conditional recipe plays with. codec: of the data, whose one-hots
-    a network may have to know of.
+    a network may have to know of. class_shares: how often each class occurs. rank, world: see `build`.
     """
     import torch
     from torch import nn
@@ -147,10 +154,13 @@ def build_game(
             k=recipe.k,
             simultaneous=recipe.simultaneous,
             ema=argument("ema", recipe.ema, "ema"),
-            accumulate=recipe.accumulate,
+            accumulate=-(-recipe.accumulate // world),
+            rank=rank,
+            world=world,
             precision=precision,
             compile=compile,
             seed=recipe.seed,
+            class_shares=(class_shares or None) if labels else None,
             **labels,
         ),
         "game",
