@@ -26,7 +26,8 @@ import torch
 import ledger
 from zerosum.randomness import stream
 from zerosum.recipe import load, presets
-from zerosum.run.run import Run, records
+from zerosum.run.log import Log
+from zerosum.run.run import Run
 
 RUNS, PAGE, RESULT = (Path(p) for p in ("runs/gallery", "docs/gallery.md", "benchmarks/results/gallery.json"))
 PICTURES = PAGE.parent / "images" / "gallery"
@@ -134,7 +135,7 @@ def sampled(name: str, out: str) -> list[str]:
 
 def training_seconds(run: Path) -> float:
     """Wall-clock seconds of all sessions of a run, each of which counts from 0."""
-    clock = [record["seconds"] for record in records(run) if "seconds" in record]
+    clock = [record["seconds"] for record in Log(run).records() if "seconds" in record]
     return sum(now for now, after in zip(clock, [*clock[1:], 0.0], strict=True) if after <= now)
 
 
@@ -148,7 +149,7 @@ def made(name: str) -> dict[str, Any]:
         zerosum(*sampled(name, str(picture)), "--quiet")
     else:
         shutil.copyfile(out / "samples" / f"{run.game.step:06d}.png", picture)
-    begun = next(event for event in records(out, "events.jsonl") if event["event"] == "started")
+    begun = next(event for event in Log(out).events() if event["event"] == "started")
     return {
         "turns": run.game.step,
         "seconds": round(training_seconds(out)),

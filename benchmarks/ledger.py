@@ -28,7 +28,7 @@ from typing import Any
 import torch
 
 from zerosum import __version__
-from zerosum.run import checkpoints
+from zerosum.run import files
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -64,7 +64,7 @@ def result(name: str) -> Any:
 
 def write(path: Path, result: Any, indent: int | None = 1) -> None:
     """Whole or not at all."""
-    checkpoints.write(path, (json.dumps(result, indent=indent) + "\n").encode())
+    files.write(path, (json.dumps(result, indent=indent) + "\n").encode())
 
 
 # a script ---------------------------------------------------------------------------------------------------

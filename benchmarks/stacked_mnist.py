@@ -42,7 +42,7 @@ from zerosum.data.arrays import to_bytes
 from zerosum.game import Game
 from zerosum.pictures import tiles
 from zerosum.recipe import Recipe
-from zerosum.run import checkpoints
+from zerosum.run import files
 
 RESULT = ledger.RESULTS / "stacked_mnist.json"
 MODES, SAMPLES, PART = 1000, 26_000, 1000
@@ -121,7 +121,7 @@ def row_of(configuration: Configuration, seed: int, known: argparse.Namespace) -
     file.parent.mkdir(parents=True, exist_ok=True)
     if finite:
         tiles(next(samples(game, source, 100)).numpy(), 10).save(file.with_suffix(".png"))
-    checkpoints.write(file, json.dumps(row, indent=1).encode())
+    files.write(file, json.dumps(row, indent=1).encode())
     return row
 
 

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from zerosum.recipe import recipes
+from zerosum import recipe as recipes
 from zerosum.run.run import Run
 
 TINY = {

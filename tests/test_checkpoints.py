@@ -17,11 +17,14 @@ import pytest
 import torch
 
 from zerosum import recipe as recipes
+from zerosum.data.codec import Numbers
 from zerosum.recipe import Recipe
-from zerosum.run import checkpoints
+from zerosum.run import checkpoints, files
 from zerosum.run.checkpoints import CheckpointError
+from zerosum.run.datacard import DataCard
 
-FACTS = {"shape": [2], "range": [-1.0, 1.0], "classes": 0}
+CARD = DataCard(Numbers((2,)))
+RECIPE = {"latent": 2}
 SMALL = {"name": "mlp", "width": 4, "depth": 1}
 
 
@@ -51,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def saved(folder: Path) -> Path:
-    return checkpoints.save(folder, state_of(20), FACTS)
+    return checkpoints.save(folder, state_of(20), CARD, RECIPE)
 
 
 def names(folder: Path) -> list[str]:
@@ -79,7 +82,7 @@ def refused(path: Path) -> str:
 
 def test_what_is_saved_is_read_back_to_the_bit(folder: Path) -> None:
     state = state_of(20)
-    path = checkpoints.save(folder, state, FACTS)
+    path = checkpoints.save(folder, state, CARD, RECIPE)
     assert path.name == "000020"
     assert names(path) == [
         "D.safetensors",
@@ -88,20 +91,20 @@ def test_what_is_saved_is_read_back_to_the_bit(folder: Path) -> None:
         "manifest.json",
         "state.pt",
     ]
-    loaded, facts = checkpoints.load(path)
-    assert_same(loaded, state)
-    assert facts == FACTS
+    loaded = checkpoints.load(path)
+    assert_same(loaded.state, state)
+    assert (loaded.data, loaded.recipe, loaded.step) == (CARD, RECIPE, 20)
 
 
 def test_the_same_state_makes_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
-        checkpoints.save(tmp_path / name, state_of(3), FACTS)
+        checkpoints.save(tmp_path / name, state_of(3), CARD, RECIPE)
     assert everything(tmp_path / "a") == everything(tmp_path / "b")
 
 
 def test_only_whole_numbers_of_six_digits_are_checkpoints(folder: Path) -> None:
     for step in (1_000_000, 20, 0):
-        checkpoints.save(folder, state_of(step), FACTS)
+        checkpoints.save(folder, state_of(step), CARD, RECIPE)
     for other in ("30", "000020.old", ".000040.12.writing", "notes", "²²²²²²", "-00001"):
         (folder / other).mkdir()
     assert checkpoints.steps(folder) == [0, 20, 1_000_000]
@@ -110,7 +113,7 @@ def test_only_whole_numbers_of_six_digits_are_checkpoints(folder: Path) -> None:
 
 def test_the_last_ones_are_kept(folder: Path) -> None:
     for step in (0, 5, 10, 15, 99):
-        checkpoints.save(folder, state_of(step), FACTS)
+        checkpoints.save(folder, state_of(step), CARD, RECIPE)
     checkpoints.prune(folder, keep=2, newest=15)
     assert checkpoints.steps(folder) == [10, 15, 99]  # 99 is from a future that was given up
     assert names(folder) == ["000010", "000015", "000099"]
@@ -121,7 +124,7 @@ def test_sweeping_removes_what_interrupted_writes_left_and_nothing_else(folder: 
     (folder / ".000030.99.writing/state.pt").write_bytes(b"half")
     (folder / ".recipe.yaml.99.writing").write_bytes(b"half")
     (folder / ".mine").write_bytes(b"mine")
-    checkpoints.sweep(folder)
+    files.sweep(folder)
     assert names(folder) == [".mine", "000020"]
 
 
@@ -140,7 +143,7 @@ def test_a_write_that_fails_leaves_the_others_as_they_were(
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left"):
-        checkpoints.save(folder, state_of(30), FACTS)
+        checkpoints.save(folder, state_of(30), CARD, RECIPE)
     left = everything(folder)
     assert {name: left[name] for name in before} == before
     assert not [name for name in names(folder) if name.startswith(".")]
@@ -150,25 +153,25 @@ def test_a_write_that_fails_leaves_the_others_as_they_were(
 
 def test_a_broken_one_of_the_same_step_is_replaced(folder: Path, saved: Path) -> None:
     (saved / "state.pt").unlink()
-    checkpoints.save(folder, state_of(20), FACTS)
+    checkpoints.save(folder, state_of(20), CARD, RECIPE)
     checkpoints.load(saved)
     assert names(folder) == ["000020"]
 
 
 def test_a_vanished_run_is_not_made_again(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        checkpoints.save(tmp_path / "gone/checkpoints", state_of(1), FACTS)
+        checkpoints.save(tmp_path / "gone/checkpoints", state_of(1), CARD, RECIPE)
     assert names(tmp_path) == []
 
 
 def test_replacing_is_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "x.txt"
-    checkpoints.write(target, b"old")
-    with pytest.raises(RuntimeError), checkpoints.replacing(target) as file:
+    files.write(target, b"old")
+    with pytest.raises(RuntimeError), files.replacing(target) as file:
         file.write(b"half")
         raise RuntimeError
     assert everything(tmp_path) == {"x.txt": b"old"}
-    checkpoints.write(target, b"new")
+    files.write(target, b"new")
     assert everything(tmp_path) == {"x.txt": b"new"}
 
 
@@ -196,12 +199,12 @@ def test_any_damage_to_any_file_is_found(saved: Path, name: str, damage: str) ->
 @pytest.mark.parametrize("place", range(0, 400, 7))
 def test_no_flipped_bit_of_the_manifest_changes_what_is_read(folder: Path, saved: Path, place: int) -> None:
     """It has no checksum of its own: whatever it is turned into is refused, or means the same."""
-    state = checkpoints.load(saved)
+    state = checkpoints.load(saved).state
     content = bytearray((saved / "manifest.json").read_bytes())
     content[place % len(content)] ^= 1 << place % 7
     (saved / "manifest.json").write_bytes(content)
     try:
-        assert_same(checkpoints.load(saved), state)
+        assert_same(checkpoints.load(saved).state, state)
     except CheckpointError as error:
         assert str(saved) in str(error)
 

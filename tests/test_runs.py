@@ -22,7 +22,8 @@ from PIL import Image
 from zerosum import recipe as recipes
 from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
-from zerosum.run.run import Run, RunError
+from zerosum.run.log import Log, RunError
+from zerosum.run.run import Run
 
 SMALL = {"name": "mlp", "width": 4, "depth": 1}
 TINY = Recipe(
@@ -109,7 +110,7 @@ def kept(path: Path) -> list[int]:
     """The checkpoints, each of which is whole and finite."""
     steps = checkpoints.steps(path / "checkpoints")
     for step in steps:
-        state, _ = checkpoints.load(path / f"checkpoints/{step:06d}")
+        state = checkpoints.load(path / f"checkpoints/{step:06d}").state
         assert all(v.isfinite().all() for _, v in recipes.leaves(state) if isinstance(v, torch.Tensor))
     return steps
 
@@ -129,12 +130,12 @@ def damage(path: Path, step: int) -> None:
 def test_a_run_leaves_what_the_design_says(tmp_path: Path) -> None:
     path = tmp_path / "deep/run"
     assert train(path, replace(TINY, sample_every=3)) == []
-    names = {".lock", "recipe.yaml", "metrics.jsonl", "events.jsonl", "samples", "checkpoints"}
+    names = {"recipe.yaml", "metrics.jsonl", "events.jsonl", "samples", "checkpoints"}
     assert {p.name for p in path.iterdir()} == names
     assert logged(path) == [1, 2, 3, 4, 5, 6]
     assert [e["event"] for e in events(path)] == ["started", "finished"]
     assert kept(path) == [2, 4, 6]
-    assert sorted(p.name for p in (path / "samples").iterdir()) == ["000003.png", "000006.png"]
+    assert sorted(p.name for p in (path / "samples").iterdir()) == ["000000.png", "000003.png", "000006.png"]
     assert recipes.resolved(recipes.load(str(path / "recipe.yaml"))) == recipes.resolved(
         replace(TINY, sample_every=3)
     )
@@ -145,12 +146,15 @@ def test_a_run_leaves_what_the_design_says(tmp_path: Path) -> None:
         assert 0 < d < 1 and 0 < g < 1 and record["value"] == pytest.approx(-record["d_loss"], abs=1e-5)
 
 
-def test_a_lazy_penalty_is_logged_at_its_own_step(tmp_path: Path) -> None:
-    """At every = 4 and log_every = 2 it is never due in the turn that is logged."""
-    recipe = replace(TINY, penalties=({"name": "r1", "every": 4},), log_every=2, steps=8)
+def test_a_lazy_penalty_is_logged_with_the_turn_that_it_belongs_to(tmp_path: Path) -> None:
+    """At every = 4 and log_every = 2 it is never due in a turn that is logged: its own is logged as well."""
+    recipe = replace(TINY, penalties=({"name": "r1", "every": 4},), log_every=2, steps=8, watch="none")
     with Run.start(tmp_path / "run", recipe) as run:
-        list(run.play())
-    assert [record["step"] for record in run.history if "r1" in record] == [1, 5]
+        shown = [record["step"] for record in run.play()]
+    records = Log(tmp_path / "run").records()
+    assert shown == [2, 4, 6, 8] and [record["step"] for record in records] == [1, 2, 4, 5, 6, 8]
+    assert [record["step"] for record in records if "r1" in record] == [1, 5]
+    assert all({"d_loss", "g_loss"} <= record.keys() for record in records)
 
 
 def test_pictures_of_one_run_show_the_same_noise(tmp_path: Path) -> None:
@@ -209,10 +213,10 @@ def test_override_goes_on_with_the_new_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"G": {**SMALL, "width": 5}}, "size mismatch"),
-        ({"D": {**SMALL, "depth": 2}}, "Missing key"),
-        ({"data": "digits"}, "size mismatch"),
-        ({"d_optimizer": {"name": "sgd"}}, "its optimizers are of another kind"),
+        ({"G": {**SMALL, "width": 5}}, "[4, 2], and should be float32 [5, 2]"),
+        ({"D": {**SMALL, "depth": 2}}, "lacks"),
+        ({"data": "digits"}, "[2, 4], and should be float32 [64, 4]"),
+        ({"d_optimizer": {"name": "sgd"}}, "the optimizer of D is another"),
         ({"g_optimizer": {"name": "optimistic", "base": "adam"}}, "base"),
         ({"penalties": ("lecam",)}, "lecam"),
         ({"ema": None}, "never"),
@@ -276,7 +280,7 @@ def test_what_interrupted_writes_left_is_swept_away(tmp_path: Path) -> None:
     (path / "samples/.000007.png.1.writing").write_bytes(b"half")
     (path / ".recipe.yaml.1.writing").write_bytes(b"half")
     train(path)
-    assert [p.name for p in path.rglob(".*")] == [".lock"]
+    assert not list(path.rglob(".*"))
 
 
 # broken checkpoints ---------------------------------------------------------------------------------------
@@ -350,9 +354,11 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
     train(tmp_path / "run")
     shutil.rmtree(tmp_path / "run/checkpoints/000006")
     shutil.copytree(tmp_path / "wide/checkpoints/000006", tmp_path / "run/checkpoints/000006")
-    said = failed(tmp_path / "run")
-    assert "not of this recipe's game" in said and "size mismatch" in said
-    with pytest.raises(RunError, match="not of this recipe's game"):
+    assert Run.open(tmp_path / "run").game.step == 4
+    for step in (2, 4):
+        shutil.rmtree(tmp_path / f"run/checkpoints/{step:06d}")
+    assert "not of this recipe's game" in failed(tmp_path / "run")
+    with pytest.raises(RunError):
         Run.open(tmp_path / "run")
 
 
@@ -473,13 +479,18 @@ def test_a_full_disk_is_one_line_and_the_older_checkpoints_stay(tmp_path: Path) 
 def test_no_space_left_for_the_log(tmp_path: Path) -> None:
     path = tmp_path / "run"
 
-    def fill() -> None:
-        (path / "metrics.jsonl").unlink()
-        (path / "metrics.jsonl").symlink_to("/dev/full")
+    size = 0
 
-    said = interrupted(path, TINY, 3, fill)
-    assert "No space left on device (at step 4" in said
-    assert kept(path) == [0, 2]
+    def fill() -> None:
+        nonlocal size
+        size = (path / "metrics.jsonl").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, -1))
+
+    with small_disk(10**9):
+        said = interrupted(path, replace(TINY, checkpoint_every=100), 3, fill)
+    assert "File too large (at step 4" in said
+    assert (path / "metrics.jsonl").stat().st_size == size, "no part of a line is left"
+    assert kept(path) == [0]
 
 
 def test_a_directory_that_vanishes_is_not_made_again(tmp_path: Path) -> None:
@@ -604,11 +615,11 @@ def test_two_dozen_images_are_enough_to_begin(tmp_path: Path) -> None:
     data = {"name": "image_folder", "path": str(tmp_path)}
     recipe = recipes.load("digits", {"data": data, "steps": 4, "log_every": 4, "batch": 8})
     with Run.start(tmp_path / "run", recipe) as run:
-        (record,) = run.play()
+        *_, record = run.play()
     assert record["step"] == 4 and "coverage" in {name for i in run.watch for name in i.gives}
 
 
-def test_a_folder_that_has_changed_is_told_of_once(tmp_path: Path) -> None:
+def test_a_folder_that_has_changed_is_refused_until_it_is_wanted_so(tmp_path: Path) -> None:
     folder, draw = tmp_path / "images", np.random.default_rng(0)
     folder.mkdir()
 
@@ -618,12 +629,15 @@ def test_a_folder_that_has_changed_is_told_of_once(tmp_path: Path) -> None:
     for i in range(24):
         add(f"{i}.png")
     recipe = recipes.load("digits", {"data": {"name": "image_folder", "path": str(folder)}, "batch": 8})
-    told = []
-    for steps in (2, 4, 6):
-        with Run.start(tmp_path / "run", recipes.changed(recipe, {"steps": steps})) as run:
-            told.append([note for note in run.notes if "the images of the data" in note])
-            for _ in run.play():
-                pass
-        if steps == 2:
-            add("one-more.png")
-    assert [len(notes) for notes in told] == [0, 1, 0]
+    path = tmp_path / "run"
+    train(path, recipes.changed(recipe, {"steps": 2}))
+    add("one-more.png")
+    before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+    assert "--override" in failed(path, recipes.changed(recipe, {"steps": 4}))
+    assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
+    assert any(
+        "the data are not those" in note
+        for note in train(path, recipes.changed(recipe, {"steps": 4}), override=True)
+    )
+    assert "data_changed" in {event["event"] for event in events(path)}
+    assert not train(path, recipes.changed(recipe, {"steps": 6}))

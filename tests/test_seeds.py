@@ -18,8 +18,10 @@ import pytest
 
 from zerosum import Turn
 from zerosum import recipe as recipes
-from zerosum.run import run as runs
-from zerosum.run import seeds
+from zerosum.run import checkpoints, seeds
+from zerosum.run.log import Log, RunError
+from zerosum.run.run import Run
+from zerosum.run.session import Session
 
 SMALL = ["--G.width", "16", "--D.width", "16", "--batch", "32", "--log_every", "10", "--sample_every", "1000"]
 LENGTHS = [
@@ -48,7 +50,7 @@ def test_each_seed_is_a_run_and_the_table_has_all(tmp_path: Path) -> None:
     assert "as one computation" in said and "mean" in said and "95 %" in said
     found = json.loads((out / "seeds.json").read_text())
     assert list(found["seeds"]) == ["5", "6", "7"]
-    values = [runs.records(seeds.folder(out, seed))[-1]["d_loss"] for seed in (5, 6, 7)]
+    values = [Log(seeds.folder(out, seed)).records()[-1]["d_loss"] for seed in (5, 6, 7)]
     mean = found["means"]["d_loss"]
     assert mean["mean"] == pytest.approx(statistics.fmean(values)) and len(set(values)) == 3
     reach = 4.302653 * statistics.stdev(values) / 3**0.5  # Student's t with two degrees of freedom
@@ -56,17 +58,17 @@ def test_each_seed_is_a_run_and_the_table_has_all(tmp_path: Path) -> None:
         (mean["mean"] - reach, mean["mean"] + reach), rel=1e-5
     )
     for seed in (5, 6, 7):
-        with runs.Run.open(seeds.folder(out, seed)) as run:
+        with Run.open(seeds.folder(out, seed)) as run:
             assert run.game.step == 30 and run.recipe.seed == seed
             assert len({float(x) for x in run.game.sample(8).flatten()}) > 8
 
 
 def test_a_member_ends_where_the_lone_run_does(tmp_path: Path) -> None:
     recipe = recipes.load("ring", {"steps": 20, "batch": 32, "G.width": 16, "D.width": 16})
-    with seeds.Seeds(tmp_path / "many", recipe, 3) as together:
+    with seeds.StackedSeeds(tmp_path / "many", recipe, 3) as together:
         for _ in together.play():
             pass
-    with runs.Run.start(tmp_path / "alone", recipes.changed(recipe, {"seed": 1})) as alone:
+    with Run.start(tmp_path / "alone", recipes.changed(recipe, {"seed": 1})) as alone:
         for _ in alone.play():
             pass
     member = together.runs[1].game.sample(64)
@@ -116,17 +118,17 @@ def test_a_signal_between_two_seeds_lets_both_save_at_the_same_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = {"G.width": 16, "D.width": 16, "batch": 32, "watch": "none", "steps": 50}
-    after = runs.Session.after
-    with seeds.Seeds(tmp_path, recipes.load("ring", small), 2) as playing:
+    after = Session.after
+    with seeds.StackedSeeds(tmp_path, recipes.load("ring", small), 2) as playing:
 
-        def interrupted(session: runs.Session, turn: Turn) -> object:
+        def interrupted(session: Session, turn: Turn) -> object:
             if turn.step == 6 and session.run is playing.runs[1]:
                 playing.stop("SIGINT")  # seed 0 has already seen to this turn
             return after(session, turn)
 
-        monkeypatch.setattr(runs.Session, "after", interrupted)
+        monkeypatch.setattr(Session, "after", interrupted)
         list(playing.play())
-    newest = [max(seeds.checkpoints.steps(seeds.folder(tmp_path, seed) / "checkpoints")) for seed in (0, 1)]
+    newest = [max(checkpoints.steps(seeds.folder(tmp_path, seed) / "checkpoints")) for seed in (0, 1)]
     assert newest == [8, 8]
 
 
@@ -207,13 +209,13 @@ def test_a_termination_reaches_the_processes_which_save(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not runs.records(tmp_path / "seed0") and process.poll() is None:
+    while not Log(tmp_path / "seed0").records() and process.poll() is None:
         time.sleep(0.05)
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM and "to go on: zerosum train ring" in said
-    assert runs.records(tmp_path / "seed0", "events.jsonl")[-1]["event"] == "stopped"
-    with runs.Run.start(tmp_path / "seed0", runs._recipe_of(tmp_path / "seed0")) as again:  # nobody holds it
+    assert Log(tmp_path / "seed0").events()[-1]["event"] == "stopped"
+    with Run.start(tmp_path / "seed0", Log(tmp_path / "seed0").recipe()) as again:  # nobody holds it
         assert again.game.step > 0
 
 
@@ -238,36 +240,36 @@ def test_networks_that_draw_at_random_play_in_processes(tmp_path: Path) -> None:
 def test_convolutions_play_in_processes(tmp_path: Path) -> None:
     recipe = recipes.load("digits", {"G": {"name": "dcgan", "width": 4}, "D": {"name": "dcgan", "width": 4}})
     with pytest.raises(ValueError, match="one by one"):
-        seeds.Seeds(tmp_path, recipe, 2)
+        seeds.StackedSeeds(tmp_path, recipe, 2)
 
 
 def test_a_seed_that_breaks_leaves_the_others_be(tmp_path: Path) -> None:
     recipe = recipes.load("ring", {"steps": 20, "log_every": 5, "batch": 32, "G.width": 16, "D.width": 16})
-    with seeds.Seeds(tmp_path, recipe, 3) as together:
+    with seeds.StackedSeeds(tmp_path, recipe, 3) as together:
         for step, _ in enumerate(together.play()):
             if step == 0:
                 next(iter(together.runs[1].game.D.network.parameters())).data.fill_(float("nan"))
     assert [run.saved for run in together.runs] == [20, 0, 20]
     assert [note.split(":")[0] for note in together.notes] == ["seed 1"]
-    assert runs.records(tmp_path / "seed1", "events.jsonl")[-1]["event"] == "fault"
+    assert Log(tmp_path / "seed1").events()[-1]["event"] == "fault"
     found = seeds.summary(tmp_path, range(3))
     assert found["step"] == 20 and found["means"]["d_loss"]["n"] == 2
-    with seeds.Seeds(tmp_path, recipes.changed(recipe, {"steps": 30}), 3) as again:
+    with seeds.StackedSeeds(tmp_path, recipes.changed(recipe, {"steps": 30}), 3) as again:
         assert [run.recipe.seed for run in again.runs] == [0, 2] and "seed 1" in again.notes[0]
         for _ in again.play():
             pass
-    assert [len(runs.records(tmp_path / f"seed{seed}")) for seed in range(3)] == [6, 1, 6]
+    assert [Log(tmp_path / f"seed{seed}").records()[-1]["step"] for seed in range(3)] == [30, 1, 30]
 
 
 def test_an_error_inside_a_turn_is_a_line_and_an_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = recipes.load("ring", {"steps": 20, "batch": 32, "G.width": 16, "D.width": 16})
-    with seeds.Seeds(tmp_path, recipe, 2) as together:
+    with seeds.StackedSeeds(tmp_path, recipe, 2) as together:
         monkeypatch.setattr(type(together.runs[1].source), "batch", lambda *_: 1 / 0)
-        with pytest.raises(runs.RunError, match="step 1: ZeroDivisionError"):
+        with pytest.raises(RunError, match="step 1: ZeroDivisionError"):
             list(together.play())
-    assert runs.records(tmp_path / "seed0", "events.jsonl")[-1]["name"] == "ZeroDivisionError"
+    assert Log(tmp_path / "seed0").events()[-1]["name"] == "ZeroDivisionError"
 
 
 def test_a_full_disk_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,8 +278,8 @@ def test_a_full_disk_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    with seeds.Seeds(tmp_path, recipe, 2) as together, pytest.raises(runs.RunError, match="No space left"):
-        monkeypatch.setattr(runs.checkpoints, "save", full)
+    with seeds.StackedSeeds(tmp_path, recipe, 2) as together, pytest.raises(RunError, match="No space left"):
+        monkeypatch.setattr(checkpoints, "save", full)
         list(together.play())
 
 

@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ledger
-from zerosum.run import checkpoints
+from zerosum.run import files
 from zerosum.run.run import Run
 from zerosum.sampling import Sampler
 
@@ -57,7 +57,7 @@ def written(image: Any, path: Path) -> None:
     file = io.BytesIO()
     image.save(file, format="PNG", optimize=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoints.write(path, file.getvalue())
+    files.write(path, file.getvalue())
 
 
 def figures2014() -> str:

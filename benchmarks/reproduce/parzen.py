@@ -41,7 +41,8 @@ from zerosum import data, metrics
 from zerosum import recipe as recipes
 from zerosum.metrics.estimate import Estimate, Z, student
 from zerosum.run import checkpoints
-from zerosum.run.run import Run, records
+from zerosum.run.log import Log
+from zerosum.run.run import Run
 
 RESULT = ledger.RESULTS / "reproduce_parzen.json"
 PICTURE = ledger.ROOT / "docs" / "images" / "reproduce" / "parzen.png"
@@ -133,7 +134,7 @@ def samples(run: Run, live: bool) -> Tensor:
 
 def trained_in(path: Path, step: int) -> float:
     """Wall-clock seconds of training up to a step; the clock of a resumed run begins anew."""
-    clock = [0.0, *(r["seconds"] for r in records(path) if r["step"] <= step)]
+    clock = [0.0, *(r["seconds"] for r in Log(path).records() if r["step"] <= step)]
     return round(sum(after - before if after >= before else after for before, after in pairwise(clock)), 3)
 
 

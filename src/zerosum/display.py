@@ -14,8 +14,9 @@ from zerosum.recipe import name_of
 from zerosum.text import printable
 
 if TYPE_CHECKING:
-    from zerosum.run.run import Examined, Run
-    from zerosum.run.seeds import Seeds
+    from zerosum.run.examined import Examined
+    from zerosum.run.run import Run
+    from zerosum.run.seeds import StackedSeeds
     from zerosum.watch.diagnosis import Finding
 
 __all__ = ["curve", "display", "loading", "together", "told"]
@@ -70,7 +71,7 @@ def _bar(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _say_notes(runs: Sequence[Run | Seeds], quiet: bool) -> None:
+def _say_notes(runs: Sequence[Run | StackedSeeds], quiet: bool) -> None:
     for note in dict.fromkeys(note for run in runs for note in run.notes):
         if not quiet or note.startswith("warning"):
             print(f"zerosum: {note}", file=sys.stderr)
@@ -135,7 +136,7 @@ def told(seen: Examined) -> str:
         curves = [name for name in finding.curves if any(name in record for record in seen.records)]
         lines += [f"  {_curve_of(seen, name)}" for name in curves]
         lines += [f"  try {advice}" for advice in finding.advice]
-    past = [e for e in seen.events if e["event"] in ("fault", "recovered")]
+    past = [e for e in seen.events if e["event"] == "fault" or e["event"] == "recovered"]
     lines += ["", "before:"] if past else []
     lines += [f"  step {e['step']:,}: {e['event']}: {e['name']}" for e in past[-10:]]
     return "\n".join(lines)
@@ -199,7 +200,7 @@ def _plain(run: Run) -> Show:
 
 
 @contextmanager
-def together(seeds: Seeds, quiet: bool) -> Iterator[Callable[[Sequence[Record]], None]]:
+def together(seeds: StackedSeeds, quiet: bool) -> Iterator[Callable[[Sequence[Record]], None]]:
     """A function that shows the records of all seeds in a line: means, and what stands between which."""
     last, steps, some = -_LINE_EVERY, seeds.recipe.steps, seeds.runs[0]
     _say_notes([seeds, *seeds.runs], quiet)

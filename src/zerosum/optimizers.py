@@ -15,7 +15,7 @@ formulas; F is the joint gradient field of the two players, eta the learning rat
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -129,6 +129,21 @@ def give(optimizer: Any, settings: Mapping[str, float]) -> None:
         if isinstance(optimizer, Scheduled):
             optimizer.given = {name: settings[name] for name in optimizer.settings}
         optimizer = optimizer.base
+
+
+def state_forms(factory: Factory, parameters: Sequence[Tensor]) -> Iterator[dict[str, Any]]:
+    """What such an optimizer of such parameters remembers, in its form: before its first step, after it, and
+    after the second (extragradient's come in pairs). The values are those of parameters and gradients of 0.
+    """
+    likes = [torch.zeros_like(p, requires_grad=True) for p in parameters]
+    optimizer = factory(likes)
+    yield optimizer.state_dict()
+    for _ in range(2):
+        for p in likes:
+            p.grad = torch.zeros_like(p)
+        optimizer.step()
+        end_turn(optimizer)
+        yield optimizer.state_dict()
 
 
 def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:

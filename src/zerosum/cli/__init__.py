@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zerosum.evaluation import Judge
     from zerosum.recipe import Recipe
     from zerosum.run.run import Run, RunError
-    from zerosum.run.seeds import Apart, Seeds
+    from zerosum.run.seeds import StackedSeeds, SubprocessSeeds
     from zerosum.sampling import Sampler
 
 __all__ = ["main"]
@@ -214,11 +214,11 @@ def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> 
 
     if known.follow_advice:
         raise UsageError("--follow-advice is for one seed: leave out --seeds")
-    numbers = range(recipe.seed, recipe.seed + known.seeds)
+    numbers = seeds.numbered(recipe, known.seeds)
     out = known.out or Path("runs") / f"{recipe.name}-seeds{numbers[0]}-{numbers[-1]}"
     try:
         with loading(known.quiet):
-            runs = seeds.Seeds(out, recipe, known.seeds, known.override)
+            runs = seeds.StackedSeeds(out, recipe, known.seeds, known.override)
     except RecipeError:
         raise
     except ValueError as error:
@@ -240,10 +240,10 @@ def _train_seeds(recipe: Recipe, known: argparse.Namespace, args: list[str]) -> 
 
 def _train_apart(out: Path, recipe: Recipe, known: argparse.Namespace, why: str) -> tuple[int, str]:
     """Each seed in a process: the worst exit code, and what interrupted them."""
-    from zerosum.run.seeds import Apart
+    from zerosum.run.seeds import SubprocessSeeds
 
     options = ["--on-fault", known.on_fault, *(["--override"] if known.override else [])]
-    runs = Apart(out, recipe, known.seeds, options)
+    runs = SubprocessSeeds(out, recipe, known.seeds, options)
     worst = 0
     if not known.quiet:
         print(f"each seed in a process of its own: {why}", flush=True)
@@ -282,7 +282,7 @@ def _with_fields(parser: _Parser, args: list[str]) -> tuple[argparse.Namespace, 
 
 
 @contextmanager
-def _stopping(run: Run | Seeds | Apart) -> Iterator[None]:
+def _stopping(run: Run | StackedSeeds | SubprocessSeeds) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run after the present turn; a second one at once."""
 
     def stop(number: int, frame: object) -> None:
@@ -403,7 +403,7 @@ def sample(args: list[str]) -> int:
     _refuse_contradictions(known)
 
     from zerosum.display import loading
-    from zerosum.run.checkpoints import replacing
+    from zerosum.run.files import replacing
     from zerosum.run.run import Run, RunError
     from zerosum.sampling import Sampler
 
@@ -553,7 +553,7 @@ def evaluate(args: list[str]) -> int:
 
 def _evaluate(known: argparse.Namespace, say: Callable[[str], None]) -> None:
     from zerosum import evaluation
-    from zerosum.run.checkpoints import append
+    from zerosum.run.files import append
 
     judge = evaluation.judge_for(known.target, known.data, known.features, known.n, known.seed)
     names = [name.strip() for name in known.metrics.split(",")] if known.metrics else []
@@ -579,7 +579,7 @@ def _compare(
     judge: Judge, known: argparse.Namespace, names: Sequence[str], say: Callable[[str], None]
 ) -> None:
     from zerosum import evaluation
-    from zerosum.run.checkpoints import append
+    from zerosum.run.files import append
 
     first, *others = (
         next(evaluation.subjects(path, known.n, known.seed, known.step, live=known.live))
@@ -614,7 +614,7 @@ def diagnose(args: list[str]) -> int:
     import json
 
     from zerosum.display import told
-    from zerosum.run.run import examine
+    from zerosum.run.examined import examine
 
     seen = examine(known.run)
     print(json.dumps(seen.as_dict(), indent=1) if known.json else told(seen))
@@ -670,7 +670,7 @@ def theory(args: list[str]) -> int:
 
     from zerosum import claims as demonstration
     from zerosum.page import theory
-    from zerosum.run import checkpoints
+    from zerosum.run import files
     from zerosum.run.run import RunError
 
     torch.set_num_threads(1)  # small networks gain nothing by more, and one order of sums gives one table
@@ -685,8 +685,8 @@ def theory(args: list[str]) -> int:
     result = {"seed": known.seed, "rows": [row.as_dict() for row in rows]}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        checkpoints.write(out / "theory.json", (json.dumps(result, indent=1) + "\n").encode())
-        checkpoints.write(out / "theory.html", theory.page(rows, known.seed).encode())
+        files.write(out / "theory.json", (json.dumps(result, indent=1) + "\n").encode())
+        files.write(out / "theory.html", theory.page(rows, known.seed).encode())
     except OSError as error:
         raise RunError(f"cannot write to {out}: {error.strerror or error}; give --out a directory") from error
     refused = [row for row in rows if not row.agrees]
@@ -744,7 +744,7 @@ def bench(args: list[str]) -> int:
     import json
 
     from zerosum import recipe as recipes
-    from zerosum.run import bench, checkpoints
+    from zerosum.run import bench, files
 
     data = {"data": recipes.data_component(known.data)} if known.data is not None else {}
     fields = {name: recipes.value(text) for name, text in texts.items()}
@@ -763,7 +763,7 @@ def bench(args: list[str]) -> int:
             say("")
     print(bench.format_speed(found))
     if known.json:
-        checkpoints.write(known.json, (json.dumps(found.as_dict(), indent=1) + "\n").encode())
+        files.write(known.json, (json.dumps(found.as_dict(), indent=1) + "\n").encode())
     return 0
 
 

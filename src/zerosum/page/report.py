@@ -28,8 +28,10 @@ from typing import TYPE_CHECKING, Any
 
 from zerosum import __version__
 from zerosum import recipe as recipes
-from zerosum.run import checkpoints
-from zerosum.run.run import Run, RunError, examine, to_bytes
+from zerosum.data.arrays import to_bytes
+from zerosum.run import files
+from zerosum.run.examined import examine
+from zerosum.run.run import Run, RunError
 from zerosum.watch.diagnosis import STATES
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def write(path: Path, out: Path | None = None) -> Path:
     text = page(path)
     target = out or path / "report.html"
     try:
-        checkpoints.write(target, text.encode(errors="replace"))  # lone surrogates are JSON, but not UTF-8
+        files.write(target, text.encode(errors="replace"))  # lone surrogates are JSON, but not UTF-8
     except (OSError, ValueError) as error:  # ValueError: no name for a file, such as "."
         why = getattr(error, "strerror", None) or error
         raise RunError(f"cannot write {target}: {why}; give --out another file") from error

@@ -1,4 +1,6 @@
-"""Remedies: a run that showed a fault is taken up before it, with what was advised changed.
+"""Forks and remedies: a run that begins at a checkpoint of another, with one thing changed.
+
+A run that showed a fault is taken up before it, with what was advised changed.
 
 The run that failed stays as it is. The remedy is a run of its own beside it, which begins at the last
 checkpoint from before the fault, or anew where what is changed does not fit that checkpoint.
@@ -14,11 +16,13 @@ from typing import Any
 
 from zerosum import recipe as recipes
 from zerosum.recipe import Recipe, RecipeError
-from zerosum.run import checkpoints
-from zerosum.run.run import Run, RunError
+from zerosum.run import checkpoints, files
+from zerosum.run.log import RunError
+from zerosum.run.run import Run
+from zerosum.text import printable
 from zerosum.watch.diagnosis import Advice, Finding
 
-__all__ = ["Remedy", "remedy", "verdict"]
+__all__ = ["Remedy", "fork", "remedy", "verdict"]
 
 QUALITY = ("modes_covered", "high_quality", "coverage", "spread")
 
@@ -61,7 +65,7 @@ def _changed(run: Run, advice: Advice) -> Recipe | None:
     kind may not."""
     try:
         recipe = recipes.changed(run.recipe, {advice.field: advice.value})
-        recipes.build_game(recipe, tuple(run.facts["shape"]), classes=run.facts["classes"], codec=run.columns)
+        recipes.build_game(recipe, run.data.shape, classes=run.data.classes, codec=run.data.codec)
     except RecipeError:
         return None
     return recipe
@@ -79,17 +83,38 @@ def _free(path: Path) -> Path:
 
 
 def _fits(run: Run, recipe: Recipe, step: int, path: Path) -> bool:
-    """Put the checkpoint and the records of the run at `path`; whether a run with this recipe can go on."""
-    (path / "checkpoints").mkdir(parents=True)
-    name = f"{step:06d}"
-    shutil.copytree(run.path / "checkpoints" / name, path / "checkpoints" / name)
-    shutil.copy(run.path / "metrics.jsonl", path)
+    """Begin at `path` where the run was after `step` turns; whether this recipe can go on there."""
     try:
-        Run.start(path, recipe, override=True).close()
+        fork(run.path, step, recipe, path)
     except (RunError, RecipeError):  # of another game: other shapes, another kind of optimizer
-        shutil.rmtree(path)
         return False
     return True
+
+
+def fork(source: Path, step: int, recipe: Recipe, path: Path) -> None:
+    """Begin a run in `path` where the run in `source` was after `step` turns, with this recipe.
+
+    Raises RunError where there is no such checkpoint, where it does not fit the recipe's game or where the
+    disk refuses, RecipeError where the recipe cannot be; then nothing is left of it.
+    """
+    checkpoint = f"checkpoints/{step:06d}"
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise RunError(f"cannot begin in {printable(path)}: {error.strerror or error}") from error
+    try:
+        (path / checkpoint).mkdir(parents=True)
+        for name in checkpoints.FILES:
+            files.write(path / checkpoint / name, files.read(source / checkpoint / name, within=source))
+        files.write(path / "metrics.jsonl", files.read(source / "metrics.jsonl", within=source))
+        Run.start(path, recipe, override=True).close()
+    except OSError as error:
+        shutil.rmtree(path)
+        why = error.strerror or error
+        raise RunError(f"cannot begin at step {step} of {printable(source)}: {why}") from error
+    except (RunError, RecipeError):
+        shutil.rmtree(path)
+        raise
 
 
 def verdict(before: Run, remedied: Run, fault: Finding) -> str:

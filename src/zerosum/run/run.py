@@ -1,10 +1,7 @@
 """A run: a directory on disk, and the game that is played in it.
 
-    recipe.yaml            the recipe, fully resolved
-    metrics.jsonl          one object for each step at which something was logged or read: its turn alone
-    events.jsonl           started, resumed, fell_back, fault, recovered, stopped, finished
-    samples/NNNNNN.png     what one fixed grid of noise has become
-    checkpoints/NNNNNN/    see `zerosum.run.checkpoints`
+    recipe.yaml, metrics.jsonl, events.jsonl, samples/    see `zerosum.run.log`
+    checkpoints/NNNNNN/                                   see `zerosum.run.checkpoints`
 
 To resume is to start again: a run that was killed at any instant goes on from its newest whole checkpoint,
 and ends with the same bytes in its weights as one that never stopped.
@@ -12,20 +9,16 @@ and ends with the same bytes in its weights as one that never stopped.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import math
 import os
 import platform
-import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from weakref import finalize
 
 import numpy as np
 import torch
@@ -34,31 +27,28 @@ from torch import Tensor
 from zerosum import __version__
 from zerosum import recipe as recipes
 from zerosum.data import ImageFolder
-from zerosum.data import codec as codecs
-from zerosum.data.arrays import to_bytes
-from zerosum.data.columns import Columns, plain
-from zerosum.data.source import Ahead, Source
+from zerosum.data.columns import Columns
+from zerosum.data.source import Ahead
 from zerosum.game import Game, Turn
 from zerosum.pictures import cloud, columns_for, tiles
 from zerosum.recipe import Recipe
-from zerosum.run import autotune, checkpoints, runtime
-from zerosum.run.checkpoints import CheckpointError
+from zerosum.recipe.schema import RESUMABLE_FIELDS
+from zerosum.run import autotune, changes, checkpoints, runtime
+from zerosum.run.changes import Change
+from zerosum.run.checkpoints import Checkpoint, CheckpointError, Misfit
+from zerosum.run.datacard import DataCard
+from zerosum.run.log import FORMAT, Log, Record, RunError, disk
+from zerosum.run.session import Session
+from zerosum.text import printable
 from zerosum.watch import diagnosis, instruments
 from zerosum.watch.diagnosis import Finding
-from zerosum.watch.instrument import Examples, Instrument, Reading, read
+from zerosum.watch.instrument import Examples, Instrument
 
-__all__ = ["Examined", "NotFinite", "Run", "RunError", "Session", "examine", "records"]
+__all__ = ["NotFinite", "Run", "RunError"]
 
 FEW = 32
 """Fewer examples than this are not held out for the instruments: they would say nothing."""
-Record = dict[str, Any]
 State = dict[str, Any]
-
-
-class RunError(Exception):
-    """A run that cannot go on: what is wrong, where, and what to do, in one line."""
-
-    exit_code = 1
 
 
 class NotFinite(RunError):
@@ -68,23 +58,22 @@ class NotFinite(RunError):
 class Run:
     """A directory, its recipe, its game and, for training, its source. Made by `start` or `open`.
 
-        with Run.start(Path("runs/mine"), recipes.load("ring", {"steps": 500})) as run:
+        with Run.start("runs/mine", recipes.load("ring", {"steps": 500})) as run:
             for record in run.play():
                 print(record["step"], record["d_loss"])
 
-    facts: the shape of an example, and for images the values of black and white. notes: what a person should
+    recipe: as it is now, after all changes. data: what the run keeps of its data. notes: what a person should
     hear of before the run goes on. saved: the step of the last checkpoint. history: the records so far;
-    findings: what `zerosum.watch.diagnosis` makes of them.
+    findings: what `zerosum.watch.diagnosis` makes of them. changes: of the recipe, while it was played.
     """
 
-    def __init__(
-        self, path: Path, recipe: Recipe, game: Game, facts: Mapping[str, Any], source: Any = None
-    ) -> None:
+    def __init__(self, path: Path, recipe: Recipe, game: Game, data: DataCard, source: Any = None) -> None:
         self.path = path
         self.recipe = recipe
         self.game = game
-        self.facts = dict(facts)
+        self.data = data
         self.source = source
+        self.log = Log(path)
         self.notes: list[str] = []
         self.stop_reason = ""
         self.stopped_by_fault = False
@@ -93,117 +82,154 @@ class Run:
         self.judged = diagnosis.Facts()
         self.history: list[Record] = []
         self.findings: list[Finding] = []
-        self._unlock: Callable[[], object] = lambda: None
+        self.changes: list[Change] = []
 
     # begin ----------------------------------------------------------------------------------------------
 
     @classmethod
-    def start(cls, path: Path, recipe: Recipe, override: bool = False, at_most: int | None = None) -> Run:
+    def start(
+        cls,
+        path: Path | str,
+        recipe: Recipe,
+        override: bool = False,
+        at_most: int | None = None,
+        steered: Sequence[Change] = (),
+    ) -> Run:
         """Begin a run in `path`, or take up the one that is there.
 
-        at_most: forget the checkpoints of later steps.
+        at_most: forget the checkpoints of later steps. steered: changes to be played at their steps.
 
         The directory belongs to this run until `close`, or until the process ends.
 
-        Raises RunError if the recipe there differs (unless `override`), if another process trains there, if
-        no checkpoint can be used or if the disk refuses; RecipeError if the recipe cannot be built.
+        Raises RunError if the recipe or the data there differ (unless `override`), if another process trains
+        there, if no checkpoint can be used or if the disk refuses; RecipeError if the recipe cannot be built.
+        Then what was there is as it was.
         """
         runtime.keep_memory()
+        path = Path(path)
         source = recipes.build_source(recipe)
         recipe, chosen = _settled(path, recipe, source)
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
         game, _ = recipes.build(recipe, source)
-        run = cls(path, recipe, game, _facts(source), source)
+        run = cls(path, recipe, game, DataCard.of(source), source)
         run.notes = [*source.notes, *([chosen] if chosen else [])]
-        run.watch = recipes.call(lambda: _watch(recipe, game, source), "watch")
+        run.watch = recipes.call(lambda: _watch(recipe, run.game, source), "watch")
+        run.changes = [replace(change, written=False) for change in steered]
         try:
-            with _disk(path, "before the first step"):
+            with disk(path, "before the first step"):
                 run._begin(override, at_most)
         except BaseException:
             run.close()
             raise
         return run
 
-    def _begin(self, override: bool, at_most: int | None = None) -> None:
+    def _begin(self, override: bool, at_most: int | None) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        self._unlock = finalize(self, os.close, _locked(self.path))
-        if not override:
-            _refuse_changes(self.path, self.recipe)
-        for folder in (self.path, self.path / "samples", self.path / "checkpoints"):
-            checkpoints.sweep(folder)
-        broken: list[str] = []
+        self.log.lock()
+        events, begun_with, broken = self.log.events(), self.recipe, list[str]()
+        if not override and os.path.lexists(self.path / "recipe.yaml"):
+            _refuse_changes(self.path, recipes.resolved(self.log.recipe()), self.recipe)
+        self.changes = changes.written(events) + self.changes
+        found = checkpoints.newest(
+            self.path / "checkpoints",
+            lambda checkpoint: self._take_up(checkpoint, begun_with, override),
+            broken,
+            self.game.device,
+            2**63 if at_most is None else at_most,
+        )
+        if found is None and (any("format" in event for event in events) or self.log.records()):
+            raise RunError(
+                f"the checkpoints of {printable(self.path)} are gone, and its records are not: "
+                f"put them back, or move {printable(self.path)} away to begin anew"
+            )
+        other_data = found is not None and self._refuse_other_data(found, override)
+        if found is not None and not override and not os.path.lexists(self.path / "recipe.yaml"):
+            _refuse_changes(self.path, found.recipe, self.recipe)
+        # what was there has been read: only from here on it is changed
+        self.log.sweep()
+        changes.sweep(self.log, events)
         if at_most is not None:
             checkpoints.forget(self.path / "checkpoints", at_most)
-        found = _newest(self.path / "checkpoints", broken, self.game.device)
-        if found is not None:
-            self._adopt(found[0], override)
-            self.saved = self.game.step
-            self.recipe = replace(self.recipe, steps=max(self.recipe.steps, self.game.step))
-        checkpoints.write(self.path / "recipe.yaml", recipes.dump(self.recipe).encode())
-        self._keep("events.jsonl", lambda event: "event" in event)
-        self._keep("metrics.jsonl", lambda record: record.get("step") in range(self.game.step + 1))
+        step = self.game.step
+        self.saved = step if found is not None else -1
+        self.recipe = replace(self.recipe, steps=max(self.recipe.steps, step))
+        self.log.write_recipe(replace(begun_with, steps=max(begun_with.steps, step)))
+        self.log.keep_until(step)
         for cause in broken:
-            self._event("fell_back", step=self.game.step, cause=cause)
-        self.notes += _fallen(broken, self.game.step)
-        now = self.facts["fingerprint"]
-        if found is not None and found[1].get("fingerprint", now) != now:
-            self._event("data_changed", step=self.game.step)
+            self.log.add_event("fell_back", step, cause=cause)
+        self.notes += _fallen(broken, step)
+        if other_data:
+            self.log.add_event("data_changed", step)
             self.notes.append(
-                f"warning: the images of the data are not those that step {self.game.step} was reached with: "
+                f"warning: the data are not those that step {step} was reached with: "
                 "the run goes on with these, and is not what one without a stop would be"
             )
-        self.history = records(self.path)
-        self.judged = recipes.call(lambda: diagnosis.facts(self.game, self.source), "watch")
-        self.findings = diagnosis.diagnose(self.history, self.judged)
-        scales = {name: [x.unit, _known(x.equilibrium)] for i in self.watch for name, x in i.gives.items()}
-        judged = {**asdict(self.judged), "examples": _known(self.judged.examples)}
-        about = {**_environment(self.game), "judged": judged, "scales": scales}
-        self._event("started" if found is None else "resumed", step=self.game.step, **about)
+        self.history = self.log.records()
+        self._judge_anew()
         self.save()
+        if step == 0 and 0 not in self.log.pictures():
+            self.picture()
+        again = found is not None and (step > 0 or any(event["event"] == "started" for event in events))
+        about = {"format": FORMAT, **_environment(self.game), **self.about_game()}
+        self.log.add_event("resumed" if again else "started", step, **about)
+
+    def _take_up(self, checkpoint: Checkpoint, begun_with: Recipe, override: bool) -> Checkpoint:
+        """Put the game where a checkpoint left it, with the changes until then."""
+        fields = changes.until(self.changes, checkpoint.step)
+        recipe = recipes.changed(begun_with, fields) if fields else begun_with
+        if recipe != self.recipe:
+            self.recipe, (self.game, _) = recipe, recipes.build(recipe, self.source)
+            self.watch = recipes.call(lambda: _watch(recipe, self.game, self.source), "watch")
+        changed_now = any(change.step == checkpoint.step for change in self.changes)
+        _adopt(self.game, checkpoint.state, self.path, override or changed_now)
+        return checkpoint
+
+    def _refuse_other_data(self, found: Checkpoint, override: bool) -> bool:
+        """Whether the data are others than the checkpoint's. Raises RunError if so, unless `override`."""
+        then, now = found.data.fingerprint, self.data.fingerprint
+        if not then or then == now:
+            return False
+        if not override:
+            raise RunError(
+                f"the data are not those that step {found.step} of {printable(self.path)} was reached with: "
+                "put those back, give --out another directory, or --override to go on with these"
+            )
+        return True
 
     @classmethod
-    def open(cls, path: Path, step: int | None = None) -> Run:
+    def open(cls, path: Path | str, step: int | None = None) -> Run:
         """A run to look at: its game as a checkpoint has it, the newest good one unless `step` is given.
 
         Neither the data nor the device of the training is needed. Raises RunError if there is no such
         checkpoint.
         """
-        recipe = _recipe_of(path)
-        folder, broken = path / "checkpoints", list[str]()
-        found = _newest(folder, broken) if step is None else _exactly(folder, step)
-        if found is None:
-            raise RunError(f"{path} has no checkpoint yet: train it first")
-        state, facts = found
-        codec = codecs.restore(facts["codec"]) if "codec" in facts else None
-        about: dict[str, Any] = {"device": "auto", "classes": facts["classes"], "codec": codec}
-        game = recipes.build_game(recipe, tuple(facts["shape"]), **about)
-        run = cls(path, recipe, game, facts)
-        run._adopt(state)
+        path = Path(path)
+        log = Log(path)
+        recipe, steered, broken = log.recipe(), changes.written(log.events()), list[str]()
+
+        def use(checkpoint: Checkpoint) -> Run:
+            fields, data = changes.until(steered, checkpoint.step), checkpoint.data
+            then = recipes.changed(recipe, fields) if fields else recipe
+            about: dict[str, Any] = {"device": "auto", "classes": data.classes, "codec": data.codec}
+            game = recipes.build_game(then, data.shape, **about)
+            _adopt(game, checkpoint.state, path)
+            run = cls(path, then, game, data)
+            run.changes = [change for change in steered if change.step <= checkpoint.step]
+            return run
+
+        if step is None:
+            run = checkpoints.newest(path / "checkpoints", use, broken)
+        else:
+            run = _exactly(path / "checkpoints", step, use)
+        if run is None:
+            raise RunError(f"{printable(path)} has no checkpoint yet: train it first")
         run.notes, run.saved = _fallen(broken, run.game.step), run.game.step
         return run
 
-    def _adopt(self, state: State, override: bool = False) -> None:
-        """Put the game where a checkpoint left it; `override`: with the recipe's settings of optimizers."""
-        players = (self.game.G, self.game.D)
-        wanted = [dict(group) for player in players for group in player.optimizer.param_groups]
-        try:
-            self.game.load_state_dict(state)
-            groups = [group for player in players for group in player.optimizer.param_groups]
-            if not all(new.keys() <= old.keys() for new, old in zip(wanted, groups, strict=True)):
-                raise ValueError("its optimizers are of another kind")
-        except Exception as error:  # whatever a state of another game makes the loaders raise
-            raise RunError(
-                f"the checkpoint of step {state['step']} in {self.path} is not of this recipe's game "
-                f"({type(error).__name__}: {' '.join(str(error).split())[:200]}): "
-                "go back to its recipe, or give --out another directory"
-            ) from error
-        for new, old in zip(wanted, groups, strict=True) if override else ():
-            old.update({name: setting for name, setting in new.items() if name != "params"})
-
     def close(self) -> None:
         """Leave the directory to others."""
-        self._unlock()
+        self.log.unlock()
 
     def __enter__(self) -> Run:
         return self
@@ -216,8 +242,8 @@ class Run:
     def play(self, stop_at_fault: bool = False) -> Iterator[Record]:
         """Train to the recipe's last step, giving a record every `log_every` turns.
 
-        The instruments of `watch` look on, and each record is judged: `findings` says how the game stands.
-        stop_at_fault: end as soon as a fault stands.
+        The instruments of `watch` look on, and each of these records is judged: `findings` says how the game
+        stands. stop_at_fault: end as soon as a fault stands.
 
         `stop` ends it after the present turn, with a checkpoint. Raises RunError at a loss or weight that is
         not finite, at whatever goes wrong inside a turn, and where the disk refuses: the checkpoints before
@@ -226,6 +252,7 @@ class Run:
         session = Session(self, stop_at_fault)
         for turn in self._turns():
             record = session.after(turn)
+            session.prune()
             if record is not None:
                 yield record
             if session.over:
@@ -236,36 +263,34 @@ class Run:
         """The game's turns; an error inside one becomes a line, and its traceback an event."""
         try:
             source = Ahead(self.source) if isinstance(self.source, ImageFolder) else self.source
-            yield from self.game.play(source, self.recipe.steps - self.game.step)
+            while self.game.step < self.recipe.steps:
+                game = self.game
+                for turn in game.play(source, self.recipe.steps - game.step):
+                    yield turn
+                    if self.game is not game:  # a change between two turns
+                        break
         except Exception as error:
             raise self.failed(error) from error
 
-    def failed(self, error: Exception) -> RunError:
-        """What went wrong inside a turn, as a line; its traceback becomes an event."""
-        name, line = type(error).__name__, " ".join(str(error).split())
-        told = "".join(traceback.format_exception(error))
-        with self._on_disk():
-            self._event("fault", name=name, step=self.game.step + 1, traceback=told)
-        return RunError(
-            f"step {self.game.step + 1}: {name}: {line} "
-            f"(traceback: the last line of {self.path / 'events.jsonl'}). "
-            f"The last good checkpoint is of step {self.saved}"
-        )
+    def change(self, fields: Mapping[str, Any]) -> None:
+        """Go on with other values of some fields of the recipe: the same players, in a game that is built
+        anew. Raises RecipeError or RunError where that cannot be; then nothing has changed."""
+        recipe = recipes.changed(self.recipe, fields)
+        game, _ = recipes.build(recipe, self.source)
+        _adopt(game, self.game.state_dict(), self.path, override=True)
+        self.recipe, self.game = recipe, game
+        self.watch = recipes.call(lambda: _watch(recipe, game, self.source), "watch")
+        self._judge_anew()
 
-    def _judge(self, record: Record, stop_at_fault: bool) -> bool:
-        """What stands now; faults that came and went become events. Whether to end for one of them."""
-        self.history.append(record)
-        before = {finding.name for finding in self.faults}
+    def _judge_anew(self) -> None:
+        self.judged = recipes.call(lambda: diagnosis.facts(self.game, self.source), "watch")
         self.findings = diagnosis.diagnose(self.history, self.judged)
-        for finding in self.faults:
-            if finding.name not in before:
-                self._event("fault", **_plain(finding), step=self.game.step)
-        for name in sorted(before - {finding.name for finding in self.faults}):
-            self._event("recovered", name=name, step=self.game.step)
-        self.stopped_by_fault = stop_at_fault and bool(self.faults)
-        if self.stopped_by_fault:
-            self.stop(f"the fault {self.faults[0].name!r}")
-        return self.stopped_by_fault
+
+    def about_game(self) -> dict[str, Any]:
+        """What a diagnosis needs of the game beside its records, as an event has it."""
+        scales = {name: [x.unit, _finite(x.equilibrium)] for i in self.watch for name, x in i.gives.items()}
+        judged = {**asdict(self.judged), "examples": _finite(self.judged.examples)}
+        return {"judged": judged, "scales": scales}
 
     @property
     def faults(self) -> list[Finding]:
@@ -276,24 +301,38 @@ class Run:
         self.stop_reason = reason
 
     def save(self) -> None:
-        """Write a checkpoint of this instant, unless there is one already, and remove the oldest."""
-        folder = self.path / "checkpoints"
-        if self.saved != self.game.step:
-            state = self.game.state_dict()
-            self._check_state(state)
-            checkpoints.save(folder, state, self.facts)
-            self.saved = self.game.step
-        checkpoints.prune(folder, self.recipe.keep, self.saved)
+        """Write a checkpoint of this instant, unless there is one already."""
+        if self.saved == self.game.step:
+            return
+        state = self.game.state_dict()
+        self._refuse_state_not_finite(state)
+        self.log.check_held()
+        checkpoints.save(self.path / "checkpoints", state, self.data, _path_of_game(self.recipe))
+        self.saved = self.game.step
+
+    def prune(self) -> None:
+        """Remove the oldest checkpoints, down to as many as the recipe keeps."""
+        checkpoints.prune(self.path / "checkpoints", self.recipe.keep, self.saved)
 
     def picture(self) -> None:
         """What the fixed grid of noise has become, as samples/NNNNNN.png."""
-        folder = self.path / "samples"
-        folder.mkdir(exist_ok=True)
         content = BytesIO()
-        self.draw(64 if len(self.facts["shape"]) == 3 else 2500).save(content, format="PNG")
-        checkpoints.write(folder / f"{self.game.step:06d}.png", content.getvalue())
+        self.draw(64 if len(self.data.shape) == 3 else 2500).save(content, format="PNG")
+        self.log.write_picture(self.game.step, content.getvalue())
 
     # look -----------------------------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is kept of the data as plain data, for those who do not ask `data` yet."""
+        codec = self.data.codec.state_dict()
+        facts = {"shape": list(self.data.shape), "range": [codec.get("low", -1.0), codec.get("high", 1.0)]}
+        return facts | self.data.state_dict()
+
+    @property
+    def columns(self) -> Columns | None:
+        """The codec of a table; None of anything else."""
+        return self.data.codec if isinstance(self.data.codec, Columns) else None
 
     def samples(self, n: int, seed: int = 0, live: bool = False, chunk: int = 1024) -> Iterator[np.ndarray]:
         """`n` samples in parts, in the form that users keep (see `kept`); of all classes in turn."""
@@ -303,194 +342,92 @@ class Run:
             yield self.kept(self.game.generate(self.game.noise(some, seed, first), live, y))
 
     def kept(self, x: Tensor) -> np.ndarray:
-        """What G gives, in the form that users keep.
-
-        uint8 ``[m, H, W]`` or ``[m, H, W, C]`` for images, float32 ``[m, *shape]`` for anything else; of a
-        table all its columns, in its own units.
-        """
-        if self.columns is not None:
-            return np.asarray(self.columns.decode(x))
-        if len(self.facts["shape"]) != 3:
-            return x.float().cpu().numpy()
-        pixels = self._bytes(x)
-        return pixels[:, 0] if pixels.shape[1] == 1 else pixels.transpose(0, 2, 3, 1)
-
-    @property
-    def columns(self) -> Columns | None:
-        """The codec of a table; None of anything else."""
-        if "scale" in self.facts:  # of a run of format 1
-            return plain(self.facts["columns"], self.facts["mean"], self.facts["scale"])
-        codec = codecs.restore(self.facts["codec"]) if "codec" in self.facts else None
-        return codec if isinstance(codec, Columns) else None
+        """What G gives, in the form that users keep: see the codec of the data."""
+        return self.data.codec.decode(x)
 
     def draw(self, n: int, seed: int = 0, live: bool = False) -> Any:
         """A picture of `n` samples: a grid of images, or a cloud of points over real ones."""
         y = self.game.labels(n) if self.game.classes else None
-        x = self.game.sample(n, seed, live, y=y)
-        if len(self.facts["shape"]) == 3:
-            return tiles(self._bytes(x), columns_for(n, self.game.classes))
+        x = self.data.codec.view(self.game.sample(n, seed, live, y=y)).numpy()
+        if x.ndim == 4:
+            return tiles(x, columns_for(n, self.game.classes))
         real = self.source.batch(0, 2500)[0].flatten(1).numpy() if self.source is not None else None
-        return cloud(x.flatten(1).float().cpu().numpy(), real)
-
-    def _bytes(self, x: Tensor) -> np.ndarray:
-        return to_bytes(x.float().cpu(), *self.facts["range"]).numpy()
+        return cloud(x, real)
 
     # what may go wrong ----------------------------------------------------------------------------------
 
-    def _check_losses(self, window: Mapping[int, Mapping[str, Tensor]]) -> None:
-        """Raise at the first loss or penalty that is not finite; one look at the device for all turns."""
-        named = [(step, name, value) for step, terms in window.items() for name, value in terms.items()]
-        finite = torch.stack([value.isfinite() for _, _, value in named]).tolist()
-        for (step, name, value), good in zip(named, finite, strict=True):
-            if not good:
-                self._fault(step, name, f"{name} is {float(value)}")
+    def failed(self, error: Exception) -> RunError:
+        """What went wrong inside a turn, as a line; its traceback becomes an event."""
+        name, step = type(error).__name__, self.game.step + 1
+        lines = "".join(traceback.format_exception(error))
+        with self.on_disk():
+            self.log.add_event("fault", step, name=name, traceback=lines)
+        return RunError(
+            f"step {step}: {name}: {printable(' '.join(str(error).split()))} "
+            f"(traceback: the last line of {printable(self.path / 'events.jsonl')}). "
+            f"The last good checkpoint is of step {self.saved}"
+        )
 
-    def _check_state(self, state: State) -> None:
+    def lost(self, step: int, term: str, what: str) -> NotFinite:
+        """The error of a number that is not finite; it becomes an event and a finding."""
+        broken = {"name": "non-finite", "term": term}
+        self.log.add_event("fault", step, **broken)
+        self.findings = diagnosis.diagnose(
+            [*self.history, {"event": "fault", "step": step, **broken}], self.judged
+        )
+        self.stopped_by_fault = bool(self.faults)
+        return NotFinite(
+            f"step {step}: {what}. "
+            f"The last good checkpoint is of step {self.saved}, in {printable(self.path / 'checkpoints')}. "
+            "Try half of g_optimizer.lr and d_optimizer.lr, or a penalty such as r1 (add --override)"
+        )
+
+    def _refuse_state_not_finite(self, state: State) -> None:
         """Raise at the first weight, average or moment of an optimizer that is not finite."""
         named = [(name, value) for name, value in recipes.leaves(state) if isinstance(value, Tensor)]
         finite = torch.stack([value.isfinite().all().cpu() for _, value in named]).tolist()
         for (name, _), good in zip(named, finite, strict=True):
             if not good:
-                self._fault(self.game.step, name, f"{name} is not finite")
+                raise self.lost(self.game.step, name, f"{name} is not finite")
 
-    def _fault(self, step: int, term: str, what: str) -> None:
-        broken = {"name": "non-finite", "step": step, "term": term}
-        self._event("fault", **broken)
-        self.findings = diagnosis.diagnose([*self.history, {"event": "fault", **broken}], self.judged)
-        self.stopped_by_fault = bool(self.faults)
-        raise NotFinite(
-            f"step {step}: {what}. "
-            f"The last good checkpoint is of step {self.saved}, in {self.path / 'checkpoints'}. "
-            "Try half of g_optimizer.lr and d_optimizer.lr, or a penalty such as r1 (add --override)"
-        )
-
-    # files ----------------------------------------------------------------------------------------------
-
-    def _on_disk(self) -> Any:
-        return _disk(self.path, f"at step {self.game.step}, the last good checkpoint is of step {self.saved}")
-
-    def _event(self, event: str, **facts: Any) -> None:
-        self._append("events.jsonl", {"event": event, "time": round(time.time(), 3), **facts})
-
-    def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        checkpoints.append(self.path / name, record)
-
-    def _keep(self, name: str, wanted: Callable[[Record], bool]) -> None:
-        """Rewrite a file of records without the unwanted, and without a line that a kill cut short."""
-        path = self.path / name
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        checkpoints.write(path, b"".join(line for line in lines if wanted(_parsed(line))))
+    def on_disk(self) -> AbstractContextManager[None]:
+        """Within, what the disk refuses is one line that says how far the run had come."""
+        return disk(self.path, f"at step {self.game.step}, the last good checkpoint is of step {self.saved}")
 
 
-class Session:
-    """What a run does after each turn, from start or resumption to the end: look, log, judge, draw, save."""
+def _adopt(game: Game, state: State, path: Path, override: bool = False) -> None:
+    """Put a game where a checkpoint left it; `override`: with the recipe's settings of optimizers.
 
-    def __init__(self, run: Run, stop_at_fault: bool = False) -> None:
-        self.run = run
-        self.stop_at_fault = stop_at_fault
-        self.over = False
-        self._window: dict[int, dict[str, Tensor]] = {}  # the terms of the turns since the last record
-        self._pending: dict[int, Record] = {}  # what was read since the last record, by its step
-        self._begun = self._last = time.monotonic()
-
-    def after(self, turn: Turn) -> Record | None:
-        """See to a turn that the run's game has just played: its record, if it is time for one."""
-        run, step = self.run, self.run.game.step
-        self._window[step] = _terms(turn)
-        if readings := read(run.watch, run.game, turn):
-            seconds = round(time.monotonic() - self._begun, 3)
-            self._pending[step] = {**_flat(readings), **_record(turn, run.game), "seconds": seconds}
-        self.over = step >= run.recipe.steps or bool(run.stop_reason)
-        every = (run.recipe.log_every, run.recipe.sample_every, run.recipe.checkpoint_every)
-        log, picture, save = (self.over or step % turns == 0 for turns in every)
-        record: Record | None = None
-        with run._on_disk():
-            if log or picture or save:
-                run._check_losses(self._window)
-            if log:
-                record = self._logged(turn)
-                if run._judge(record, self.stop_at_fault):
-                    self.over = picture = save = True
-            if picture:
-                run.picture()
-            if save:
-                run.save()
-        return record
-
-    def _logged(self, turn: Turn) -> Record:
-        """The record of this turn, behind those of the turns at which something was read."""
-        now, run = time.monotonic(), self.run
-        rate = round(len(self._window) / max(now - self._last, 1e-9), 2)
-        record = self._pending.pop(turn.step + 1, None) or _record(turn, run.game)
-        record |= {"steps_per_second": rate, "seconds": round(now - self._begun, 3)}
-        for penalty in run.game.penalties:  # of one that is not always due, its last turn
-            steps = [step for step, terms in self._window.items() if penalty.name in terms]
-            if steps and steps[-1] != turn.step + 1:
-                terms = {name: float(value) for name, value in self._window[steps[-1]].items()}
-                self._pending[steps[-1]] = {"step": steps[-1], **terms, **self._pending.get(steps[-1], {})}
-        earlier = [self._pending[step] for step in sorted(self._pending)]
-        for each in (*earlier, record):
-            run._append("metrics.jsonl", each)
-        run.history += earlier
-        self._window, self._pending, self._last = {}, {}, now
-        return record
-
-    def end(self) -> None:
-        """Write down why it ended."""
-        run = self.run
-        with run._on_disk():
-            finished = run.game.step >= run.recipe.steps
-            run._event("finished" if finished else "stopped", step=run.game.step, reason=run.stop_reason)
-
-
-def records(path: Path, name: str = "metrics.jsonl") -> list[Record]:
-    """The records (or "events.jsonl") of a run, of those lines that are whole."""
-    file = path / name
-    lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
-    return [record for line in lines if isinstance((record := _parsed(line)).get("step"), int)]
-
-
-@dataclass(frozen=True)
-class Examined:
-    """How a run stands, from its files alone. scales: the unit and the equilibrium of each reading."""
-
-    path: Path
-    records: list[Record]
-    events: list[Record]
-    findings: list[Finding]
-    scales: Mapping[str, tuple[str, float | None]]
-
-    def as_dict(self) -> Record:
-        step = self.records[-1]["step"] if self.records else 0
-        return {"run": str(self.path), "step": step, "findings": [_plain(f) for f in self.findings]}
-
-
-def examine(path: Path) -> Examined:
-    """Judge a run from its files, finished or still running. Raises RunError if it is no run, or began before
-    runs were watched.
+    Raises Misfit, and leaves the game as it is, if the state is another game's.
     """
-    _recipe_of(path)
-    happened = [event for event in records(path, "events.jsonl") if "event" in event]
-    begun = next((e for e in reversed(happened) if "judged" in e), None)
-    if begun is None:
-        raise RunError(f"{path} has no record of its game in events.jsonl: train it on, and ask again")
-    seen = records(path)
-    last = happened[-1]
-    broken = [last] if last["event"] == "fault" and last.get("name") == "non-finite" else []
-    judged: Record = {**begun["judged"], "examples": begun["judged"]["examples"] or math.inf}
-    findings = diagnosis.diagnose([*seen, *broken], diagnosis.Facts(**judged))
-    return Examined(path, seen, happened, findings, begun["scales"])
+    players = (game.G, game.D)
+    wanted = [dict(group) for player in players for group in player.optimizer.param_groups]
+    why = checkpoints.misfit(game, state)
+    if not why:
+        penalties = {p.name: state["penalties"].get(p.name, {}) for p in game.penalties}
+        try:
+            game.load_state_dict({**state, "penalties": penalties})
+        except Exception as error:  # whatever a state of another game makes the loaders raise
+            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    if why:
+        raise Misfit(
+            f"the checkpoint of step {state['step']} in {printable(path)} is not of this recipe's game "
+            f"({printable(why)})"
+        )
+    groups = [group for player in players for group in player.optimizer.param_groups]
+    for new, old in zip(wanted, groups, strict=True) if override else ():
+        old.update({name: setting for name, setting in new.items() if name != "params"})
 
 
 def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
     """The recipe with what is `auto` settled, as it was when the run began; and what to say of it."""
-    begun = _recipe_of(path) if (path / "recipe.yaml").is_file() else None
+    begun = Log(path).recipe() if os.path.lexists(path / "recipe.yaml") else None
     recipe = recipes.settled(recipe, begun)
     auto = {name for name in ("precision", "compile") if getattr(recipe, name) == "auto"}
     if not auto or begun is None:
         return autotune.settled(recipe, source)
-    kept = {name: getattr(begun, name) for name in auto}
-    return replace(recipe, **kept, threads=recipe.threads or begun.threads), ""
+    settled = {name: getattr(begun, name) for name in auto}
+    return replace(recipe, **settled, threads=recipe.threads or begun.threads), ""
 
 
 def _watch(recipe: Recipe, game: Game, source: Any) -> list[Instrument]:
@@ -505,52 +442,8 @@ def _watch(recipe: Recipe, game: Game, source: Any) -> list[Instrument]:
     return watch + (instruments.thorough(game, source, held) if recipe.watch == "thorough" else [])
 
 
-def _flat(readings: Iterable[Reading]) -> Record:
-    """Readings as a record: name: value, and the intervals of those that have one; nothing that is nan."""
-    finite = [reading for reading in readings if math.isfinite(reading.value)]
-    found: Record = {reading.name: _short(reading.value) for reading in finite}
-    ends = {
-        r.name: [_short(r.low), _short(r.high)] for r in finite if r.low is not None and r.high is not None
-    }
-    return found | ({"intervals": ends} if ends else {})
-
-
-def _known(x: float | None) -> float | None:
+def _finite(x: float | None) -> float | None:
     return x if x is not None and math.isfinite(x) else None
-
-
-def _short(x: float) -> float:
-    """To six digits: what is read by people, and far more than is known."""
-    return float(f"{x:.6g}")
-
-
-def _plain(finding: Finding) -> Record:
-    """A finding as an event has it."""
-    return finding.as_dict()
-
-
-def _record(turn: Turn, game: Game) -> Record:
-    """What is logged of a turn.
-
-    V(D, G) is 2014's value, in nats, where logits are probabilities; -log 4 at equilibrium.
-    """
-    real, fake = turn.real_logits.double(), turn.fake_logits.double()
-    record: Record = {
-        "step": turn.step + 1,
-        **{name: float(value) for name, value in _terms(turn).items()},
-        "real_logit": float(real.mean()),
-        "fake_logit": float(fake.mean()),
-    }
-    if game.objective.probability is not None:
-        p, q = game.objective.probability(real), game.objective.probability(fake)
-        value = p.log().clamp(min=-100).mean() + (1 - q).log().clamp(min=-100).mean()  # as nn.BCELoss clamps
-        record |= {"d_real": float(p.mean()), "d_fake": float(q.mean()), "value": float(value)}
-    return record
-
-
-def _terms(turn: Turn) -> dict[str, Tensor]:
-    """In the order of the turn, so that the first that is not finite is the cause."""
-    return {"d_loss": turn.d_loss, **turn.penalties, "g_loss": turn.g_loss}
 
 
 def _environment(game: Game) -> dict[str, Any]:
@@ -564,93 +457,30 @@ def _environment(game: Game) -> dict[str, Any]:
     }
 
 
-def _facts(source: Source) -> Record:
-    """What must be known of the data to sample without them."""
-    black_and_white = [getattr(source, "low", -1.0), getattr(source, "high", 1.0)]
-    facts = {"shape": list(source.shape), "range": black_and_white, "classes": source.classes}
-    facts |= {"class_names": list(source.class_names), "class_shares": list(source.class_shares)}
-    facts |= {"fingerprint": source.fingerprint, "codec": source.codec.state_dict()}
-    return facts
+def _path_of_game(recipe: Recipe) -> dict[str, Any]:
+    """All of a recipe that shapes the path of its game."""
+    return {name: value for name, value in recipes.resolved(recipe).items() if name not in RESUMABLE_FIELDS}
 
 
-def _recipe_of(path: Path) -> Recipe:
-    if not (path / "recipe.yaml").is_file():
-        raise RunError(f"{path} is not a run: it holds no recipe.yaml (a run is what `zerosum train` writes)")
-    return recipes.load(str(path / "recipe.yaml"))
-
-
-def _refuse_changes(path: Path, recipe: Recipe) -> None:
-    if not (path / "recipe.yaml").exists():
-        return
-    changed = recipes.differences(recipes.resolved(_recipe_of(path)), recipes.resolved(recipe))
+def _refuse_changes(path: Path, before: Mapping[str, Any], now: Recipe) -> None:
+    changed = recipes.differences(before, recipes.resolved(now)) if before else []
     if changed:
         raise RunError(
-            f"{path} was begun with another recipe ({'; '.join(changed)}): "
+            f"{printable(path)} was begun with another recipe ({printable('; '.join(changed))}): "
             "give --out another directory, or --override to go on with the new one"
         )
-
-
-def _newest(folder: Path, broken: list[str], device: Any = "cpu") -> tuple[State, Record] | None:
-    """The newest checkpoint that can be read, None if there is none; adds to `broken` what it passed over."""
-    for step in reversed(checkpoints.steps(folder)):
-        try:
-            return checkpoints.load(folder / f"{step:06d}", device)
-        except CheckpointError as error:
-            broken.append(str(error))
-    if broken:
-        raise RunError(
-            f"none of the {len(broken)} checkpoints in {folder} can be read: "
-            f"move {folder.parent} away to begin anew (the newest: {broken[0]})"
-        )
-    return None
 
 
 def _fallen(broken: list[str], step: int) -> list[str]:
     return [f"warning: falling back to the checkpoint of step {step}: {cause}" for cause in broken]
 
 
-def _exactly(folder: Path, step: int) -> tuple[State, Record]:
-    known = checkpoints.steps(folder)
-    if step not in known:
-        held = ", ".join(map(str, known)) or "none"
-        raise RunError(f"{folder.parent} has no checkpoint of step {step}: it has {held}")
+def _exactly(folder: Path, step: int, use: Any) -> Run:
+    there = checkpoints.steps(folder)
+    if step not in there:
+        listed = ", ".join(map(str, there)) or "none"
+        raise RunError(f"{printable(folder.parent)} has no checkpoint of step {step}: it has {listed}")
     try:
-        return checkpoints.load(folder / f"{step:06d}")
+        return use(checkpoints.load(folder / f"{step:06d}"))
     except CheckpointError as error:
         raise RunError(str(error)) from error
-
-
-def _parsed(line: bytes) -> Record:
-    """A line of a file of records; an empty record in place of one that was cut short."""
-    try:
-        record = json.loads(line) if line.endswith(b"\n") else {}
-    except ValueError:
-        record = {}
-    return record if isinstance(record, dict) else {}
-
-
-def _locked(path: Path) -> int:
-    """Hold the run for this process; the lock ends with the process, however it ends."""
-    descriptor = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if not isinstance(error, BlockingIOError):
-            raise
-        raise RunError(
-            f"another process is training in {path}: wait for it, or give --out another directory"
-        ) from None
-    return descriptor
-
-
-@contextmanager
-def _disk(path: Path, when: str) -> Iterator[None]:
-    """Turn what the disk refuses into one line that says where and when."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"cannot write to {path}: {error.strerror or error} ({when}); "
-            "free the disk or mend the directory, then give the same command again"
-        ) from error

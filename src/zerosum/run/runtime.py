@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
+from threading import Thread
 
-__all__ = ["keep_memory"]
+__all__ = ["end_with_parent", "keep_memory"]
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # malloc.h
 
@@ -21,3 +24,16 @@ def keep_memory() -> None:
         mallopt(_MMAP_MAX, 0)
         mallopt(_TRIM_THRESHOLD, -1)
         mallopt(_TOP_PAD, 2**26)
+
+
+def end_with_parent(pipe: int) -> None:
+    """Kill this process when the last one that could write to a pipe is gone, at whatever it is.
+
+    A run may be killed at any instant; what waited for it to end will never ask.
+    """
+
+    def watch() -> None:
+        os.read(pipe, 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Thread(target=watch, daemon=True, name="zerosum-parent").start()

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from math import isfinite
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -28,16 +29,19 @@ from zerosum import recipe as recipes
 from zerosum.game import Ensemble, Turn
 from zerosum.metrics.estimate import student
 from zerosum.recipe import Recipe
-from zerosum.run import checkpoints
-from zerosum.run.run import NotFinite, Record, Run, RunError, Session, records
+from zerosum.run import checkpoints, files
+from zerosum.run.log import Log, Record, RunError, disk
+from zerosum.run.run import NotFinite, Run
+from zerosum.run.session import Session
+from zerosum.text import printable
 
-__all__ = ["Apart", "Seeds", "summary", "table"]
+__all__ = ["StackedSeeds", "SubprocessSeeds", "folder", "numbered", "summary", "table"]
 
-TOLD = ("modes_covered", "high_quality", "coverage", "spread", "d_loss", "g_loss")
+TABLE = ("modes_covered", "high_quality", "coverage", "spread", "d_loss", "g_loss")
 """What the table on the terminal has, of what there is; seeds.json has everything."""
 
 
-class Seeds:
+class StackedSeeds:
     """The runs of one recipe on the seeds first, first + 1, ..., played together.
 
     A seed that a fault has ended before is left as it is, and noted, unless `override`. The first seed
@@ -47,6 +51,7 @@ class Seeds:
     """
 
     def __init__(self, path: Path, recipe: Recipe, count: int, override: bool = False) -> None:
+        numbers = numbered(recipe, count)
         _refuse_a_run(path)
         self.path = path
         self.recipe = recipe
@@ -54,17 +59,17 @@ class Seeds:
         self.notes: list[str] = []
         self.broken: list[Run] = []
         self.interrupted = ""
-        numbers = range(recipe.seed, recipe.seed + count)
         left = [] if override else [seed for seed in numbers if _ended_by_fault(folder(path, seed))]
         for seed in left:
             self.notes.append(f"warning: seed {seed} was ended by a fault, and is left as it is")
         playing = [seed for seed in numbers if seed not in left]
         if not playing:
-            raise RunError(f"{path}: every seed was ended by a fault: change the recipe and add --override")
+            raise RunError(
+                f"{printable(path)}: every seed was ended by a fault: change the recipe and add --override"
+            )
         try:
             self._start(playing, override, _common([folder(path, seed) for seed in playing]))
-            steps = {run.game.step for run in self.runs}
-            if len(steps) > 1:  # a checkpoint of one of them could not be read
+            while len(steps := {run.game.step for run in self.runs}) > 1:  # of one, some could not be read
                 self.close()
                 self._start(playing, override, min(steps))
             self.ensemble = Ensemble([run.game for run in self.runs])
@@ -91,12 +96,12 @@ class Seeds:
         self.interrupted = reason
 
     def play(self, stop_at_fault: bool = False) -> Iterator[list[Record]]:
-        """Train to the recipe's last step, giving the records of all seeds every `log_every` turns.
+        """Train to the recipe's last step, giving the records of all seeds at each turn that has any.
 
         A seed whose loss or weights are not finite ends, with a note; the others go on. Raises RunError at
         whatever else goes wrong.
         """
-        sessions = [Session(run, stop_at_fault) for run in self.runs]
+        sessions = [Session(run, stop_at_fault, steered=False) for run in self.runs]
         sources = [run.source for run in self.runs]
         try:
             for turn in self.ensemble.play(sources, self.recipe.steps - self.step):
@@ -104,9 +109,11 @@ class Seeds:
                     for run in self.runs:
                         run.stop(reason)
                 pairs = zip(sessions, self.ensemble.each(turn), strict=True)
-                found = [self._after(session, its) for session, its in pairs]
-                if any(found):
-                    yield [record for record in found if record is not None]
+                written = [self._after(session, its) for session, its in pairs]
+                for session in sessions:  # none goes before every seed has the newer one
+                    session.prune()
+                if any(written):
+                    yield [record for record in written if record is not None]
                 if all(session.over for session in sessions):
                     break
         except RunError:
@@ -134,26 +141,31 @@ class Seeds:
         for run in self.runs:
             run.close()
 
-    def __enter__(self) -> Seeds:
+    def __enter__(self) -> StackedSeeds:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
 
+def numbered(recipe: Recipe, count: int) -> range:
+    """The seeds of so many runs. Raises RecipeError where the last of them is no seed."""
+    recipes.changed(recipe, {"seed": recipe.seed + count - 1})
+    return range(recipe.seed, recipe.seed + count)
+
+
 def _refuse_a_run(path: Path) -> None:
-    if (path / "checkpoints").exists():
-        raise RunError(f"{path} holds a run of one seed: give --out another directory for many")
+    if os.path.lexists(path / "checkpoints"):
+        raise RunError(f"{printable(path)} holds a run of one seed: give --out another directory for many")
 
 
 def _ended_by_fault(place: Path) -> bool:
     """Whether the last thing that happened to a run is a fault that ended it."""
-    events = records(place, "events.jsonl")
-    if not events:
-        return False
-    last = events[-1]
-    broken = last["event"] == "fault" and last.get("name") == "non-finite"
-    return broken or (last["event"] == "stopped" and str(last.get("reason")).startswith("the fault"))
+    for last in reversed(Log(place).events()):
+        if last["event"] == "fault":
+            return last["name"] == "non-finite"
+        return last["event"] == "stopped" and last.get("reason", "").startswith("the fault")
+    return False
 
 
 def _refuse_convolutions(run: Run) -> None:
@@ -168,8 +180,9 @@ def _common(folders: Sequence[Path]) -> int:
     kept = [set(checkpoints.steps(place / "checkpoints")) or {0} for place in folders]
     if not set.intersection(*kept):
         raise RunError(
-            f"{folders[0].parent}: there is no step of which every seed has a checkpoint; new seeds cannot "
-            "join those that have gone on: train them one by one with --seed and --out, or give another --out"
+            f"{printable(folders[0].parent)}: there is no step of which every seed has a checkpoint; new "
+            "seeds cannot join those that have gone on: train them one by one with --seed and --out, "
+            "or give another --out"
         )
     return max(set.intersection(*kept))
 
@@ -182,19 +195,33 @@ def folder(path: Path, seed: int) -> Path:
 # in processes -------------------------------------------------------------------------------------------
 
 
-class Apart:
-    """The same, each seed in a process of its own on one thread, as many at once as there are cores."""
+_CHILD = """
+import sys
+from zerosum.run.runtime import end_with_parent
+end_with_parent(int(sys.argv.pop(1)))
+from zerosum.cli import main
+sys.exit(main())
+"""
+
+
+class SubprocessSeeds:
+    """The same, each seed in a process of its own on one thread, as many at once as there are cores.
+
+    A child ends with its parent, however that ends: it holds the reading end of a pipe that only the parent
+    can write to.
+    """
 
     def __init__(self, path: Path, recipe: Recipe, count: int, options: Sequence[str] = ()) -> None:
+        self.numbers = numbered(recipe, count)
         _refuse_a_run(path)
-        path.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.recipe = replace(recipe, threads=recipe.threads or 1)
-        self.numbers = range(recipe.seed, recipe.seed + count)
         self.options = options
         self.interrupted = ""
         self._running: set[subprocess.Popen[bytes]] = set()
-        checkpoints.write(path / "seeds.yaml", recipes.dump(self.recipe).encode())
+        with disk(path, "before the first step"):
+            path.mkdir(parents=True, exist_ok=True)
+            files.write(path / "seeds.yaml", recipes.dump(self.recipe).encode(), within=path)
 
     def stop(self, reason: str) -> None:
         """Ask those that train to save and end; no other is begun."""
@@ -204,15 +231,22 @@ class Apart:
 
     def play(self) -> Iterator[tuple[int, int]]:
         """(seed, exit code) of each as it ends; a child killed by signal s gives 128 + s."""
-        with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // self.recipe.threads)) as pool:
-            yield from zip(self.numbers, pool.map(self._train, self.numbers), strict=True)
+        reading, writing = os.pipe()
+        try:
+            with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // self.recipe.threads)) as pool:
+                train = partial(self._train, reading)
+                yield from zip(self.numbers, pool.map(train, self.numbers), strict=True)
+        finally:
+            os.close(reading)
+            os.close(writing)
 
-    def _train(self, seed: int) -> int:
+    def _train(self, pipe: int, seed: int) -> int:
         if self.interrupted:
             return 128 + signal.Signals[self.interrupted]
         words = ["train", str(self.path / "seeds.yaml"), "--seed", str(seed), "--quiet", *self.options]
-        command = [sys.executable, "-m", "zerosum", *words, "--out", str(folder(self.path, seed))]
-        process = subprocess.Popen(command, start_new_session=True)  # it hears of Ctrl-C from us, once
+        command = [sys.executable, "-c", _CHILD, str(pipe), *words, "--out", str(folder(self.path, seed))]
+        # in a session of its own: it hears of Ctrl-C from us, once
+        process = subprocess.Popen(command, start_new_session=True, pass_fds=[pipe])
         self._running.add(process)
         code = process.wait()
         self._running.discard(process)
@@ -225,15 +259,22 @@ class Apart:
 def summary(path: Path, seeds: Sequence[int]) -> dict[str, Any]:
     """What each seed's run came to, and means over the seeds that came as far as any; also as seeds.json.
 
-    Of each reading its last value. The 95 % interval of a mean is Student's, over seeds.
+    Of each reading its last value. The 95 % interval of a mean is Student's, over seeds. Raises RunError
+    where no seed has a record, and where the disk refuses.
     """
-    rows = {seed: _last(records(folder(path, seed))) for seed in seeds}
+    rows = {seed: _last(Log(folder(path, seed)).records()) for seed in seeds}
     last = max(row.get("step", 0) for row in rows.values())
     whole = [row for row in rows.values() if row.get("step") == last]
+    if not whole:
+        raise RunError(
+            f"no seed in {printable(path)} came to a first record: see zerosum diagnose "
+            f"{shlex.quote(str(folder(path, seeds[0])))}"
+        )
     names = [name for name in whole[0] if name not in ("step", "seconds", "steps_per_second")]
     means = {name: _mean([row[name] for row in whole if name in row]) for name in names}
     result = {"step": last, "seeds": {str(seed): row for seed, row in rows.items()}, "means": means}
-    checkpoints.write(path / "seeds.json", (json.dumps(result, indent=1) + "\n").encode())
+    with disk(path, "after the last step"):
+        files.write(path / "seeds.json", (json.dumps(result, indent=1) + "\n").encode(), within=path)
     return result
 
 
@@ -241,7 +282,7 @@ def _last(lines: Sequence[Record]) -> Record:
     """The last value of each reading, and of each term, that is a finite number."""
     latest: Record = {}
     for line in lines:
-        latest |= {k: v for k, v in line.items() if isinstance(v, int | float) and isfinite(v)}
+        latest |= {name: x for name, x in line.items() if name != "intervals"}
     return latest
 
 
@@ -255,7 +296,7 @@ def _mean(values: Sequence[float]) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """Every seed in a line, then the means with their 95 % intervals."""
-    names = [name for name in TOLD if name in result["means"]]
+    names = [name for name in TABLE if name in result["means"]]
     rows = [["seed", "step", *names]]
     rows += [
         [seed, str(row.get("step", 0)), *(f"{row[name]:.4g}" if name in row else "-" for name in names)]

@@ -1,0 +1,186 @@
+"""A session: what a run does after each turn, from its start or resumption to its end.
+
+Look, log, judge, draw, save, and take up what is wished: in this order, so that a checkpoint never knows of a
+change that comes after its turn.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from zerosum.game import Game, Turn
+from zerosum.run import changes
+from zerosum.run.log import Record
+from zerosum.watch import diagnosis
+from zerosum.watch.instrument import Reading, read
+
+if TYPE_CHECKING:
+    from zerosum.run.run import Run
+
+__all__ = ["Session", "picture_is_due"]
+
+
+class Session:
+    """One sitting of a run. Whoever plays its game calls `after` at each turn, then `prune`; at last `end`.
+
+    over: the present turn was the last one. stop_at_fault: end as soon as a fault stands. steered: take up
+    changes of the recipe.
+    """
+
+    def __init__(self, run: Run, stop_at_fault: bool = False, steered: bool = True) -> None:
+        self.run = run
+        self.stop_at_fault = stop_at_fault
+        self.steered = steered
+        self.over = run.game.step >= run.recipe.steps
+        self._window: dict[int, dict[str, Tensor]] = {}  # the terms of the turns since the last line
+        self._begun = self._last = time.monotonic()
+        self._turns = 0  # since the last line
+        self._to_prune = True
+
+    def after(self, turn: Turn) -> Record | None:
+        """See to a turn that the run's game has just played: its record, every `log_every` turns.
+
+        The record of a turn at which something was read in between is written too.
+
+        Raises RunError at a loss or a weight that is not finite, and where the disk refuses.
+        """
+        run, step = self.run, self.run.game.step
+        self._window[step] = _terms(turn)
+        self._turns += 1
+        readings = read(run.watch, run.game, turn)
+        self.over = step >= run.recipe.steps or bool(run.stop_reason)
+        log, save = (self.over or step % n == 0 for n in (run.recipe.log_every, run.recipe.checkpoint_every))
+        picture = self.over or picture_is_due(step, run.recipe.sample_every)
+        record: Record | None = None
+        with run.on_disk():
+            if log or picture or save or readings:
+                self._refuse_losses_not_finite()
+            if log or readings:
+                record = self._logged(turn, readings, log)
+            if log and self._fault_ends():
+                self.over = picture = save = True
+            if picture:
+                run.picture()
+            if save:
+                run.save()
+                self._to_prune = True
+            if self.steered and not self.over:
+                changes.take_up(run)
+        return record if log else None
+
+    def prune(self) -> None:
+        """Remove the checkpoints that are too many, when all that belongs to the newest one is there."""
+        if not self._to_prune:
+            return
+        with self.run.on_disk():
+            self.run.prune()
+        self._to_prune = False
+
+    def end(self) -> None:
+        """Write down why it ended."""
+        run = self.run
+        self.prune()
+        with run.on_disk():
+            finished = run.game.step >= run.recipe.steps
+            run.log.add_event("finished" if finished else "stopped", run.game.step, reason=run.stop_reason)
+
+    def _logged(self, turn: Turn, readings: Iterable[Reading], timed: bool) -> Record:
+        """Write the record of this turn; before it that of the last turn in which a lazy penalty was due."""
+        run, step = self.run, self.run.game.step
+        for name in {name for terms in self._window.values() for name in terms} - self._window[step].keys():
+            due = max(at for at, terms in self._window.items() if name in terms)
+            if due > max((record["step"] for record in run.history[-1:]), default=-1):
+                self._write({"step": due, **_numbers(self._window[due])})
+        record: Record = {"step": step, **_numbers(self._window[step]), **_scores(turn, run.game)}
+        record = _with_readings(record, readings)
+        now = time.monotonic()
+        if timed:
+            record["steps_per_second"] = round(self._turns / max(now - self._last, 1e-9), 2)
+            self._last, self._turns = now, 0
+        record["seconds"] = round(now - self._begun, 3)
+        self._window = {}
+        self._write(record)
+        return record
+
+    def _write(self, record: Record) -> None:
+        self.run.log.add_record(record)
+        self.run.history.append(record)
+
+    def _fault_ends(self) -> bool:
+        """Judge what stands now; faults that came and went become events. Whether to end for one of them."""
+        run, before = self.run, {finding.name for finding in self.run.faults}
+        run.findings = diagnosis.diagnose(run.history, run.judged)
+        for finding in run.faults:
+            if finding.name not in before:
+                run.log.add_event("fault", run.game.step, **finding.as_dict())
+        for name in sorted(before - {finding.name for finding in run.faults}):
+            run.log.add_event("recovered", run.game.step, name=name)
+        run.stopped_by_fault = self.stop_at_fault and bool(run.faults)
+        if run.stopped_by_fault:
+            run.stop(f"the fault {run.faults[0].name!r}")
+        return run.stopped_by_fault
+
+    def _refuse_losses_not_finite(self) -> None:
+        """Raise at the first loss or penalty that is not finite; one look at the device for all turns."""
+        named = [(step, name, x) for step, terms in self._window.items() for name, x in terms.items()]
+        if not named:
+            return
+        finite = torch.stack([x.isfinite() for _, _, x in named]).tolist()
+        for (step, name, x), good in zip(named, finite, strict=True):
+            if not good:
+                raise self.run.lost(step, name, f"{name} is {float(x)}")
+
+
+def picture_is_due(step: int, every: int) -> bool:
+    """At steps 0, 10, 20, 50, 100, 200, ... at first, then at the multiples of `every`.
+
+    >>> [step for step in range(1001) if picture_is_due(step, 400)]
+    [0, 10, 20, 50, 100, 200, 400, 800]
+    """
+    if step % every == 0:
+        return True
+    return 10 <= step < every and step / 10 ** (len(str(step)) - 1) in (1, 2, 5)
+
+
+def _terms(turn: Turn) -> dict[str, Tensor]:
+    """In the order of the turn, so that the first that is not finite is the cause."""
+    return {"d_loss": turn.d_loss, **turn.penalties, "g_loss": turn.g_loss}
+
+
+def _numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: float(x) for name, x in terms.items()}
+
+
+def _scores(turn: Turn, game: Game) -> dict[str, float]:
+    """What D made of the turn's examples.
+
+    V(D, G) is 2014's value, in nats, where logits are probabilities; -log 4 at equilibrium.
+    """
+    real, fake = turn.real_logits.double(), turn.fake_logits.double()
+    scores = {"real_logit": real.mean(), "fake_logit": fake.mean()}
+    if game.objective.probability is not None:
+        p, q = game.objective.probability(real), game.objective.probability(fake)
+        value = p.log().clamp(min=-100).mean() + (1 - q).log().clamp(min=-100).mean()  # as nn.BCELoss clamps
+        scores |= {"d_real": p.mean(), "d_fake": q.mean(), "value": value}
+    return {name: float(x) for name, x in scores.items() if x.isfinite()}
+
+
+def _with_readings(record: Record, readings: Iterable[Reading]) -> Record:
+    """A reading with an interval says more than the number of the same name that the turn has."""
+    finite = [reading for reading in readings if math.isfinite(reading.value)]
+    ends = {
+        r.name: [_short(r.low), _short(r.high)] for r in finite if r.low is not None and r.high is not None
+    }
+    record |= {r.name: _short(r.value) for r in finite if r.name in ends or r.name not in record}
+    return record | ({"intervals": ends} if ends else {})
+
+
+def _short(x: float) -> float:
+    """To six digits: what is read by people, and far more than is certain."""
+    return float(f"{x:.6g}")
