@@ -105,7 +105,9 @@ def add(path: Path, *lines: dict[str, Any] | bytes) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("runs") / "digits", "digits")
+    run = trained(tmp_path_factory.mktemp("runs") / "digits", "digits")
+    (run / "samples/000000.png").unlink()
+    return run
 
 
 @pytest.fixture

@@ -137,9 +137,8 @@ def test_an_interrupt_saves_every_seed_and_says_how_to_go_on(tmp_path: Path) -> 
     process = subprocess.Popen(
         [*COMMAND, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not (tmp_path / "seed1" / "metrics.jsonl").exists() and process.poll() is None:
+    while not Log(tmp_path / "seed1").records() and process.poll() is None:
         time.sleep(0.01)
-    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT and "to go on: zerosum train ring" in said
@@ -258,7 +257,7 @@ def test_a_seed_that_breaks_leaves_the_others_be(tmp_path: Path) -> None:
         assert [run.recipe.seed for run in again.runs] == [0, 2] and "seed 1" in again.notes[0]
         for _ in again.play():
             pass
-    assert [Log(tmp_path / f"seed{seed}").records()[-1]["step"] for seed in range(3)] == [30, 1, 30]
+    assert [Log(tmp_path / f"seed{seed}").records()[-1]["step"] for seed in range(3)] == [30, 5, 30]
 
 
 def test_an_error_inside_a_turn_is_a_line_and_an_event(

@@ -81,7 +81,9 @@ def replacing(path: Path, within: Path | None = None) -> Iterator[BinaryIO]:
         path = Path(os.path.realpath(path, strict=False))
     mode = path.stat().st_mode if path.exists() else None
     if mode is not None and not stat.S_ISREG(mode):
-        if within is not None or stat.S_ISDIR(mode):
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if within is not None:
             _refuse_others(path, mode)
         with TemporaryFile() as whole:
             yield whole
