@@ -10,12 +10,15 @@ norm, `relativistic_average`, the spread of `dragan`) does so within each of the
     game = Game(..., rank=ranks.rank, world=ranks.world)
     ranks.share(game)                   # the state of rank 0 is that of all
     for turn in game.play(source, steps): ...       # the turn of the whole batch, on every rank
+
+Rank 0 may also lead: it says by `order` what comes next, and the others `obey` (see `zerosum.run.ranks`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -29,7 +32,20 @@ from zerosum.game.turn import Turn
 if TYPE_CHECKING:
     from zerosum.game.play import Game
 
-__all__ = ["Ranks", "join"]
+__all__ = ["RankLost", "Ranks", "current", "join", "leave"]
+
+
+class RankLost(RuntimeError):
+    """Another rank does not answer any more."""
+
+
+@contextmanager
+def _talking() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        line = " ".join(str(error).split())[:150]
+        raise RankLost(f"another process of this game is gone, or does not answer: {line}") from error
 
 
 class Ranks:
@@ -52,8 +68,21 @@ class Ranks:
     def from_first(self, value: Any) -> Any:
         """The value that rank 0 has, on every rank."""
         values = [value]
-        dist.broadcast_object_list(values)
+        with _talking():
+            dist.broadcast_object_list(values)
         return values[0]
+
+    def order(self, number: int) -> None:
+        """Of rank 0: what all are to do next."""
+        with _talking():
+            dist.broadcast(torch.tensor(number), 0)
+
+    def obey(self) -> int:
+        """Of any other rank: wait for what rank 0 orders."""
+        number = torch.tensor(0)
+        with _talking():
+            dist.broadcast(number, 0)
+        return int(number)
 
     def average_gradients(self, parameters: Sequence[Tensor]) -> None:
         self.average_([p.grad for p in parameters if p.grad is not None])
@@ -63,7 +92,8 @@ class Ranks:
         if not tensors:
             return
         flat = torch.cat([x.detach().flatten() for x in tensors])
-        dist.all_reduce(flat)
+        with _talking():
+            dist.all_reduce(flat)
         flat /= self.world
         for x, mean in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
             x.detach().copy_(mean.view_as(x))
@@ -75,7 +105,8 @@ class Ranks:
         stop = turn.d_loss.new_tensor(float(self.stop))
         own = torch.cat([torch.stack([stop, *numbers]), turn.real_logits, turn.fake_logits])
         everyone = [torch.empty_like(own) for _ in range(self.world)]
-        dist.all_gather(everyone, own)
+        with _talking():
+            dist.all_gather(everyone, own)
         rows = torch.stack(everyone)
         heads, logits = rows[:, : 1 + len(numbers)], rows[:, 1 + len(numbers) :]
         self.stop = bool(heads[:, 0].any())
@@ -91,16 +122,34 @@ class Ranks:
         )
 
 
-def join(timeout: timedelta = timedelta(minutes=30)) -> Ranks | None:
-    """This process's place among those that torchrun started; None where it is the only one.
+_joined: list[Ranks] = []
 
-    Messages go by nccl where each rank has a cuda device, by gloo otherwise.
+
+def current() -> Ranks | None:
+    """This process's place among those that it has joined; None where it plays alone."""
+    return _joined[0] if _joined else None
+
+
+def join(timeout: timedelta = timedelta(minutes=30)) -> Ranks | None:
+    """Meet the other processes that torchrun started; None where this is the only one.
+
+    Messages go by nccl where each rank has a cuda device, by gloo otherwise. timeout: how long a rank waits
+    for one that does not answer but is not gone either.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
-    if not dist.is_initialized():
-        local, cuda = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.is_available()
+    if not _joined:
+        cuda = torch.cuda.is_available()
         if cuda:
-            torch.cuda.set_device(local)
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
-    return Ranks()
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        if not dist.is_initialized():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
+        _joined.append(Ranks())
+    return _joined[0]
+
+
+def leave() -> None:
+    """Part from the others."""
+    if _joined:
+        _joined.clear()
+        dist.destroy_process_group()

@@ -1,0 +1,83 @@
+"""A run on several processes: rank 0 leads it and alone has its directory, the others play their shares.
+
+Started by ``torchrun --nproc-per-node N -m zerosum train ...``; each process does the same command. The other
+ranks build what rank 0 tells them to build and play a turn whenever it does, so that a run is begun, resumed,
+steered and ended in one place. They see the same files: recipes and data are read by each rank.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from zerosum import recipe as recipes
+from zerosum.game import Game, Turn
+from zerosum.game.parallel import RankLost, Ranks, current, leave
+from zerosum.recipe import Recipe
+from zerosum.recipe.files import validated
+from zerosum.run import runtime
+
+__all__ = ["follow", "leading", "played"]
+
+END, BUILD, TURN = range(3)
+
+
+def played(game: Game, recipe: Recipe, source: Any, steps: int) -> Iterator[Turn]:
+    """`Game.play`, with all ranks where there are others. Raises RankLost when one is gone."""
+    ranks = current()
+    if ranks is None:
+        yield from game.play(source, steps)
+        return
+    ranks.order(BUILD)
+    ranks.from_first(asdict(recipe))
+    ranks.share(game)
+    turns = game.play(source, steps)
+    for _ in range(steps):
+        ranks.order(TURN)
+        yield next(turns)
+
+
+@contextmanager
+def leading(ranks: Ranks) -> Iterator[None]:
+    """Within, rank 0 plays games by `played`; after, all ranks end."""
+    try:
+        yield
+    finally:
+        with suppress(RankLost):
+            ranks.order(END)
+        leave()
+
+
+def follow(ranks: Ranks) -> int:
+    """Do as rank 0 orders, until it ends: the exit code. SIGTERM and SIGINT here end the run, saved, there."""
+
+    def stop(number: int, _: object) -> None:
+        ranks.stop = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    runtime.keep_memory()
+    turns: Iterator[Turn] = iter(())
+    while (order := ranks.obey()) != END:
+        if order == BUILD:
+            game, source = _built(ranks)
+            turns = game.play(source, 2**62)
+        else:
+            next(turns)
+    leave()
+    return 128 + signal.SIGTERM if ranks.stop else 0
+
+
+def _built(ranks: Ranks) -> tuple[Game, Any]:
+    """This rank's game of the recipe that rank 0 plays, in the state that it has there."""
+    recipe = validated(ranks.from_first(None))
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    game, source = recipes.build(recipe, rank=ranks.rank, world=ranks.world)
+    ranks.share(game)
+    return game, source
