@@ -54,7 +54,7 @@ def leading(ranks: Ranks) -> Iterator[None]:
 
 
 def follow(ranks: Ranks) -> int:
-    """Do as rank 0 orders, until it ends: the exit code. SIGTERM and SIGINT here end the run, saved, there."""
+    """Do as rank 0 orders, until it ends: the exit code. SIGTERM or SIGINT here ends the run there, saved."""
 
     def stop(number: int, _: object) -> None:
         ranks.stop = True
