@@ -8,7 +8,7 @@ steered and ended in one place. They see the same files: recipes and data are re
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
@@ -17,12 +17,13 @@ import torch
 
 from zerosum import recipe as recipes
 from zerosum.game import Game, Turn
-from zerosum.game.parallel import RankLost, Ranks, current, leave
+from zerosum.game.parallel import RankLost, Ranks, current, join, leave
 from zerosum.recipe import Recipe
 from zerosum.recipe.files import validated
 from zerosum.run import runtime
+from zerosum.run.log import RunError
 
-__all__ = ["follow", "leading", "played"]
+__all__ = ["played", "stopped", "together", "world"]
 
 END, BUILD, TURN = range(3)
 
@@ -40,6 +41,35 @@ def played(game: Game, recipe: Recipe, source: Any, steps: int) -> Iterator[Turn
     for _ in range(steps):
         ranks.order(TURN)
         yield next(turns)
+
+
+def world() -> int:
+    """How many processes play the games of this one."""
+    ranks = current()
+    return 1 if ranks is None else ranks.world
+
+
+def stopped() -> bool:
+    """Whether any rank was asked to end."""
+    ranks = current()
+    return ranks is not None and ranks.stop
+
+
+def together(lead: Callable[[], int]) -> int:
+    """The exit code of this process: that of `lead` where it is rank 0 or alone, otherwise of `follow`.
+
+    Raises RunError where another rank is lost; the checkpoints before that are good.
+    """
+    ranks = join()
+    if ranks is None:
+        return lead()
+    if ranks.rank > 0:
+        try:
+            return follow(ranks)
+        except RankLost as error:
+            raise RunError(f"rank {ranks.rank} ends: {error}") from error
+    with leading(ranks):
+        return lead()
 
 
 @contextmanager

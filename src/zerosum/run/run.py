@@ -33,7 +33,7 @@ from zerosum.game import Game, Turn
 from zerosum.pictures import cloud, columns_for, tiles
 from zerosum.recipe import Recipe
 from zerosum.recipe.schema import RESUMABLE_FIELDS
-from zerosum.run import autotune, changes, checkpoints, runtime
+from zerosum.run import autotune, changes, checkpoints, ranks, runtime
 from zerosum.run.changes import Change
 from zerosum.run.checkpoints import Checkpoint, CheckpointError, Misfit
 from zerosum.run.datacard import DataCard
@@ -111,7 +111,7 @@ class Run:
         recipe, chosen = _settled(path, recipe, source)
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
-        game, _ = recipes.build(recipe, source)
+        game, _ = recipes.build(recipe, source, world=ranks.world())
         run = cls(path, recipe, game, DataCard.of(source), source)
         run.notes = [*source.notes, *([chosen] if chosen else [])]
         run.watch = recipes.call(lambda: _watch(recipe, run.game, source), "watch")
@@ -179,7 +179,7 @@ class Run:
         fields = changes.until(self.changes, checkpoint.step)
         recipe = recipes.changed(begun_with, fields) if fields else begun_with
         if recipe != self.recipe:
-            self.recipe, (self.game, _) = recipe, recipes.build(recipe, self.source)
+            self.recipe, (self.game, _) = recipe, recipes.build(recipe, self.source, world=ranks.world())
             self.watch = recipes.call(lambda: _watch(recipe, self.game, self.source), "watch")
         changed_now = any(change.step == checkpoint.step for change in self.changes)
         _adopt(self.game, checkpoint.state, self.path, override or changed_now)
@@ -212,6 +212,7 @@ class Run:
             fields, data = changes.until(steered, checkpoint.step), checkpoint.data
             then = recipes.changed(recipe, fields) if fields else recipe
             about: dict[str, Any] = {"device": "auto", "classes": data.classes, "codec": data.codec}
+            about["class_shares"] = data.class_shares
             game = recipes.build_game(then, data.shape, **about)
             _adopt(game, checkpoint.state, path)
             run = cls(path, then, game, data)
@@ -265,7 +266,9 @@ class Run:
             source = Ahead(self.source) if isinstance(self.source, ImageFolder) else self.source
             while self.game.step < self.recipe.steps:
                 game = self.game
-                for turn in game.play(source, self.recipe.steps - game.step):
+                for turn in ranks.played(game, self.recipe, source, self.recipe.steps - game.step):
+                    if ranks.stopped():
+                        self.stop("SIGTERM")
                     yield turn
                     if self.game is not game:  # a change between two turns
                         break
@@ -276,7 +279,7 @@ class Run:
         """Go on with other values of some fields of the recipe: the same players, in a game that is built
         anew. Raises RecipeError or RunError where that cannot be; then nothing has changed."""
         recipe = recipes.changed(self.recipe, fields)
-        game, _ = recipes.build(recipe, self.source)
+        game, _ = recipes.build(recipe, self.source, world=ranks.world())
         _adopt(game, self.game.state_dict(), self.path, override=True)
         self.recipe, self.game = recipe, game
         self.watch = recipes.call(lambda: _watch(recipe, game, self.source), "watch")
@@ -454,6 +457,8 @@ def _environment(game: Game) -> dict[str, Any]:
         "device": str(game.device),
         "threads": torch.get_num_threads(),
         "machine": platform.machine(),
+        "ranks": game.world,
+        "parts": game.world * game.accumulate,
     }
 
 
