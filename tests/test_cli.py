@@ -24,6 +24,7 @@ from PIL import Image
 import zerosum
 from zerosum import cli
 from zerosum import recipe as recipes
+from zerosum.cli import sample, train  # noqa: F401 (as cli.sample, cli.train)
 from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
 
@@ -127,6 +128,7 @@ def test_help_names_everything_and_needs_no_torch() -> None:
     code = """
 import contextlib, io, json, sys
 from zerosum import cli
+from zerosum.cli import sample, train  # noqa: F401 (as cli.sample, cli.train)
 texts = {}
 for args in [[], ["--help"], ["-h"], ["--version"], *([verb, "--help"] for verb in cli.VERBS)]:
     text = io.StringIO()
@@ -199,7 +201,7 @@ def test_recipes_are_listed_and_printed(here: Path, capsys: pytest.CaptureFixtur
         ("train tiny.yaml --steps", "--steps: expected one argument"),
         ("train tiny.yaml --steps=", "steps: input should be a valid integer"),
         ("train tiny.yaml --seed -1", "seed: input should be greater than or equal to 0"),
-        ("train tiny.yaml --G.width", "'G.width' has no value"),
+        ("train tiny.yaml --G.width", "--G.width has no value"),
         ("train tiny.yaml extra", "'extra' has no value"),
         ("train tiny.yaml --G.width wide", "G.width: input should be a valid integer"),
         ("train tiny.yaml --G.width 0", "G: layers.0.weight has the shape [0, 2]: no width may be 0"),
@@ -228,8 +230,8 @@ def test_recipes_are_listed_and_printed(here: Path, capsys: pytest.CaptureFixtur
         ("train tiny.yaml --G mine:raises", "G: RuntimeError: no network today at all (mine.py, line "),
         ("train tiny.yaml --device quantum", "device: 'quantum' is not on this machine"),
         ("sample", "required: run"),
-        ("sample run --n 0", "--n 0: ask for at least one sample"),
-        ("sample run --n many", "argument --n: invalid int value: 'many'"),
+        ("sample run --n 0", "argument --n: "),
+        ("sample run --n many", "argument --n: 'many' is not a whole number"),
         ("sample run --out x.jpg", "--out x.jpg: the name should end in .png (a picture) or .npy (an array)"),
         ("sample run --sead 3", "unrecognized arguments: --sead 3 (see zerosum sample --help)"),
         ("recipes rign", "did you mean 'ring'?"),
@@ -270,7 +272,7 @@ def test_wrong_usage_is_one_line_and_two(
             "train tiny.yaml --out far --g_optimizer.lr 1e30",
             "step 2: d_loss is nan. The last good checkpoint is of step 0",
         ),
-        ("train tiny.yaml --out huge --batch 1000000000000", "step 1: RuntimeError: "),
+        ("train tiny.yaml --out huge --batch 1000000000000", "step 1: not enough memory"),
         ("sample empty", "empty is not a run: it holds no recipe.yaml"),
         ("sample nowhere", "nowhere is not a run"),
         ("sample begun", "begun has no checkpoint yet: train it first"),
@@ -300,7 +302,7 @@ def test_a_second_process_is_refused_in_one_line(here: Path, capsys: pytest.Capt
 
 
 def test_a_defect_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.VERBS, "sample", lambda args: 1 // 0)
+    monkeypatch.setattr(cli.sample, "run", lambda args: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["sample", "x"])
 
@@ -308,10 +310,10 @@ def test_a_defect_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_interrupt_while_starting_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(args: list[str]) -> int:
+    def interrupted(args: Any) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.VERBS, "train", interrupted)
+    monkeypatch.setattr(cli.train, "run", interrupted)
     assert error_of("train ring", capsys) == (130, "zerosum: interrupted\n")
 
 
@@ -324,6 +326,8 @@ def test_plain_lines_where_there_is_no_terminal(here: Path, capsys: pytest.Captu
     assert err == "" and "\x1b" not in out
     lines = out.splitlines()
     assert lines[0] == "tiny: nonsaturating on ring, in runs/tiny-seed0"
+    assert "batch 8, 6 turns" in lines[1] and "a turn takes" in lines[2]
+    del lines[1:3]
     assert lines[1].startswith("step 2/6  ETA 0:00:0")
     for figure in (
         "steps/s",

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 import zerosum
 from zerosum import cli, data, objectives, sampling
+from zerosum.cli import sample as verb
 from zerosum.game import Game, normal, uniform
 from zerosum.pictures import beside, columns_for
 from zerosum.randomness import stream
@@ -568,8 +569,8 @@ def test_classes_may_be_asked_for_by_name(asked: str, labels: tuple[int, ...]) -
     """A name that is a number is a name first."""
     run = conditional()
     run.facts["class_names"] = ["cat", "dog", "2", "0"]
-    sampler = Sampler(run, classes=cli._classes(asked))
-    assert sampler.labels == labels and sampler == replace(sampler, classes=cli._classes(asked))
+    sampler = Sampler(run, classes=verb._classes(asked))
+    assert sampler.labels == labels and sampler == replace(sampler, classes=verb._classes(asked))
     assert torch.cat([x for x, _ in sampler.parts(6)]).equal(
         torch.cat([x for x, _ in Sampler(run, classes=labels).parts(6)])
     )

@@ -172,7 +172,7 @@ def test_advice_is_followed_beside_the_run(tmp_path: Path, capsys: pytest.Captur
     words = arguments("train", "digits", "--out", str(out), "--steps", "60", "--follow-advice", *MISMATCHED)
     assert cli.main(words) == 0
     said = capsys.readouterr().out
-    assert "following the advice: G.output = Sigmoid" in said
+    assert "following the advice: --G.output Sigmoid" in said
     assert "it helped: range mismatch is gone" in said
     cured = recipes.load(str(tmp_path / "run-remedy1" / "recipe.yaml"))
     assert isinstance(cured.G, dict) and cured.G["output"] == "Sigmoid"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import log
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +21,18 @@ if TYPE_CHECKING:
     from zerosum.run.seeds import StackedSeeds
     from zerosum.watch.diagnosis import Finding
 
-__all__ = ["curve", "display", "loading", "together", "told"]
+__all__ = ["curve", "display", "display_seeds", "format_diagnoses", "format_diagnosis", "loading", "plan"]
 
 Record = dict[str, Any]
 Show = Callable[[Record], None]
 
 _LINE_EVERY = 5.0  # seconds between two plain lines
+_BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", "_.,-~+*#"
 
 
 @contextmanager
 def display(run: Run, quiet: bool) -> Iterator[Show]:
-    """A function that shows a record of `Run.play`; notes (a broken checkpoint, ...) come first."""
-    _say_notes([run], quiet)
+    """A function that shows a record of `Run.play`."""
     if quiet:
         yield lambda record: None
     elif sys.stdout.isatty():
@@ -71,38 +73,90 @@ def _bar(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _say_notes(runs: Sequence[Run | StackedSeeds], quiet: bool) -> None:
-    for note in dict.fromkeys(note for run in runs for note in run.notes):
-        if not quiet or note.startswith("warning"):
-            print(f"zerosum: {note}", file=sys.stderr)
+# before the first turn ------------------------------------------------------------------------------------
+
+
+def plan(run: Run) -> str:
+    """What is going to be played, and how long it takes and how much memory, by a turn of a second game.
+
+    The run's own game is not touched. Raises RecipeError where the turn cannot be played.
+    """
+    from zerosum import recipe as recipes
+    from zerosum.run import autotune
+    from zerosum.run.runtime import peak_memory
+
+    recipe, source = run.recipe, run.source
+    turns = recipe.steps - run.game.step
+    if turns < 1:
+        return _title(run)
+    examples = f"{len(source):,} {_kind(run)}" if hasattr(source, "__len__") else f"endless {_kind(run)}"
+    lines = [_title(run), f"{examples}, batch {recipe.batch:,}, {turns:,} turns to play"]
+    if recipe.compile:  # which takes half a minute
+        return "\n".join(lines)
+    with autotune.restored():
+        game, _ = recipes.build(recipe, source)
+        seconds = autotune.warm(game, source)
+    said = f"a turn takes {_duration(seconds)}, the process {peak_memory() / 1e9:.1f} GB"
+    said += f": about {_duration(seconds * turns)} in all"
+    shape = run.facts["shape"]
+    if len(shape) == 3 and name_of(recipe.data) == "image_folder" and shape[1] >= 64:
+        said += f" (with --data.size {shape[1] // 2}, about a quarter of that)"
+    return "\n".join([*lines, said])
+
+
+def _kind(run: Run) -> str:
+    """An example in words, such as "images of 64 x 64 in 3 channels"."""
+    shape = tuple(run.facts["shape"])
+    if len(shape) == 3:
+        depth = {1: "grey", 3: "colour"}.get(shape[0], f"{shape[0]}-channel")
+        return f"{depth} images of {shape[1]} x {shape[2]} pixels"
+    return f"examples of {' x '.join(map(str, shape))} numbers"
+
+
+def _duration(seconds: float) -> str:
+    """In the unit that suits.
+
+    >>> [_duration(s) for s in (0.0031, 1.94, 95, 7500, 200_000)]
+    ['3.1 ms', '1.9 s', '95 s', '2 h 5 min', '55 h 33 min']
+    """
+    if seconds < 1:
+        return f"{1e3 * seconds:.2g} ms"
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _title(run: Run) -> str:
     recipe = run.recipe
-    return f"{recipe.name}: {name_of(recipe.objective)} on {name_of(recipe.data)}, in {run.path}"
+    names = (recipe.name, name_of(recipe.objective), name_of(recipe.data), run.path)
+    return "{}: {} on {}, in {}".format(*map(printable, names))
+
+
+# while it plays -------------------------------------------------------------------------------------------
 
 
 def _figures(run: Run, record: Record) -> list[tuple[str, str]]:
-    """What is told of a record, as (name, value): all that is known, with its equilibrium beside it."""
+    """What is shown of a record, as (name, value): first how the game stands, equilibria beside values."""
     game = run.game
-    rate = record["steps_per_second"]
-    what = "images" if len(run.facts["shape"]) == 3 else "examples"
     shown = [("state", _state(run.findings))] if run.findings else []
-    shown += [("speed", f"{rate:,.0f} steps/s, {rate * game.batch * game.k:,.0f} {what}/s")]
+    rate = record["steps_per_second"]
+    speed = f"{rate:,.0f} steps/s" if rate >= 2 else f"{1 / max(rate, 1e-9):,.1f} s/step"
+    what = "images" if len(run.facts["shape"]) == 3 else "examples"
+    shown += [("speed", f"{speed}, {rate * game.batch * game.k:,.0f} {what}/s")]
     if "value" in record:
         shown += [
             ("D(x), D(G(z))", f"{record['d_real']:.3f}, {record['d_fake']:.3f}  (equilibrium 0.5)"),
             ("V(D, G)", f"{record['value']:+.4f}  (-log 4 = {-log(4):.4f})"),
         ]
-    else:
+    elif "real_logit" in record:
         shown += [("logits", f"real {record['real_logit']:+.3f}, fake {record['fake_logit']:+.3f}")]
     shown += [
         ("D loss", f"{record['d_loss']:.4f}  (equilibrium {game.objective.equilibrium:.4f})"),
         ("G loss", f"{record['g_loss']:.4f}"),
     ]
     names = [str(penalty.name) for penalty in game.penalties]
-    shown += [(name, f"{record[name]:.5f}") for name in names if name in record]
-    return shown
+    return shown + [(printable(name), f"{record[name]:.5f}") for name in names if name in record]
 
 
 def _state(findings: Sequence[Finding]) -> str:
@@ -118,65 +172,6 @@ def _state(findings: Sequence[Finding]) -> str:
     return f"{first.name} ({', '.join(shown)})" if shown else first.name
 
 
-def told(seen: Examined) -> str:
-    """How a run stands, in words: each finding with the curves that its evidence is made of."""
-    from zerosum.watch.diagnosis import STATES
-
-    step = seen.records[-1]["step"] if seen.records else 0
-    lines = [f"{seen.path}, step {step:,}"]
-    if not seen.findings:
-        lines.append("too early to say: train on")
-    for finding in seen.findings:
-        mark = "state" if finding.name in STATES else finding.level
-        lines += [
-            "",
-            f"{mark}: {finding.name}, since step {finding.since:,} (confidence {finding.confidence:.0%})",
-        ]
-        lines += [f"  {evidence}" for evidence in finding.evidence]
-        curves = [name for name in finding.curves if any(name in record for record in seen.records)]
-        lines += [f"  {_curve_of(seen, name)}" for name in curves]
-        lines += [f"  try {advice}" for advice in finding.advice]
-    past = [e for e in seen.events if e["event"] == "fault" or e["event"] == "recovered"]
-    lines += ["", "before:"] if past else []
-    lines += [f"  step {e['step']:,}: {e['event']}: {e['name']}" for e in past[-10:]]
-    return "\n".join(lines)
-
-
-def _curve_of(seen: Examined, name: str) -> str:
-    values = [record[name] for record in seen.records if name in record]
-    unit, rest = seen.scales.get(name, ("", None))
-    ends = f"{values[0]:.4g} -> {values[-1]:.4g} {unit}".rstrip()
-    return f"{name:16s} {curve(values)}  {ends}" + (f" (equilibrium {rest:.4g})" if rest is not None else "")
-
-
-BLOCKS, PLAIN = "▁▂▃▄▅▆▇█", "_.,-~+*#"
-
-
-def _prints(text: str) -> bool:
-    """Whether standard output has these signs."""
-    try:
-        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
-
-
-def curve(values: Sequence[float], width: int = 40) -> str:
-    """Values as a line of blocks, low to high; of many values the means of `width` parts. Plain signs where
-    the output has no blocks.
-
-    >>> curve([0, 1, 2, 3])
-    '▁▃▆█'
-    """
-    parts = [values[len(values) * i // width : len(values) * (i + 1) // width] for i in range(width)]
-    means = [fmean(part) for part in parts if part] if len(values) > width else [*values]
-    low, high = min(means), max(means)
-    return "".join(
-        (BLOCKS if _prints(BLOCKS) else PLAIN)[round(7 * (x - low) / (high - low)) if high > low else 3]
-        for x in means
-    )
-
-
 def _eta(run: Run, record: Record) -> str:
     left = (run.recipe.steps - record["step"]) / max(record["steps_per_second"], 1e-9)
     minutes, seconds = divmod(round(left), 60)
@@ -185,12 +180,12 @@ def _eta(run: Run, record: Record) -> str:
 
 def _plain(run: Run) -> Show:
     last = -_LINE_EVERY
-    print(_title(run), flush=True)
 
     def show(record: Record) -> None:
         nonlocal last
         step, steps = record["step"], run.recipe.steps
-        if time.monotonic() - last < _LINE_EVERY and step < steps and not run.stop_reason:
+        soon = time.monotonic() - last < _LINE_EVERY and step < steps and not run.stop_reason
+        if soon or "steps_per_second" not in record:
             return
         last = time.monotonic()
         figures = "  ".join(f"{name} {value}" for name, value in _figures(run, record))
@@ -200,29 +195,27 @@ def _plain(run: Run) -> Show:
 
 
 @contextmanager
-def together(seeds: StackedSeeds, quiet: bool) -> Iterator[Callable[[Sequence[Record]], None]]:
+def display_seeds(seeds: StackedSeeds, quiet: bool) -> Iterator[Callable[[Sequence[Record]], None]]:
     """A function that shows the records of all seeds in a line: means, and what stands between which."""
     last, steps, some = -_LINE_EVERY, seeds.recipe.steps, seeds.runs[0]
-    _say_notes([seeds, *seeds.runs], quiet)
     if not quiet:
         print(f"{_title(some)}, {len(seeds.runs)} seeds as one computation", flush=True)
 
     def show(records: Sequence[Record]) -> None:
         nonlocal last
         step = records[0]["step"]
-        if quiet or (time.monotonic() - last < _LINE_EVERY and step < steps and not seeds.interrupted):
+        if quiet or "steps_per_second" not in records[0]:
+            return
+        if time.monotonic() - last < _LINE_EVERY and step < steps and not seeds.interrupted:
             return
         last = time.monotonic()
-        names = [name for name in ("d_loss", "g_loss", "modes_covered", "high_quality") if name in records[0]]
-        figures = [f"{name} {_range([r[name] for r in records if name in r])}" for name in names]
         faults = sum(bool(run.faults) for run in seeds.runs)
-        figures += [f"faults in {faults} of {len(seeds.runs)}"] if faults else []
+        figures = [f"faults in {faults} of {len(seeds.runs)}"] if faults else []
+        names = [name for name in ("modes_covered", "high_quality", "d_loss", "g_loss") if name in records[0]]
+        figures += [f"{name} {_range([r[name] for r in records if name in r])}" for name in names]
         print(f"step {step:,}/{steps:,}  ETA {_eta(some, records[0])}  {'  '.join(figures)}", flush=True)
 
-    told = len(seeds.notes)
     yield show
-    for note in seeds.notes[told:]:
-        print(f"zerosum: {note}", file=sys.stderr)
 
 
 def _range(values: Sequence[float]) -> str:
@@ -242,8 +235,8 @@ def _live(run: Run) -> Iterator[Show]:
         step = record["step"] if record else run.game.step
         table.add_row("step", f"{step:,} of {run.recipe.steps:,}")
         table.add_row("ETA", _eta(run, record) if record else "...")
-        for row in _figures(run, record) if record else []:
-            table.add_row(*row)
+        for name, value in _figures(run, record) if record else []:
+            table.add_row(Text(name), Text(value))
         table.add_row("checkpoint", f"step {run.saved:,}")
         sheet = Table.grid(expand=True)
         sheet.add_row(ProgressBar(total=run.recipe.steps, completed=step))
@@ -251,4 +244,69 @@ def _live(run: Run) -> Iterator[Show]:
         return Panel(sheet, title=Text(_title(run)), title_align="left")
 
     with Live(panel(None), refresh_per_second=4) as live:
-        yield lambda record: live.update(panel(record))
+        yield lambda record: live.update(panel(record)) if "steps_per_second" in record else None
+
+
+# how it stands --------------------------------------------------------------------------------------------
+
+
+def format_diagnosis(run: Examined) -> str:
+    """How a run stands, in words: each finding with the curves that its evidence is made of."""
+    from zerosum.watch.diagnosis import STATES
+
+    step = run.records[-1]["step"] if run.records else 0
+    lines = [f"{printable(run.path)}, step {step:,}"]
+    if not run.findings:
+        lines.append("too early to say: train on")
+    for finding in run.findings:
+        mark = "state" if finding.name in STATES else finding.level
+        lines += [
+            "",
+            f"{mark}: {finding.name}, since step {finding.since:,} (confidence {finding.confidence:.0%})",
+        ]
+        lines += [f"  {printable(evidence)}" for evidence in finding.evidence]
+        curves = [name for name in finding.curves if any(name in record for record in run.records)]
+        lines += [f"  {_curve_of(run, name)}" for name in curves]
+        lines += [f"  try {printable(advice)}" for advice in finding.advice]
+    past = [e for e in run.events if e["event"] == "fault" or e["event"] == "recovered"]
+    lines += ["", "before:"] if past else []
+    lines += [f"  step {e['step']:,}: {e['event']}: {printable(e['name'])}" for e in past[-10:]]
+    return "\n".join(lines)
+
+
+def format_diagnoses(path: Path, seeds: Sequence[Examined]) -> str:
+    """How the runs of several seeds stand: what how many of them have, then each in a line."""
+    counts = Counter(finding.name for seed in seeds for finding in seed.findings)
+    lines = [f"{printable(path)}, {len(seeds)} seeds"]
+    lines += [f"  {count} of {len(seeds)}: {printable(name)}" for name, count in counts.most_common()]
+    for seed in seeds:
+        step = seed.records[-1]["step"] if seed.records else 0
+        state = _state(seed.findings) if seed.findings else "too early to say"
+        lines.append(f"{printable(seed.path.name)}, step {step:,}: {printable(state)}")
+    return "\n".join([*lines, f"to see why: zerosum diagnose {printable(seeds[0].path)}"])
+
+
+def _curve_of(run: Examined, name: str) -> str:
+    values = [record[name] for record in run.records if name in record]
+    unit, rest = run.scales.get(name, ("", None))
+    ends = f"{values[0]:.4g} -> {values[-1]:.4g} {printable(unit)}".rstrip()
+    line = f"{name:16s} {curve(values, encoding=sys.stdout.encoding)}  {ends}"
+    return line + (f" (equilibrium {rest:.4g})" if rest is not None else "")
+
+
+def curve(values: Sequence[float], width: int = 40, encoding: str | None = "utf-8") -> str:
+    """Values as a line of blocks, low to high; of many values the means of `width` equal pieces.
+
+    Where the encoding has no blocks, plain signs.
+
+    >>> curve([0, 1, 2, 3]), curve([0, 1, 2, 3], encoding="ascii")
+    ('▁▃▆█', '_,*#')
+    """
+    pieces = [values[len(values) * i // width : len(values) * (i + 1) // width] for i in range(width)]
+    means = [fmean(piece) for piece in pieces if piece] if len(values) > width else [*values]
+    low, high = min(means), max(means)
+    try:
+        steps = _BLOCKS if _BLOCKS.encode(encoding or "ascii") else _PLAIN
+    except UnicodeEncodeError:
+        steps = _PLAIN
+    return "".join(steps[round(7 * (x - low) / (high - low)) if high > low else 3] for x in means)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -47,6 +45,7 @@ from zerosum.run.autotune import (
     wait,
     warm,
 )
+from zerosum.run.runtime import peak_memory
 
 __all__ = [
     "Clock",
@@ -306,19 +305,6 @@ def _product(n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], f
     return product
 
 
-def _memory() -> int:
-    """The most memory that this process has held, in bytes.
-
-    Linux says it of the program; getrusage may count what the process was before it became this program.
-    """
-    status = Path("/proc/self/status")
-    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
-        return 1024 * int(found[1])
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 # all of it ----------------------------------------------------------------------------------------------
 
 
@@ -355,7 +341,7 @@ def measure(
         set_to(game, own)
         say("phases of a turn")
         phases = _phases(game, source, seconds / 5)
-        memory, device_memory = _memory(), _device_memory(game.device)
+        memory, device_memory = peak_memory(), _device_memory(game.device)
         say("counting the operations of a turn")
         work = flops(game, source)
         settings = settings_of(game, own.threads, 1, cores())

@@ -39,7 +39,8 @@ class Remedy:
 
     def __str__(self) -> str:
         start = f"from its checkpoint of step {self.begins:,}" if self.begins else "from the start"
-        return f"following the advice: {self.advice.field} = {self.advice.value}, {start}, in {self.path}"
+        change = self.advice.option
+        return f"following the advice: {change}, {start}, in {self.path}"
 
 
 def remedy(run: Run, tried: Collection[tuple[str, str]] = ()) -> Remedy | None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import signal
+import sys
+from pathlib import Path
 from threading import Thread
 
-__all__ = ["end_with_parent", "keep_memory"]
+__all__ = ["end_with_parent", "keep_memory", "peak_memory"]
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # malloc.h
 
@@ -37,3 +40,16 @@ def end_with_parent(pipe: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     Thread(target=watch, daemon=True, name="zerosum-parent").start()
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held, in bytes.
+
+    Linux says it of the program; getrusage may count what the process was before it became this program.
+    """
+    status = Path("/proc/self/status")
+    if status.exists() and (found := re.search(r"VmHWM:\s+(\d+) kB", status.read_text())):
+        return 1024 * int(found[1])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

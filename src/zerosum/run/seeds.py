@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -35,7 +36,7 @@ from zerosum.run.run import NotFinite, Run
 from zerosum.run.session import Session
 from zerosum.text import printable
 
-__all__ = ["StackedSeeds", "SubprocessSeeds", "folder", "numbered", "summary", "table"]
+__all__ = ["StackedSeeds", "SubprocessSeeds", "folder", "members", "numbered", "summary", "table"]
 
 TABLE = ("modes_covered", "high_quality", "coverage", "spread", "d_loss", "g_loss")
 """What the table on the terminal has, of what there is; seeds.json has everything."""
@@ -190,6 +191,12 @@ def _common(folders: Sequence[Path]) -> int:
 def folder(path: Path, seed: int) -> Path:
     """Where the run of a seed lies."""
     return path / f"seed{seed}"
+
+
+def members(path: Path) -> list[Path]:
+    """The runs of a directory of seeds, by their seeds; none where it is not one."""
+    runs = [p for p in path.glob("seed*") if re.fullmatch(r"seed\d+", p.name)]
+    return sorted((p for p in runs if (p / "recipe.yaml").is_file()), key=lambda p: int(p.name[4:]))
 
 
 # in processes -------------------------------------------------------------------------------------------

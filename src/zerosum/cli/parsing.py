@@ -1,0 +1,122 @@
+"""Words of the command line become values: options of a verb, and fields of a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from zerosum.recipe import Recipe
+
+__all__ = ["HelpShown", "Parser", "UsageError", "recipe_of", "some_path", "some_text", "whole"]
+
+_WIDTH = 100
+
+
+class UsageError(Exception):
+    """A command that cannot be understood."""
+
+    exit_code = 2
+
+
+class HelpShown(Exception):
+    """A parser has printed its help, and there is nothing more to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a verb, whose errors are one line.
+
+    fields: the verb takes fields of a recipe, as ``--G.width 64``, ``--G.width=64`` or ``G.width 64``; they
+    come out as `fields`, texts by dotted paths.
+    """
+
+    def __init__(self, verb: str, about: str | None, fields: bool = False, **settings: Any) -> None:
+        super().__init__(
+            prog=f"zerosum {verb}",
+            description=about,
+            allow_abbrev=False,
+            formatter_class=_formatter,
+            **settings,
+        )
+        self.fields = fields
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        raise HelpShown
+
+    def parsed(self, words: Sequence[str]) -> argparse.Namespace:
+        """The options and fields of a command. Raises UsageError for what cannot be understood."""
+        if not self.fields:
+            return self.parse_args(words)
+        own, pairs = self._divided(words)
+        result, bare = self.parse_known_args(own)
+        result.fields = dict(zip(bare[::2], bare[1::2], strict=False)) | pairs
+        if len(bare) % 2:
+            raise UsageError(f"{bare[-1]!r} has no value{self._how}")
+        return result
+
+    def _divided(self, args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """The words for the verb's own options, and the fields."""
+        own: list[str] = []
+        pairs: dict[str, str] = {}
+        rest = iter(args)
+        for word in rest:
+            name, equals, text = word.partition("=")
+            if not name.startswith("--") or name in self._option_string_actions:
+                own.append(word)
+                continue
+            values = [text] if equals else list(islice(rest, 1))
+            if not values or (not equals and values[0].startswith("--")):
+                raise UsageError(f"{name} has no value{self._how}")
+            pairs[name.removeprefix("--")] = values[0]
+        return own, pairs
+
+    @property
+    def _how(self) -> str:
+        return f": set recipe fields as --field VALUE (see {self.prog} --help)"
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    width = min(_WIDTH, shutil.get_terminal_size().columns) - 2
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=24, width=width)
+
+
+def recipe_of(args: argparse.Namespace, name: str) -> Recipe:
+    """The recipe that a command names, with its data and its fields."""
+    from zerosum import recipe as recipes
+
+    data = {"data": recipes.data_component(args.data)} if args.data is not None else {}
+    return recipes.load(name, data | {path: recipes.value(text) for path, text in args.fields.items()})
+
+
+def some_text(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def some_path(text: str) -> Path:
+    """A path that is not empty: an empty one would be the working directory."""
+    return Path(some_text(text))
+
+
+class whole:
+    """A type of option: whole numbers between two limits."""
+
+    def __init__(self, low: int, high: int = 2**63 - 1) -> None:
+        self.low, self.high = low, high
+
+    def __call__(self, text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if not self.low <= value <= self.high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {self.low:,} and {self.high:,}")
+        return value

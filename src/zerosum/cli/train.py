@@ -1,0 +1,203 @@
+"""Train a recipe: a preset (`zerosum recipes` lists them) or a .yaml file. The same command again resumes
+the run, exactly. Any field of the recipe is set by its dotted name; `zerosum recipes NAME` shows them all.
+
+  zerosum train ring
+  zerosum train photos --data FOLDER --data.size 32 --out runs/mine
+  zerosum train digits --data mnist --watch thorough --on-fault stop
+  zerosum train ring --G.width 64 --penalties.0.weight 0.5 --objective hinge
+  zerosum train ring --seeds 16
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zerosum.cli.output import say, say_notes
+from zerosum.cli.parsing import Parser, UsageError, recipe_of, some_path, some_text, whole
+from zerosum.text import printable
+
+if TYPE_CHECKING:
+    from zerosum.recipe import Recipe
+    from zerosum.run.run import Run, RunError
+    from zerosum.run.seeds import StackedSeeds, SubprocessSeeds
+
+__all__ = ["parser", "run"]
+
+
+def parser() -> Parser:
+    usage = "zerosum train RECIPE [options] [--any.recipe.field VALUE ...]"
+    p = Parser("train", __doc__, fields=True, usage=usage)
+    p.add_argument("recipe", help="a preset or a .yaml file")
+    p.add_argument(
+        "--data",
+        type=some_text,
+        help="ring, digits, mnist, ..., a folder of images or of IDX files, a file (x.csv, x.npy, x.npz, "
+        "x.parquet), hf://name, package.module:function",
+    )
+    p.add_argument("--out", type=some_path, help="directory of the run (default: runs/RECIPE-seedN)")
+    p.add_argument("--steps", help="turns to play; a finished run given more steps goes on")
+    p.add_argument("--seed", help="where all randomness starts (default: 0)")
+    p.add_argument("--seeds", type=whole(1, 2**16), metavar="N", help="train N seeds, from --seed on")
+    p.add_argument("--override", action="store_true", help="resume although the recipe has changed")
+    p.add_argument("--on-fault", choices=["continue", "stop"], default="continue", help="(default: continue)")
+    p.add_argument(
+        "--follow-advice",
+        action="store_true",
+        help="at a fault, train again beside the run with what is advised, and say whether it helped",
+    )
+    p.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
+    return p
+
+
+def run(args: argparse.Namespace) -> int:
+    args.fields |= {name: text for name in ("steps", "seed") if (text := getattr(args, name)) is not None}
+    recipe = recipe_of(args, args.recipe)
+    if args.seeds is not None:
+        return _train_seeds(recipe, args)
+    out = args.out or Path("runs") / printable(f"{recipe.name}-seed{recipe.seed}")
+    first, before, error = _play(out, recipe, args, args.override)
+    last = first
+    if args.follow_advice:
+        last, error = _follow(first, error, args)
+    if error is not None:
+        raise error
+    again = args.words if last is first else [str(last.path / "recipe.yaml"), "--out", str(last.path)]
+    return _say_how_it_ended(last, before, args.quiet, again)
+
+
+def _play(
+    out: Path, recipe: Recipe, args: argparse.Namespace, override: bool
+) -> tuple[Run, int, RunError | None]:
+    """Train to the end: the run, the step it began from, and what stopped it."""
+    from zerosum.display import display, loading, plan
+    from zerosum.run.run import Run, RunError
+
+    with loading(args.quiet), Run.start(out, recipe, override) as run:
+        before = run.game.step
+        say_notes(run.notes, args.quiet)
+        if not args.quiet:
+            say(plan(run))
+        with display(run, args.quiet) as show, _stopping(run):
+            try:
+                for record in run.play(args.on_fault == "stop" or args.follow_advice):
+                    show(record)
+            except RunError as error:
+                return run, before, error
+    return run, before, None
+
+
+def _follow(
+    run: Run, error: RunError | None, args: argparse.Namespace, tries: int = 3
+) -> tuple[Run, RunError | None]:
+    """At a fault, up to so many runs, each with one thing changed as advised, told of and judged."""
+    from zerosum.run.remedies import key, remedy, verdict
+
+    first, tried = run, list[tuple[str, str]]()
+    while run.stopped_by_fault and len(tried) < tries and (cure := remedy(first, tried)):
+        say(f"\n{cure}" if tried else f"\n{cure.fault}\n{cure}")
+        tried.append(key(cure.advice))
+        run, _, error = _play(cure.path, cure.recipe, args, override=True)
+        if run.stop_reason and not run.stopped_by_fault:  # interrupted: too early to say
+            break
+        say(verdict(first, run, cure.fault))
+    return run, error
+
+
+def _train_seeds(recipe: Recipe, args: argparse.Namespace) -> int:
+    """Train a recipe on many seeds: as one computation where that can be, otherwise in processes."""
+    from zerosum.display import display_seeds, loading
+    from zerosum.recipe import RecipeError
+    from zerosum.run import seeds
+
+    if args.follow_advice:
+        raise UsageError("--follow-advice is for one seed: leave out --seeds")
+    numbers = seeds.numbered(recipe, args.seeds)
+    out = args.out or Path("runs") / printable(f"{recipe.name}-seeds{numbers[0]}-{numbers[-1]}")
+    try:
+        with loading(args.quiet):
+            runs = seeds.StackedSeeds(out, recipe, args.seeds, args.override)
+    except RecipeError:
+        raise
+    except ValueError as error:
+        code, reason = _train_in_processes(out, recipe, args, str(error))
+    else:
+        say_notes([note for run in (runs, *runs.runs) for note in run.notes], args.quiet)
+        before = len(runs.notes)
+        with runs, loading(args.quiet), _stopping(runs), display_seeds(runs, args.quiet) as show:
+            for records in runs.play(args.on_fault == "stop"):
+                show(records)
+        say_notes(runs.notes[before:], quiet=False)
+        code, reason = int(any(run.stopped_by_fault for run in runs.runs)), runs.interrupted
+    if reason:
+        _say_how_to_go_on(f"stopped by {reason}, saved in {out}", args.words)
+        return 128 + signal.Signals[reason]
+    result = seeds.summary(out, numbers)
+    if not args.quiet:
+        say(f"{seeds.table(result)}\nevery seed, and all that was read: {out / 'seeds.json'}")
+    return code
+
+
+def _train_in_processes(out: Path, recipe: Recipe, args: argparse.Namespace, why: str) -> tuple[int, str]:
+    """Each seed in a process: the worst exit code, and what interrupted them."""
+    from zerosum.run.seeds import SubprocessSeeds
+
+    options = ["--on-fault", args.on_fault, *(["--override"] if args.override else [])]
+    runs = SubprocessSeeds(out, recipe, args.seeds, options)
+    worst = 0
+    if not args.quiet:
+        say(f"each seed in a process of its own: {why}")
+    with _stopping(runs):
+        for seed, code in runs.play():
+            worst = max(worst, code)
+            if not args.quiet:
+                say(f"seed {seed}: " + (f"ended with exit code {code}" if code else "finished"))
+    return worst, runs.interrupted
+
+
+@contextmanager
+def _stopping(run: Run | StackedSeeds | SubprocessSeeds) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after the present turn; a second one at once."""
+
+    def stop(number: int, frame: object) -> None:
+        run.stop(signal.Signals(number).name)
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_how_it_ended(run: Run, before: int, quiet: bool, again: list[str]) -> int:
+    step, place = run.game.step, shlex.quote(str(run.path))
+    if run.stopped_by_fault:
+        say(
+            f"stopped by {run.stop_reason} after step {step:,}, saved in {run.path}\n"
+            f"to see why: zerosum diagnose {place}",
+            sys.stderr,
+        )
+        return 1
+    if run.stop_reason:
+        _say_how_to_go_on(f"stopped by {run.stop_reason} after step {step:,}, saved in {run.path}", again)
+        return 128 + signal.Signals[run.stop_reason]
+    if not quiet:
+        pictures = sorted((run.path / "samples").glob("[0-9]*.png"))
+        nothing_new = " (it was before; give more --steps to go on)" if step == before else ""
+        say(f"finished: {step:,} steps, in {run.path}{nothing_new}")
+        if pictures:
+            say(f"samples:  {pictures[-1]}")
+        say(f"next:     zerosum sample {place} --n 64 --out samples.png")
+    return 0
+
+
+def _say_how_to_go_on(what: str, words: list[str]) -> None:
+    say(f"{what}\nto go on: zerosum train {shlex.join(words)}", sys.stderr)
