@@ -48,6 +48,8 @@ def history(steps: int = 3000, **curves: Any) -> list[dict[str, Any]]:
         "g_update": 0.1,
         "d_update_share": 0.01,
         "g_update_share": 0.01,
+        "d_weights": 10.0,
+        "g_weights": 10.0,
         "spread": rise,
         "coverage": rise,
         "precision": rise,
@@ -131,6 +133,10 @@ AT_ONCE = {
 """What is a fault whether the samples get better or not."""
 
 
+OF_SAMPLES = {"generator too strong", "mode collapse", "partial mode dropping"}
+"""What is said for the first time when the samples suffer."""
+
+
 def names(findings: Iterable[Finding]) -> list[str]:
     return [finding.name for finding in findings]
 
@@ -152,11 +158,12 @@ def test_the_smallest_history_of_a_fault_is_named_first(name: str) -> None:
 def test_while_the_samples_get_better_it_is_a_note_without_advice(name: str) -> None:
     """Untrained is no fault."""
     game, curves, _ = CASES[name]
-    for better in ({"distance": lambda s: math.exp(-s / 1000)}, {"coverage": lambda s: 0.05 + s / 6000}):
+    ways = [{"distance": lambda s: math.exp(-s / 1000)}, {"coverage": lambda s: 0.05 + s / 6000}]
+    for better in ways[: 1 if name == "oscillation" else 2]:  # what swings is to come nearer
         findings = diagnose(history(**{**curves, **better}), game)
         assert not [f for f in findings if f.level != "note" or f.advice]
         assert findings[0].name in STATES
-        assert name == "partial mode dropping" or name in names(findings)
+        assert (name in names(findings)) == (name not in OF_SAMPLES)
 
 
 @pytest.mark.parametrize("name", sorted(set(FAULTS) - AT_ONCE - {"partial mode dropping"}))
@@ -233,7 +240,7 @@ def test_a_fault_is_given_as_of_the_last_record_not_of_the_past(name: str) -> No
 @pytest.mark.parametrize("name", sorted(set(FAULTS) - {"range mismatch", "batch too small for batch norm"}))
 def test_no_fault_is_named_in_the_first_turns(name: str) -> None:
     game, curves, _ = CASES[name]
-    early = diagnose(history(50, **curves), game)
+    early = [f for f in diagnose(history(50, **curves), game) if f.fault]
     assert names(early) == (["non-finite values"] if name == "non-finite values" else [])
 
 
@@ -291,7 +298,7 @@ def test_readings_on_slow_clocks_are_enough(name: str) -> None:
     groups = [
         ("d_loss", "g_loss", "d_real", "d_fake", "accuracy"),
         ("spread", "coverage", "duplicates", "precision", "distance", "intervals"),
-        ("d_update", "g_update", "d_update_share", "g_update_share"),
+        ("d_update", "g_update", "d_update_share", "g_update_share", "d_weights", "g_weights"),
         ("overfit_ratio", "accuracy_train", "accuracy_held"),
     ]
     group_of = {reading: i for i, group in enumerate(groups) for reading in group}

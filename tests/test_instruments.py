@@ -20,7 +20,7 @@ from zerosum.optimizers import extragradient, lookahead_minmax, sgd
 from zerosum.randomness import stream
 from zerosum.theory import NormalPrior, pushforward
 from zerosum.watch import instruments
-from zerosum.watch.instrument import Instrument, Reading, Scale, cost, read
+from zerosum.watch.instrument import Examples, Instrument, Reading, Scale, cost, read
 
 LOG2, LOG4 = math.log(2), math.log(4)
 
@@ -147,6 +147,58 @@ def test_what_is_read_depends_on_the_game_only(name: str) -> None:
 
     first, second = readings(False, 0, True), readings(name != "gradients", 1, False)
     assert repr(first) == repr(second)  # nan equals nan
+
+
+@family
+def test_readings_in_parts_are_those_of_the_whole(name: str) -> None:
+    """As a turn's gradients are, of networks and penalties that neither draw nor compare examples."""
+
+    def readings(accumulate: int) -> list[Reading]:
+        torch.manual_seed(0)
+        G = networks.mlp((3,), (2,), width=8, depth=1).double()
+        D = networks.mlp((2,), (), width=8, depth=1).double()
+        some = [penalties.r1(0.1, every=2), penalties.r2(0.3)]
+        game = Game(G, D, objectives.nonsaturating(), some, latent=3, batch=32, accumulate=accumulate)
+        instrument = FAMILY[name](game, RING, HELD, RING)
+        return [r for turn in game.play(RING, steps=4) for r in read([instrument], game, turn)]
+
+    for whole, parts in zip(readings(1), readings(8), strict=True):
+        assert (whole.name, whole.step) == (parts.name, parts.step)
+        assert parts.value == pytest.approx(whole.value, rel=1e-6, abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", ["saturation", "gradients", "overfitting", "divergence_bound", "diversity"])
+def test_conditional_games_are_asked_for_the_labels_of_the_data(name: str) -> None:
+    """Each label as often as the data have it, and never another one than its example's."""
+    shares = torch.tensor([0] * 6 + [2] * 2)
+    source = data.Vectors(torch.randn(80, 2, generator=stream("x")), shares.repeat(10))
+    asked: list[Tensor] = []
+
+    class Asked(nn.Module):
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            asked.append(y)
+            return self.network(x)
+
+    torch.manual_seed(0)
+    G, D = Asked(networks.mlp((3,), (2,), width=8, depth=1)), Asked(networks.mlp((2,), (), width=8, depth=1))
+    game = Game(G, D, objectives.nonsaturating(), latent=3, batch=16, classes=3)
+    held = Examples(*source.batch(3, 64))
+    watch = {
+        "saturation": lambda: instruments.saturation(game, source, n=64, every=1),
+        "gradients": lambda: instruments.gradients(source, n=64, every=1),
+        "overfitting": lambda: instruments.overfitting(game, source, held, every=1),
+        "divergence_bound": lambda: instruments.divergence_bound(game, held, every=1),
+        "diversity": lambda: instruments.diversity(held, n=64, every=1),
+    }[name]()
+    turn = next(game.play(source, steps=1))
+    asked.clear()
+    assert watch(game, turn)
+    labels = torch.cat(asked)
+    assert set(labels.tolist()) == {0, 2} and 0.1 < float((labels == 2).double().mean()) < 0.4
 
 
 @family

@@ -75,6 +75,18 @@ def test_records_hold_readings_with_their_intervals(tmp_path: Path) -> None:
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
 
 
+SHIPPED = ["digits", "ring", "grid", "vectors", "table", "vanilla-minimax", "vanilla-nonsaturating"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_presets_raise_no_fault_in_their_first_turns(tmp_path: Path, name: str) -> None:
+    recipe = recipes.load(name, {"steps": 210, "log_every": 10, "checkpoint_every": 1000, "threads": 1})
+    with Run.start(tmp_path / "run", recipe) as run:
+        for _ in run.play():
+            assert not [f for f in run.findings if f.level != "note"]
+    assert run.findings[0].name == "learning"
+
+
 @pytest.mark.parametrize("log_every", [7, 25, 40])
 def test_a_record_is_one_turn(tmp_path: Path, log_every: int) -> None:
     """Whatever the clocks: every reading is written, at its own step, beside the terms of that turn."""

@@ -27,15 +27,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zerosum.watch.facts import Facts, facts
-from zerosum.watch.faults import COVERAGE, FAULTS, GOOD, is_good, shortfall
+from zerosum.watch.faults import FAULTS
 from zerosum.watch.finding import LEVELS, Advice, Evidence, Finding
 from zerosum.watch.history import History, Record
+from zerosum.watch.shortfall import COVERAGE, EQUAL, GOOD, is_good, shortfall
 
 __all__ = ["FAULTS", "STATES", "Advice", "Evidence", "Facts", "Finding", "diagnose", "facts"]
 
 STATES = ("learning", "converging", "at equilibrium", "no longer improving")
 
-EQUAL = 0.9  # of what real data score in coverage, above which a part that is missing cannot be seen
 SPREAD = 0.1  # of the data's spread, within which the samples' own is the same
 PROVEN = 0.05  # divergence that D proves on held-out data, above which there is no equilibrium
 
@@ -55,7 +55,7 @@ def diagnose(records: Sequence[Record], facts: Facts) -> list[Finding]:
 
 def _state(h: History, f: Facts) -> Finding | None:
     course, coverage = h.course, h.recent("coverage")
-    if course is None or coverage != coverage or h.early:
+    if course is None or coverage != coverage:
         return None
     same = coverage > EQUAL * COVERAGE and abs(h.recent("spread") - 1) < SPREAD
     if same and is_good(h, f) and not h.recent("divergence_bound") > PROVEN:

@@ -2,8 +2,9 @@
 
 A fault is a criterion, and the samples that suffer from it. A game that is still getting better is learning,
 whatever its readings look like; samples that are good need no doctor. So what only shows how a game is played
-(a D that wins, a loss that swings) is a note until the samples have stopped improving, or have got worse;
-only what cannot be right (a number that is none, an output that cannot reach the data) is a fault at once.
+(a D that wins, a loss that swings) is a note until the samples have stopped improving, or have got worse, and
+what tells of the samples themselves is not said before. Only what cannot be right (a number that is none, an
+output that cannot reach the data) is a fault at once.
 
 Mode collapse is a lack of variety: samples on a small part of the data, which have stopped getting better.
 Samples that are far from the data altogether say only that G is not there yet.
@@ -21,9 +22,22 @@ import numpy as np
 from zerosum.watch.advice import awake, rate, slower, spread_out, with_r1
 from zerosum.watch.facts import Facts
 from zerosum.watch.finding import Advice, Evidence, Finding, Level
-from zerosum.watch.history import PATIENCE, READINGS, History, Streak, is_number
+from zerosum.watch.history import PATIENCE, READINGS, History, Streak
+from zerosum.watch.shortfall import (
+    COVERAGE,
+    EQUAL,
+    FAR,
+    LIKE,
+    gets_nearer,
+    is_good,
+    lack,
+    lacks_variety,
+    like_data,
+    shortfall,
+    suffering,
+)
 
-__all__ = ["COVERAGE", "FAULTS", "is_good", "shortfall"]
+__all__ = ["FAULTS"]
 
 FEWEST = 2  # readings, in place of READINGS, of what no healthy game shows even once
 MANY = 12  # the same of a minibatch, in a game that stands still, whose units never end
@@ -31,14 +45,11 @@ MANY = 12  # the same of a minibatch, in a game that stands still, whose units n
 SATURATED = 0.15  # mean D(G(z)), of 1/2 at rest, below which the minimax loss hardly moves G
 STRONG = 0.75  # of what D could ever win at its loss, above which it leaves G nothing to live on
 FOOLED = 0.1  # of what D could ever win, below which it cannot lead G anywhere
-FAR = 0.05  # energy distance above which a D that sees nothing wrong is blind
-GOOD = 0.6  # of what real data score in coverage, above which the samples show no fault of the game
-LIKE = 0.5  # of the samples lie near data: what they lack then is variety
 COLLAPSED = 0.25  # of the spread, of the modes or of the coverage of the data, below which G has collapsed
 DROPPED = 0.5  # of the coverage of real data, below which a part of the data is missing
 REPEATED = 0.2  # share of samples with a near twin (1 % of real data), above which G repeats itself
 MEMORISED = 0.25  # r_v: how far held-out data have gone from where D puts its training data to its fakes
-MORE_RIGHT = 0.08  # accuracy that D loses on held-out data
+MORE_RIGHT = 0.04  # accuracy that D loses on held-out data
 DEAD = 1e-7  # gradient over weights below which nothing moves
 TOO_FAST = 0.1  # update over the usual size of the weights, above which steps jump (1e-3 to 1e-2 is usual)
 GROWN = 2.0  # weights over their usual size; and more than random steps of TOO_FAST would have made them
@@ -50,27 +61,10 @@ LOUD = 0.1  # standard deviation of that curve, and of its newest third, over th
 NOISY = 0.2  # relative error 1/sqrt(2(n - 1)) of a standard deviation over a batch, for batch norm
 OUTSIDE = 0.1  # share of the data's range that G's last activation cannot reach, or reaches beyond
 
-COVERAGE = 1 - 2**-5  # what real data score in `coverage` (Naeem et al. 2020)
+
 TERMS = ("d_loss", "g_loss", "d_gradient", "g_gradient", "d_update", "g_update", "output_low", "output_high")
 
 Found = Finding | None
-
-
-# Whether the samples suffer ---------------------------------------------------------------------------------
-
-
-def is_good(h: History, f: Facts) -> bool:
-    """Whether the samples show no fault: they cover most of the data, and every mode of a known mixture."""
-    modes = h.recent("modes_covered")
-    return h.recent("coverage") > GOOD * COVERAGE and not modes < f.modes
-
-
-def suffering(h: History, f: Facts) -> bool:
-    """Whether the samples are bad, and no longer get better or were better before; so taken where nobody
-    looked.
-    """
-    course = h.course
-    return not is_good(h, f) and (course is None or course.idle or course.worse)
 
 
 def _level(h: History, f: Facts) -> Level:
@@ -157,21 +151,19 @@ def _too_fast(h: History, f: Facts) -> Found:
     # what lies far away needs large weights
     most = math.inf if ran_away else max(GROWN, TOO_FAST * math.sqrt(h.step))
     for who in "dg":
-        size, move, share = f.size.get(who, math.inf), f"{who}_update", f"{who}_update_share"
+        size, move, weights = f.size.get(who, math.inf), f"{who}_update", f"{who}_weights"
 
-        def shown(u: float, s: float, size: float = size) -> bool:
-            return u > TOO_FAST * size or u > most * size * s > 0
+        def shown(u: float, w: float, size: float = size) -> bool:
+            return u > TOO_FAST * size or w > most * size
 
-        if streak := h.held([move, share], shown, 0.0, FEWEST):
-            u = streak.mean(move) / size
-            weights = fmean(r[move] / r[share] for r in streak.rows if r[share]) / size
-            others = {"who": who.upper(), "weights": weights}
-            sure = max(
-                _sure(u, TOO_FAST, 0.5), _sure(weights, most, 10 * GROWN) if most < 10 * GROWN else 0.5
-            )
+        if streak := h.held([move, weights], shown, 0.0, FEWEST):
+            u, grown = streak.mean(move) / size, streak.mean(weights) / size
+            others = {"who": who.upper(), "weights": grown}
+            sure = max(_sure(u, TOO_FAST, 0.5), _sure(grown, most, 10 * GROWN) if most < 10 * GROWN else 0.5)
             advice = slower(f, who, max(u / USUAL, 10))
-            evidence = (Evidence("move", u, TOO_FAST, (move, share), others),)
-            return _seen("learning rate too high", _level(h, f), streak, sure, evidence, advice)
+            evidence = (Evidence("move", u, TOO_FAST, (move, weights), others),)
+            level: Level = "fault" if _dead(h, f) else _level(h, f)  # a jump may end where nothing moves
+            return _seen("learning rate too high", level, streak, sure, evidence, advice)
     return None
 
 
@@ -180,7 +172,7 @@ def _dead(h: History, f: Facts) -> Found:
         for kind in ("gradient", "update"):
             name, limit = f"{who}_{kind}_share", DEAD if kind == "gradient" else 0.0
             streak = h.held([name], lambda x, limit=limit: x <= limit, 0.0, FEWEST)
-            if not streak or _is_beaten(h, f) or is_good(h, f):
+            if not streak or _is_beaten(h, f) or h.recent("coverage") > EQUAL * COVERAGE:
                 continue
             others = {"kind": kind, "who": who.upper()}
             evidence = (Evidence("nothing moves", streak.mean(name), limit, (name,), others),)
@@ -326,8 +318,10 @@ def _oscillating(h: History, f: Facts) -> Found:
         others = {"curve": name, "period": turns, "low": down}
         evidence = (Evidence("swing", up, SWING, (name,), others),)
         advice = (*with_r1(f), *slower(f, "d", 4), *slower(f, "g", 4))
-        sure = _sure(min(-down, up), SWING, 0.8)
-        return _seen("oscillation", _level(h, f), Streak(rows), sure, evidence, advice)
+        sure, level = _sure(min(-down, up), SWING, 0.8), _level(h, f)
+        if not gets_nearer(h):  # what swings touches a new best now and then
+            level = "fault"
+        return _seen("oscillation", level, Streak(rows), sure, evidence, advice)
     return None
 
 
@@ -349,7 +343,7 @@ def _swing(curve: Sequence[float]) -> tuple[float, float, int]:
 def _g_too_strong(h: History, f: Facts) -> Found:
     names, strength = strength_of_D(f)
     streak = h.held(names, lambda *x: strength(*x) < FOOLED, patience=2 * PATIENCE)
-    if not streak or is_good(h, f) or (h.course is not None and h.course.now < FAR):
+    if not streak or not suffering(h, f) or not like_data(h) < LIKE or (h.course and h.course.now < FAR):
         return None
     s = fmean(strength(*(r[name] for name in names)) for r in streak.rows)
     evidence = (
@@ -362,16 +356,10 @@ def _g_too_strong(h: History, f: Facts) -> Found:
         advice = (rate(f, "d", g / d, "as fast as G"), *advice)
     advice += (Advice("k", 5, "more steps of D for each of G"),)
     sure = _sure(FOOLED - s, 0, FOOLED)
-    return _seen("generator too strong", _level(h, f), streak, sure, evidence, advice)
+    return _seen("generator too strong", "fault", streak, sure, evidence, advice)
 
 
 # What the samples lack --------------------------------------------------------------------------------------
-
-
-def _like_data(h: History) -> bool:
-    """Whether most samples lie near data: at a mode where modes are known."""
-    share = h.recent("high_quality") if is_number(h.recent("high_quality")) else h.recent("precision")
-    return not share < LIKE
 
 
 def _collapsed(h: History, f: Facts) -> Found:
@@ -379,52 +367,22 @@ def _collapsed(h: History, f: Facts) -> Found:
         return spread < COLLAPSED or (coverage < COLLAPSED * COVERAGE and duplicates > REPEATED)
 
     streak = h.held(["spread", "coverage", "duplicates"], shown, patience=3 * PATIENCE)
-    if streak is None and f.modes >= 4 and _like_data(h):
+    if streak is None and f.modes >= 4 and lacks_variety(h, f):
         streak = h.held(["modes_covered"], lambda m: m <= COLLAPSED * f.modes, patience=3 * PATIENCE)
-    if streak is None or is_good(h, f):
+    if streak is None or not suffering(h, f):
         return None
     advice = (*spread_out(f), *slower(f, "g", 4))
-    sure = _sure(_lack(h, f), 1 - COLLAPSED, 1.0)
-    return _seen("mode collapse", _level(h, f), streak, sure, shortfall(h, f), advice)
+    sure = _sure(lack(h, f), 1 - COLLAPSED, 1.0)
+    return _seen("mode collapse", "fault", streak, sure, shortfall(h, f), advice)
 
 
 def _dropping(h: History, f: Facts) -> Found:
     name, limit = ("modes_covered", f.modes) if f.modes >= 2 else ("coverage", DROPPED * COVERAGE)
     streak = h.held([name], lambda x: x < limit, patience=6 * PATIENCE, readings=2 * READINGS)
-    if not streak or not h.recent(name) < limit or not _like_data(h):
+    if not streak or not h.recent(name) < limit or not lacks_variety(h, f) or not suffering(h, f):
         return None
-    sure = _sure(_lack(h, f), 0.05, 0.5)
-    return _seen("partial mode dropping", _level(h, f), streak, sure, shortfall(h, f), spread_out(f))
-
-
-def _lack(h: History, f: Facts) -> float:
-    """What the samples lack of the data, 0 to 1: the share of modes, or of the data, that is not covered; nan
-    where nobody looked."""
-    modes, coverage = h.recent("modes_covered"), h.recent("coverage")
-    if f.modes > 1 and modes == modes:
-        return 1 - modes / f.modes
-    return max(1 - coverage / COVERAGE, 0.0)
-
-
-def shortfall(h: History, f: Facts) -> tuple[Evidence, ...]:
-    """How the samples stand beside the data, as far as somebody looked."""
-    others: dict[str, dict[str, Any]] = {
-        "modes_covered": {"modes": f.modes},
-        "high_quality": {},
-        "coverage": {"real": COVERAGE},
-        "precision": {},
-        "spread": {},
-    }
-    counted = ("modes_covered", "high_quality")
-    evidence = [
-        Evidence(name, x, None, (name,), given)
-        for name, given in others.items()
-        if (x := h.recent(name)) == x and (f.modes > 1 or name not in counted)
-    ]
-    if course := h.course:
-        given = {"best": course.best, "at": course.at}
-        evidence.append(Evidence("distance", course.now, None, ("distance",), given))
-    return tuple(evidence)
+    sure = _sure(lack(h, f), 0.05, 0.5)
+    return _seen("partial mode dropping", "fault", streak, sure, shortfall(h, f), spread_out(f))
 
 
 FAULTS: Mapping[str, Callable[[History, Facts], Found]] = {

@@ -29,7 +29,7 @@ MOVES = ("d_update_share", "g_update_share")
 
 GAIN = 0.9  # of the least energy distance so far, below which the samples have got better
 RISE = 0.03  # of coverage above the most so far, with which they have too, if
-NO_FARTHER = 1.5  # times the least distance is as far as they are
+NO_FARTHER = 1.1  # times the least distance (or what can be seen) is as far as they are
 IDLE = 0.4  # of all turns, without such a gain, after which the samples no longer improve
 IDLE_READINGS = 5  # and so many readings
 WORSE = 2.0  # times the least energy distance so far, above which the samples have got worse
@@ -115,7 +115,7 @@ class History:
             now = max(median(r["distance"] for r in last), (high - low) / 2, 1e-6)
             covered = median(r.get("coverage", 0.0) for r in last)
             since += 1
-            if now < GAIN * best or (covered > most + RISE and now < NO_FARTHER * best):
+            if now < GAIN * best or (covered > most + RISE and now < max(NO_FARTHER * best, VISIBLE)):
                 at, since = row["step"], 0
             best = now if now < GAIN * best else best
             most = covered if covered > most + RISE else most

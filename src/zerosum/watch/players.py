@@ -129,6 +129,7 @@ def motion(game: Game, every: int = 200) -> Instrument:
 
         d_update, g_update              = |theta_t - theta_{t-1}|
         d_update_share, g_update_share  = |theta_t - theta_{t-1}| / |theta_t|     (about 1e-3 is usual)
+        d_weights, g_weights            = |theta_t|
         rotation                        = cos of the angle between the last two joint moves of both players
 
     A cosine near 1 is a straight way, near -1 a zigzag; independent noise gives about 0, a slow rotation by
@@ -149,12 +150,15 @@ def motion(game: Game, every: int = 200) -> Instrument:
         now = [b - a for a, b in zip(second, last, strict=True)]
         found = {"rotation": torch.dot(torch.cat(before), torch.cat(now)) / (norm(before) * norm(now))}
         for name, move, weights in zip("dg", now, last, strict=True):
-            found |= {f"{name}_update": move.norm(), f"{name}_update_share": move.norm() / weights.norm()}
+            size = weights.norm()
+            found |= {f"{name}_update": move.norm(), f"{name}_update_share": move.norm() / size}
+            found[f"{name}_weights"] = size
         return {name: float(x) for name, x in found.items()}
 
     gives = {"rotation": Scale("cosine")}
     gives |= {f"{who}_update": Scale("weights") for who in "dg"}
     gives |= {f"{who}_update_share": Scale("ratio") for who in "dg"}
+    gives |= {f"{who}_weights": Scale("weights") for who in "dg"}
     return Instrument(
         "motion", function, every, gives, "Mescheder et al. 2017, section 3 (rotation)", turns=3 * period
     )

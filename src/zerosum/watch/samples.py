@@ -39,7 +39,7 @@ def plain(x: Tensor) -> Tensor:
 
 
 def modes(
-    density: GaussianMixture, held: Examples | Tensor | None = None, n: int = 2048, every: int = 200
+    density: GaussianMixture, held: Examples | Tensor | None = None, n: int = 1024, every: int = 200
 ) -> Instrument:
     """`modes_covered`, `high_quality` and `reverse_kl` of n samples against the modes of a known mixture.
 
