@@ -41,3 +41,5 @@ def test_a_worked_example_works(command: str, folder: Path) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert run.returncode == 0, run.stderr
+    expected = re.search(r"# \.\.\. (.*) \.\.\.", rest)  # what an example says that it prints
+    assert expected is None or expected[1] in run.stdout

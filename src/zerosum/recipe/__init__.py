@@ -7,7 +7,15 @@
 read (`load`) -> settled (`settled`) -> built (`build`): a recipe becomes objects once, on its way down.
 """
 
-from zerosum.recipe.build import build, build_data, build_game, build_source, settled
+from zerosum.recipe.build import (
+    build,
+    build_data,
+    build_faults,
+    build_game,
+    build_instruments,
+    build_source,
+    settled,
+)
 from zerosum.recipe.components import call, name_of, suggest
 from zerosum.recipe.files import (
     changed,
@@ -28,7 +36,9 @@ __all__ = [
     "RecipeError",
     "build",
     "build_data",
+    "build_faults",
     "build_game",
+    "build_instruments",
     "build_source",
     "call",
     "changed",

@@ -8,14 +8,22 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from zerosum.recipe.components import HOMES, argument, call, product
+from zerosum.recipe.components import HOMES, argument, bound, call, product
 from zerosum.recipe.files import validated
 from zerosum.recipe.schema import Component, Recipe, RecipeError
 
 if TYPE_CHECKING:
     from zerosum.game import Game
 
-__all__ = ["build", "build_data", "build_game", "build_source", "settled"]
+__all__ = [
+    "build",
+    "build_data",
+    "build_faults",
+    "build_game",
+    "build_instruments",
+    "build_source",
+    "settled",
+]
 
 SCHEDULED = {key for key, home in HOMES.items() if home == "zerosum.schedules"}
 """Arguments that a schedule may stand for."""
@@ -80,6 +88,24 @@ def build_data(component: Component, seed: int = 0) -> Any:
         wanted = [2, *source.shape]
         raise RecipeError(f"data: batch(step, 2) should give floats {wanted}: got {x.dtype} {list(x.shape)}")
     return source
+
+
+def build_instruments(recipe: Recipe, game: Game, source: Any, held: Any) -> list[Any]:
+    """The instruments that the recipe names beside those of its `watch`.
+
+    held: examples that training does not see, or None.
+    """
+    from zerosum.watch import Instrument
+
+    runtime = {"game": game, "source": source, "held": held}
+    own = enumerate(recipe.instruments)
+    return [product(component, Instrument, f"instruments.{i}", **runtime) for i, component in own]
+
+
+def build_faults(recipe: Recipe) -> list[Callable[..., Any]]:
+    """The faults that the recipe names beside the library's: ``(history, facts) -> Finding or None``."""
+    own = enumerate(recipe.faults)
+    return [bound(component, f"faults.{i}", HOMES["faults"]) for i, component in own]
 
 
 def build_game(

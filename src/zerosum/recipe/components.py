@@ -42,13 +42,15 @@ HOMES = {
     **dict.fromkeys(("g_optimizer", "d_optimizer", "base"), "zerosum.optimizers"),
     **dict.fromkeys(("lr", "momentum", "beta1", "beta2", "weight", "ema"), "zerosum.schedules"),
     **dict.fromkeys(("activation", "output", "norm"), "torch.nn"),
+    "instruments": "zerosum.watch.instruments",
+    "faults": "zerosum.watch.faults",
 }
 """Where the short names of a field or an argument are looked up; of any other, where its function lives."""
 PASSED_AS_CALLABLE = {"activation", "output", "norm", "prior", "network"}
 """Arguments that are passed as functions, where other components are called."""
 COMPONENT_ARGUMENTS = PASSED_AS_CALLABLE | {"base", "augment"}
 """Arguments for which a name alone is a component, and not a text."""
-RUNTIME_ARGUMENTS = {"inputs", "outputs", "groups", "classes", "seed"}
+RUNTIME_ARGUMENTS = {"inputs", "outputs", "groups", "classes", "seed", "game", "source", "held"}
 """Arguments that the run supplies: a recipe does not set them."""
 PLAIN_MAPPINGS = {"columns"}
 """Arguments that are mappings and no components."""

@@ -280,9 +280,8 @@ def resolved(recipe: Recipe) -> dict[str, Any]:
     for name in HOMES.keys() & tree.keys():
         if isinstance(tree[name], str | dict):
             tree[name] = complete(name, tree[name], name)
-    tree["penalties"] = [
-        complete("penalties", penalty, f"penalties.{i}") for i, penalty in enumerate(recipe.penalties)
-    ]
+    for name in ("penalties", "instruments", "faults"):
+        tree[name] = [complete(name, component, f"{name}.{i}") for i, component in enumerate(tree[name])]
     return tree
 
 

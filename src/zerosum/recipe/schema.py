@@ -76,6 +76,10 @@ class Recipe:
     """auto (an accelerator if there is one), cpu, cuda, ..."""
     watch: Literal["none", "standard", "thorough"] = "standard"
     """instruments that look on: standard costs a few hundredths of the time, thorough seconds a reading"""
+    instruments: tuple[Component, ...] = ()
+    """instruments of your own, beside those of watch"""
+    faults: tuple[Component, ...] = ()
+    """faults of your own that the diagnosis looks for: functions (history, facts) -> Finding or None"""
     log_every: Annotated[int, Gt(0)] = 100
     """turns between two lines of metrics.jsonl"""
     sample_every: Annotated[int, Gt(0)] = 1_000
@@ -87,7 +91,7 @@ class Recipe:
 
 
 RESUMABLE_FIELDS = {
-    *("name", "about", "steps", "scale", "device", "watch"),
+    *("name", "about", "steps", "scale", "device", "watch", "instruments", "faults"),
     *("log_every", "sample_every", "checkpoint_every", "keep"),
 }
 """Fields that do not change the path of the game, so that a resumed run may differ in them."""

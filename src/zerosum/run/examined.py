@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from zerosum import recipe as recipes
 from zerosum.run.log import Event, Log, Record, RunError
 from zerosum.text import printable
 from zerosum.watch import diagnosis
@@ -42,7 +43,7 @@ def examine(path: Path | str) -> Examined:
     runs were watched.
     """
     log, path = Log(path), Path(path)
-    log.recipe()
+    own = recipes.build_faults(log.recipe())
     events, history = log.events(), log.records()
     about: Mapping[str, Any] = next((e for e in reversed(events) if "judged" in e), {})
     if not about:
@@ -55,7 +56,7 @@ def examine(path: Path | str) -> Examined:
     judged["examples"] = math.inf if judged.get("examples") is None else judged["examples"]
     try:
         facts = TypeAdapter(diagnosis.Facts).validate_python(judged)
-        findings = diagnosis.diagnose([*history, *broken], facts)
+        findings = diagnosis.diagnose([*history, *broken], facts, own)
     except (ValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(
             f"{printable(path / 'events.jsonl')}: what it says of the game cannot be: "

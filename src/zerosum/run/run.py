@@ -287,7 +287,11 @@ class Run:
 
     def _judge_anew(self) -> None:
         self.judged = recipes.call(lambda: diagnosis.facts(self.game, self.source), "watch")
-        self.findings = diagnosis.diagnose(self.history, self.judged)
+        self.findings = self.diagnosed(self.history)
+
+    def diagnosed(self, history: Sequence[Record]) -> list[Finding]:
+        """What stands at the end of these records."""
+        return diagnosis.diagnose(history, self.judged, recipes.build_faults(self.recipe))
 
     def about_game(self) -> dict[str, Any]:
         """What a diagnosis needs of the game beside its records, as an event has it."""
@@ -375,9 +379,7 @@ class Run:
         """The error of a number that is not finite; it becomes an event and a finding."""
         broken = {"name": "non-finite", "term": term}
         self.log.add_event("fault", step, **broken)
-        self.findings = diagnosis.diagnose(
-            [*self.history, {"event": "fault", "step": step, **broken}], self.judged
-        )
+        self.findings = self.diagnosed([*self.history, {"event": "fault", "step": step, **broken}])
         self.stopped_by_fault = bool(self.faults)
         return NotFinite(
             f"step {step}: {what}. "
@@ -442,7 +444,8 @@ def _watch(recipe: Recipe, game: Game, source: Any) -> list[Instrument]:
     most = min(4096, room, len(other) if hasattr(other, "__len__") else 4096)
     held = None if other is None or most < FEW else Examples(*other.batch(0, most))
     watch = instruments.standard(game, source, held)
-    return watch + (instruments.thorough(game, source, held) if recipe.watch == "thorough" else [])
+    watch += instruments.thorough(game, source, held) if recipe.watch == "thorough" else []
+    return watch + recipes.build_instruments(recipe, game, source, held)
 
 
 def _finite(x: float | None) -> float | None:

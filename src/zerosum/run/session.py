@@ -17,7 +17,6 @@ from torch import Tensor
 from zerosum.game import Game, Turn
 from zerosum.run import changes
 from zerosum.run.log import Record
-from zerosum.watch import diagnosis
 from zerosum.watch.instrument import Reading, read
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class Session:
     def _fault_ends(self) -> bool:
         """Judge what stands now; faults that came and went become events. Whether to end for one of them."""
         run, before = self.run, {finding.name for finding in self.run.faults}
-        run.findings = diagnosis.diagnose(run.history, run.judged)
+        run.findings = run.diagnosed(run.history)
         for finding in run.faults:
             if finding.name not in before:
                 run.log.add_event("fault", run.game.step, **finding.as_dict())

@@ -24,7 +24,7 @@ of each kind causes come before their consequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from zerosum.watch.facts import Facts, facts
 from zerosum.watch.faults import FAULTS
@@ -34,20 +34,23 @@ from zerosum.watch.shortfall import COVERAGE, EQUAL, GOOD, is_good, shortfall
 
 __all__ = ["FAULTS", "STATES", "Advice", "Evidence", "Facts", "Finding", "diagnose", "facts"]
 
+Fault = Callable[[History, Facts], Finding | None]
+
 STATES = ("learning", "converging", "at equilibrium", "no longer improving")
 
 SPREAD = 0.1  # of the data's spread, within which the samples' own is the same
 PROVEN = 0.05  # divergence that D proves on held-out data, above which there is no equilibrium
 
 
-def diagnose(records: Sequence[Record], facts: Facts) -> list[Finding]:
+def diagnose(records: Sequence[Record], facts: Facts, own: Sequence[Fault] = ()) -> list[Finding]:
     """What stands at the last record: faults, warnings, the state, notes; nothing if it is early.
 
     records: in the order of time, ``{"step": s, name of a reading: value, ...}``, intervals under
-    ``intervals``; a reading is missing where its instrument did not look.
+    ``intervals``; a reading is missing where its instrument did not look. own: faults to look for
+    beside those of `FAULTS`, each ``(history, facts) -> Finding or None``.
     """
     history = History(records)
-    found = [finding for fault in FAULTS.values() if (finding := fault(history, facts)) is not None]
+    found = [finding for fault in (*FAULTS.values(), *own) if (finding := fault(history, facts)) is not None]
     state = _state(history, facts)
     findings = [f for level in LEVELS[:2] for f in found if f.level == level]
     return [*findings, *([state] if state else []), *(f for f in found if f.level == "note")]
