@@ -243,7 +243,8 @@ class Follower:
         places = {key: i for i, key in enumerate(self.keys)}
         missing = len(self.values)
         lookup = [places.get(value, missing) for value in coded.values] + [places.get(None, missing)]
-        return _from_values((*self.values, None), np.array(lookup)[coded.codes])
+        at = np.array(lookup)[coded.codes]
+        return _from_values(self.values if (at < missing).all() else (*self.values, None), at)
 
 
 Column = Number | Category | Constant | Identifier | Follower

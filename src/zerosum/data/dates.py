@@ -69,6 +69,8 @@ def to_text(units: Iterable[int], form: str) -> list[str]:
 
 
 def _to_moment(text: str, form: str) -> datetime:
+    if form.startswith("%Y-%m-%d"):  # many times as fast
+        return datetime.fromisoformat(text).replace(tzinfo=None)
     return datetime.strptime(text, form.replace("%-", "%"))
 
 

@@ -26,7 +26,8 @@ __all__ = ["KINDS", "describe", "fit"]
 Array = NDArray[Any]
 
 KINDS = "number", "whole", "date", "category", "identifier"
-MOST_KNOTS = 2048
+MOST_KNOTS = 2048  # of a column's quantiles
+MOST_COUNTED = 10_000  # the same, of whole numbers, decimals and dates
 MOST_COMPARED = 100  # columns among which it is looked for one that another determines
 FEWEST_IDENTIFIERS = 20  # rows below which cells that all differ may be chance
 _NAME_OF_IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(?i:id|uuid|key|index|idx|row|nr|number|no)$|[a-z](ID|Id)$")
@@ -115,7 +116,7 @@ def _exact(column: Number | Category) -> bool:
     """Whether decoding gives the values of the data and no others, such as can be looked up."""
     if isinstance(column, Category):
         return True
-    return column.cells != "moment" and column.digits is not None and len(column.knots) < MOST_KNOTS
+    return column.cells != "moment" and column.digits is not None and column.upto[:-1] == column.below[1:]
 
 
 def _dense(cells: Cells) -> Array:
@@ -219,7 +220,7 @@ def _number(
     if not scale > 0:  # one value beside missing ones, or so near that their squares vanish
         scale = float(t.max()) - float(t.min()) or 1.0
     column = replace(column, mean=unit * float((t / unit).mean()), scale=scale)
-    return replace(column, **_knots(t)) if ranks else column
+    return replace(column, **_knots(t, digits is not None)) if ranks else column
 
 
 def _digits(numbers: Array) -> int | None:
@@ -238,12 +239,12 @@ def _digits(numbers: Array) -> int | None:
     return None
 
 
-def _knots(t: Array) -> dict[str, tuple[float, ...]]:
+def _knots(t: Array, counted: bool) -> dict[str, tuple[float, ...]]:
     """All values of t with their cumulated shares; of very many, the common ones and every n-th other."""
     values, counts = np.unique(t, return_counts=True)
     upto = np.cumsum(counts)
     below = upto - counts
-    if len(values) > MOST_KNOTS:
+    if len(values) > (MOST_COUNTED if counted else MOST_KNOTS):
         grain = 2 * len(t) / MOST_KNOTS
         chosen = (counts >= grain) | (np.floor(upto / grain) > np.floor(below / grain))
         chosen[[0, -1]] = True

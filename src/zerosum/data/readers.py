@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosum.data.sheet import Cells, Coded, Sheet, encoded
+from zerosum.data.sheet import Cells, Coded, Sheet, encoded, encoded_texts
 from zerosum.text import printable
 
 __all__ = ["TEXT", "foreign", "join_names", "one_line", "optional", "read_parquet", "read_text"]
@@ -32,6 +33,7 @@ TEXT = ".csv", ".tsv", ".csv.gz", ".tsv.gz"
 MISSING = {"", "na", "n/a", "nan", "none", "null", "?"}  # what a cell without a number says, in any case
 BLOCK = 1 << 14  # rows that are read at a time
 LONGEST_CELL = 1 << 28
+_LEADING_ZERO = re.compile(r"^\s*0\d", re.M)
 ODD_WORDS = 0.05  # a column with more of them than this share of its cells is text
 
 
@@ -164,7 +166,7 @@ class _Column:
                 self.is_text = True
             else:
                 self.parts.append(numbers)
-                self.needs_text |= any(c[:1] == "0" and c[1:2].isdigit() for c in cells)
+                self.needs_text |= _LEADING_ZERO.search("\n".join(cells)) is not None
                 with np.errstate(invalid="ignore"):
                     self.needs_text |= any(
                         cells[i].isdecimal() for i in np.flatnonzero(numbers >= 2**53).tolist()
@@ -173,7 +175,7 @@ class _Column:
                     self.odd.setdefault(word, [0, self.rows + at + 1])[0] += 1
         if self.is_text:
             stripped = [cell.strip() for cell in cells]
-            self.parts.append(encoded((cell or None for cell in stripped), self.numbers).codes)
+            self.parts.append(encoded_texts(stripped, self.numbers))
         self.rows += len(cells)
 
     def is_late_text(self, rows: int) -> bool:
@@ -202,7 +204,7 @@ def whole(numbers: Array) -> Array:
 def _numbers(cells: Sequence[str], decimal_comma: bool) -> tuple[Array, list[tuple[int, str]]]:
     """Cells as float64, NaN where one is missing, and (place, text) of those that are neither."""
     try:
-        return np.array(cells, dtype=np.float64), []
+        return np.array([cell or "nan" for cell in cells], dtype=np.float64), []
     except ValueError:
         pass
     numbers, odd = np.empty(len(cells)), list[tuple[int, str]]()

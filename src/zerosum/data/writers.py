@@ -62,7 +62,8 @@ def _texts(cells: Cells) -> list[Any]:
     if cells.dtype.kind != "f":
         return cells.tolist()
     missing = np.isnan(cells)
-    if missing.any() and (cells[~missing] == np.floor(cells[~missing])).all() and not missing.all():
+    present = cells[~missing]
+    if (np.abs(present) < 2**53).all() and (present == np.floor(present)).all():
         return ["" if number != number else f"{number:.0f}" for number in cells.tolist()]
     return ["" if number != number else number for number in cells.tolist()]
 
