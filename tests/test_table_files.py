@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zerosum import data
+from zerosum import data, recipe
 from zerosum.data import readers
 from zerosum.data.sheet import Sheet, encoded
 from zerosum.data.tables import read_sheet
@@ -133,6 +133,18 @@ def test_one_table_in_many_forms(tmp_path: Path, how: str) -> None:
             path, content.replace("\n", "\r\n") if how == "carriage" else content, encodings.get(how, "utf-8")
         )
     assert rows_of(read_sheet(path)) == [(1.5, "Käfer"), (2.5, "Igel"), (3.5, "Käfer")]
+
+
+def test_a_folder_of_nothing_but_tables_is_one_table(tmp_path: Path) -> None:
+    for i in range(3):
+        write(tmp_path / f"{i}.csv", "a,b\n" + "".join(f"{i}.5,{j}\n" for j in range(4)))
+    assert recipe.data_component(str(tmp_path)) == {"name": "file", "path": str(tmp_path)}
+    assert len(data.file(tmp_path, "all")) == 12
+    write(tmp_path / "2.csv", "a,c\n1,2\n")
+    with pytest.raises(ValueError):
+        data.file(tmp_path)
+    (tmp_path / "photo.png").write_bytes(b"")
+    assert recipe.data_component(str(tmp_path))["name"] == "image_folder"
 
 
 # headers

@@ -28,7 +28,7 @@ from zerosum.data.folder import ImageFolder, image_folder
 from zerosum.data.hub import hf
 from zerosum.data.idx import fashion_mnist, idx_folder, mnist, stacked_mnist
 from zerosum.data.source import Examples, Source, order
-from zerosum.data.tables import Table, file, frame, iris
+from zerosum.data.tables import Table, file, frame, holds_tables, iris
 
 from zerosum.data.adapters import source  # isort: skip  # last: the module source.py has the same name
 
@@ -56,6 +56,7 @@ __all__ = [
     "gaussian",
     "grid",
     "hf",
+    "holds_tables",
     "idx_folder",
     "image_folder",
     "iris",

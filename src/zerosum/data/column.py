@@ -26,6 +26,7 @@ __all__ = ["Category", "Column", "Constant", "Follower", "Identifier", "Number",
 
 Array = NDArray[Any]
 
+FURTHEST = 1e30  # that a row may lie from the mean of the training rows, in their deviations
 WIDEST_GROUP = 64  # a category of more values is two groups of one-hots
 
 
@@ -70,7 +71,10 @@ class Number:
         numbers = to_numbers(cells, self.form)
         is_missing = ~np.isfinite(numbers) if numbers.dtype.kind == "f" else np.zeros(len(numbers), bool)
         t = self._ticks(np.where(is_missing, 0, numbers))
-        low, width = self._ranks(t) if ranks else ((t - self.mean) / self.scale, np.zeros(len(t)))
+        if ranks:
+            low, width = self._ranks(t)
+        else:  # held as float32
+            low, width = np.clip((t - self.mean) / self.scale, -FURTHEST, FURTHEST), np.zeros(len(t))
         low, width = np.where(is_missing, 0.0, low), np.where(is_missing, float(ranks), width)
         return low, width, is_missing[:, None].astype(np.int32)[:, : len(self.groups)]
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zerosum.data.column import Category, Column, Constant, Follower, Identifier, Number
+from zerosum.data.column import FURTHEST, Category, Column, Constant, Follower, Identifier, Number
 from zerosum.data.sheet import Cells, Sheet, from_frame
 from zerosum.randomness import stream
 
@@ -156,7 +156,7 @@ class Columns:
 
         first: how many samples there are before these; identifiers go on from there.
         """
-        array = x.detach().cpu().double().numpy().clip(-1e30, 1e30)
+        array = x.detach().cpu().double().numpy().clip(-FURTHEST, FURTHEST)
         places: dict[int, list[Block]] = {}
         for block in self.blocks:
             places.setdefault(block.column, []).append(block)

@@ -17,7 +17,8 @@ from zerosum.data.arrays import Images
 from zerosum.data.image_files import Bad, Form, decode, each, header, infer
 from zerosum.data.readers import BLOCK, foreign, from_arrow, join_names, optional
 from zerosum.data.sheet import Sheet
-from zerosum.data.tables import SPLITS, Choice, Table, classes, divide, located, rows_of, table, usable_rows
+from zerosum.data.splits import SPLITS, classes, divide, rows_of, usable_rows
+from zerosum.data.tables import Choice, Table, located, table
 
 __all__ = ["hf"]
 

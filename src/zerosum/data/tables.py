@@ -26,15 +26,15 @@ from zerosum.data.kinds import describe, fit
 from zerosum.data.readers import TEXT, join_names, one_line, read_parquet, read_text
 from zerosum.data.sheet import Cells, Coded, Sheet, from_frame
 from zerosum.data.source import order
+from zerosum.data.splits import SPLITS, check_choice, classes, divide, rows_of, usable_rows
 from zerosum.randomness import stream
 from zerosum.text import printable
 
-__all__ = ["ENDINGS", "Table", "file", "frame", "iris", "read_sheet"]
+__all__ = ["ENDINGS", "Table", "file", "frame", "holds_tables", "iris", "read_sheet"]
 
 Array = NDArray[Any]
 Choice = Sequence[str | int] | Mapping[str | int, str] | str | int
 
-SPLITS = "train", "test", "all"
 ENDINGS = ".npy", ".npz", ".parquet", *TEXT
 
 
@@ -149,7 +149,7 @@ def file(
     """
     path = Path(path)
     with located(str(path)):
-        _check_choice("split", split, SPLITS)
+        check_choice("split", split, SPLITS)
         if array is not None and path.suffix.lower() != ".npz":
             raise ValueError(f"array={array} chooses in an .npz file, and this is none")
         content = _read(path, header, array, None if label is None else str(label))
@@ -190,7 +190,7 @@ def frame(
     seed: int = 0,
 ) -> Table:
     """A pandas or polars frame, or numbers ``[N, d]``, as a source; the arguments are those of `file`."""
-    _check_choice("split", split, SPLITS)
+    check_choice("split", split, SPLITS)
     sheet = from_frame(rows) if hasattr(rows, "columns") else sheet_of_array(np.asarray(rows))
     return table(sheet, label, columns, encoding, missing, seed).split(split)
 
@@ -218,7 +218,7 @@ class _Pixels(NamedTuple):
 def _read(path: Path, header: bool | None, array: str | None, label: str | None) -> Sheet | _Pixels:
     ending = ending_of(path)
     if path.is_dir():
-        parts = sorted(p for p in path.iterdir() if ending_of(p) in (".parquet", *TEXT))
+        parts = _parts(path)
         if not parts:
             raise ValueError("the folder holds no table (.csv, .tsv, .parquet)")
         return Sheet.joined([part for p in parts if isinstance(part := _read(p, header, None, None), Sheet)])
@@ -240,6 +240,16 @@ def _read(path: Path, header: bool | None, array: str | None, label: str | None)
     return Sheet({**sheet.columns, content.label: content.labels})
 
 
+def _parts(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_file() and ending_of(p) in (".parquet", *TEXT))
+
+
+def holds_tables(folder: Path) -> bool:
+    """Whether a folder holds nothing but tables, which are the parts of one, and perhaps hidden files."""
+    others = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    return bool(others) and len(others) == len(_parts(folder))
+
+
 def ending_of(path: Path) -> str:
     """The ending of a table's name, as ``.csv.gz``; any other suffix as it is."""
     name = path.name.lower()
@@ -257,7 +267,7 @@ def table(
     class_names: Sequence[str] | None = None,
 ) -> Table:
     """A sheet as a source; `test_from`: the first row of a test part of its own. Arguments as of `file`."""
-    _check_choice("missing", missing, ("keep", "drop", "error"))
+    check_choice("missing", missing, ("keep", "drop", "error"))
     chosen, given = _chosen(list(sheet), columns, label)
     codes, class_names = classes(sheet, label, class_names)
     learnt, notes = _finite(sheet.only(chosen))
@@ -338,95 +348,6 @@ def _finite(sheet: Sheet) -> tuple[Sheet, list[str]]:
     return Sheet(columns, sheet.notes), notes
 
 
-def usable_rows(sheet: Sheet, label: str | None, codes: Array | None, missing: str) -> Array:
-    """The rows that have a label, and all their cells unless missing ones are kept."""
-    causes: list[str] = []
-    bad = np.zeros(len(sheet), dtype=bool)
-    columns = {} if missing == "keep" else {name: is_missing(cells) for name, cells in sheet.columns.items()}
-    if codes is not None:
-        columns[f"the label {label}"] = codes < 0
-    for name, rows in columns.items():
-        if rows.any():
-            causes.append(f"{name} is missing in {rows.sum():,} (first in row {rows.argmax() + 1})")
-            bad |= rows
-    if causes and (missing != "drop" or bad.all()):
-        share = f"{bad.sum():,} of {len(bad):,} rows cannot be used: {join_names(causes)}"
-        hint = "leave those columns out" if missing == "drop" else "missing=drop leaves them out"
-        raise ValueError(f"{share}: {hint}")
-    return np.flatnonzero(~bad)
-
-
-def is_missing(cells: Cells) -> Array:
-    if isinstance(cells, Coded):
-        return cells.codes < 0
-    if cells.dtype.kind == "M":
-        return np.isnat(cells)
-    return ~np.isfinite(cells) if cells.dtype.kind == "f" else np.zeros(len(cells), dtype=bool)
-
-
-def divide(rows: Array, test_from: int | None = None) -> dict[str, Array]:
-    """The rows of each split. Those from `test_from` on are the test part, else a tenth of all, at random."""
-    if test_from is None:
-        shuffled = torch.randperm(len(rows), generator=stream("file", "split")).numpy()
-        in_test = np.zeros(len(rows), dtype=bool)
-        in_test[shuffled[: max(1, len(rows) // 10)]] = True
-    else:
-        in_test = rows >= test_from
-    parts = {"train": rows[~in_test], "test": rows[in_test], "all": rows}
-    rows_of(parts, "train")
-    return parts
-
-
-def rows_of(parts: Mapping[str, Array], split: str) -> Array:
-    """The rows of a split. Raises ValueError if there is no such split, or none of its rows."""
-    _check_choice("split", split, SPLITS)
-    if not len(parts[split]):
-        usable = len(parts["all"])
-        raise ValueError(f"of {usable} usable rows none is left for the split {split!r}: it needs more")
-    return parts[split]
-
-
-def classes(
-    sheet: Sheet, label: str | None, declared: Sequence[str] | None = None
-) -> tuple[Array | None, tuple[str, ...]]:
-    """Labels as int64 0, 1, ..., in the order of their values, and -1 where there is none; and their names.
-
-    declared: the names of the classes, where labels are numbers from 0 up by a declaration of the data.
-    """
-    if label is None or label not in sheet.columns:
-        return None, ()
-    cells = sheet[label]
-    if declared is not None and not isinstance(cells, Coded):
-        valid = (cells >= 0) & (cells < len(declared))
-        return np.where(valid, cells, -1).astype(np.int64), tuple(declared)
-    if not isinstance(cells, Coded):
-        present = cells[~is_missing(cells)]
-        if cells.dtype.kind == "f" and (present != np.floor(present)).any():
-            raise ValueError(f"the label {label} has numbers that are not whole: choose a column of classes")
-    values, codes = _sorted_values(cells)
-    used = int((codes >= 0).sum())
-    if 2 * len(values) > used > 0:
-        count = f"{len(values):,} classes in {used:,} rows"
-        raise ValueError(f"the label {label} has {count}: choose a column of classes")
-    return codes, tuple(values)
-
-
-def _sorted_values(cells: Cells) -> tuple[list[str], Array]:
-    """The values that occur, sorted, as text; and which of them each cell is, int64, -1 if missing."""
-    missing = is_missing(cells)
-    keys = cells.codes[~missing] if isinstance(cells, Coded) else cells[~missing]
-    values, places = np.unique(keys, return_inverse=True)
-    if isinstance(cells, Coded):
-        texts = [str(cells.values[i]) for i in values]
-        by_text = np.argsort(np.array(texts), kind="stable") if texts else np.arange(0)
-        texts, places = [texts[i] for i in by_text], np.argsort(by_text)[places]
-    else:
-        texts = [f"{value:.0f}" if values.dtype.kind == "f" else str(value) for value in values.tolist()]
-    codes = np.full(len(missing), -1, dtype=np.int64)
-    codes[~missing] = places
-    return texts, codes
-
-
 # what errors say ----------------------------------------------------------------------------------------
 
 
@@ -437,8 +358,3 @@ def located(place: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{printable(place)}: {one_line(error)}") from error
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} is one of {', '.join(choices)}: got {value!r}")

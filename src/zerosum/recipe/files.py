@@ -252,7 +252,7 @@ def _index(node: Any, step: str, path: str) -> Any:
 
 def data_component(text: str) -> Component:
     """What --data means: a name, ``hf://name``, ``package.module:function``, a file of numbers or images, or
-    a folder of IDX files or of images.
+    a folder of IDX files, of the parts of a table, or of images.
     """
     from zerosum import data
 
@@ -263,10 +263,11 @@ def data_component(text: str) -> Component:
         return {"name": text}
     if path.is_dir():
         is_idx = any(path.glob("*-idx[13]-ubyte*")) or any(path.glob("*.idx[13]-ubyte*"))
-        return {"name": "idx_folder" if is_idx else "image_folder", "path": str(path)}
+        name = "idx_folder" if is_idx else "file" if data.holds_tables(path) else "image_folder"
+        return {"name": name, "path": str(path)}
     if path.suffix or path.is_file():
         return {"name": "file", "path": str(path)}
-    by_path = {"order", "idx_folder", "image_folder", "file", "frame", "hf", "source"}
+    by_path = {"order", "idx_folder", "image_folder", "file", "frame", "hf", "holds_tables", "source"}
     names = [name for name in data.__all__ if name.islower() and name not in by_path]
     raise RecipeError(f"--data {text}: neither a folder, a file nor a name of data{suggest(text, names)}")
 
