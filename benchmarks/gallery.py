@@ -75,6 +75,7 @@ PIECES = {
     "stacked-mnist": Piece("three digits in each picture, one in red, one in green and one in blue."),
     "photos": Piece("pieces of a temple and of a dahlia: the colours and edges of two photographs.", PHOTOS),
     "photos-conditional": Piece("columns in turn of the temple and of the flower, as asked for.", PHOTOS),
+    "table": Piece("the blue flowers lie among the grey ones, a cluster for each species.", steps=1500),
     "vectors": Piece(
         "the blue samples lie where the grey rows of the table lie, thin tails included.", TABLE
     ),
