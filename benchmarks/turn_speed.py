@@ -24,9 +24,9 @@ import same_bytes
 
 RESULT = ledger.RESULTS / "turn_speed.json"
 GAMES = ("ring", "digits", "mnist-dcgan", "16 seeds of ring")
-WINDOW = 0.4
+WINDOW = 0.25
 """Seconds of a window of turns."""
-ROUNDS = 40
+ROUNDS = 30
 ENOUGH = 0.98
 
 
