@@ -21,6 +21,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from hashlib import sha256
 from itertools import product
@@ -260,6 +261,18 @@ def make_stand_ins(folder: Path, presets: list[str]) -> None:
     np.save(folder / "rows.npy", draw.normal(size=(200, 5)).astype(np.float32))
 
 
+@contextmanager
+def checkout(commit: str) -> Iterator[Path]:
+    """A folder with the files of a commit, which is removed again."""
+    with TemporaryDirectory() as place:
+        tree, git = Path(place) / "tree", ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--detach", "--quiet", str(tree), commit], check=True)
+        try:
+            yield tree
+        finally:
+            subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+
+
 def environment(tree: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1"}
 
@@ -314,16 +327,10 @@ def main() -> int:
     if args.serve:
         serve(args.serve)
         return 0
-    with TemporaryDirectory() as place:
-        tree, stand_ins = Path(place) / "tree", Path(place) / "data"
-        stand_ins.mkdir()
-        git = ["git", "-C", str(ROOT), "worktree"]
-        subprocess.run([*git, "add", "--detach", "--quiet", str(tree), args.against], check=True)
-        try:
-            make_stand_ins(stand_ins, presets_of(tree))
-            return min(1, compare(played(tree, args.only, stand_ins), played(ROOT, args.only, stand_ins)))
-        finally:
-            subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+    with checkout(args.against) as tree, TemporaryDirectory() as place:
+        stand_ins = Path(place)
+        make_stand_ins(stand_ins, presets_of(tree))
+        return min(1, compare(played(tree, args.only, stand_ins), played(ROOT, args.only, stand_ins)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import ledger
@@ -81,14 +80,8 @@ def compared(old_tree: Path, new_tree: Path, say: Any) -> dict[str, Any]:
 
 
 def measure(args: argparse.Namespace) -> None:
-    with TemporaryDirectory() as place:
-        tree = Path(place) / "tree"
-        git = ["git", "-C", str(ledger.ROOT), "worktree"]
-        subprocess.run([*git, "add", "--detach", "--quiet", str(tree), args.against], check=True)
-        try:
-            games = compared(tree, ledger.ROOT, print)
-        finally:
-            subprocess.run([*git, "remove", "--force", str(tree)], check=True)
+    with same_bytes.checkout(args.against) as tree:
+        games = compared(tree, ledger.ROOT, print)
     if args.against == same_bytes.FIRST:
         ledger.write(RESULT, {**ledger.origin(), "against": args.against, "games": games})
 
