@@ -22,8 +22,7 @@ WORDS = [
     *("--steps", str(STEPS), "--checkpoint_every", "20", "--log_every", "20", "--keep", "99"),
     *("--precision", "fp32", "--compile", "false", "--threads", "1", "--quiet"),
 ]
-LEAD = "from zerosum import cli; from zerosum.run.ranks import together; "
-LEAD += "raise SystemExit(together(lambda: cli.main(sys.argv[1:])))"
+LEAD = "from zerosum import cli; raise SystemExit(cli.main(sys.argv[1:]))"
 
 
 def begin(world: int, out: Path) -> list[subprocess.Popen[str]]:
@@ -100,10 +99,22 @@ def test_a_killed_rank_ends_the_others_and_the_run_goes_on(runs: Path, tmp_path:
 
 
 def test_torchrun_starts_a_run(tmp_path: Path) -> None:
-    program = tmp_path / "lead.py"
-    program.write_text(f"import sys; {LEAD}")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(program), *WORDS]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "zerosum",
+        *WORDS,
+    ]
     command += ["--steps", "3", "--out", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "checkpoints" / "000003").is_dir()
+
+
+def test_seeds_are_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert cli.main(["train", "ring", "--seeds", "2"]) == 2

@@ -6,6 +6,7 @@ the run, exactly. Any field of the recipe is set by its dotted name; `zerosum re
   zerosum train digits --data mnist --watch thorough --on-fault stop
   zerosum train ring --G.width 64 --penalties.0.weight 0.5 --objective hinge
   zerosum train ring --seeds 16
+  torchrun --nproc-per-node 2 -m zerosum train photos --data FOLDER        one game on several processes
 """
 
 from __future__ import annotations
@@ -59,8 +60,16 @@ def parser() -> Parser:
 def run(args: argparse.Namespace) -> int:
     args.fields |= {name: text for name in ("steps", "seed") if (text := getattr(args, name)) is not None}
     recipe = recipe_of(args, args.recipe)
-    if args.seeds is not None:
-        return _train_seeds(recipe, args)
+    from zerosum.run.ranks import several, together
+
+    if args.seeds is None:
+        return together(lambda: _train(recipe, args))
+    if several():
+        raise UsageError("--seeds is for one process: leave it out, or torchrun")
+    return _train_seeds(recipe, args)
+
+
+def _train(recipe: Recipe, args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / printable(f"{recipe.name}-seed{recipe.seed}")
     first, before, error = _play(out, recipe, args, args.override)
     last = first

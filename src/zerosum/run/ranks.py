@@ -7,6 +7,7 @@ steered and ended in one place. They see the same files: recipes and data are re
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from zerosum.recipe.files import validated
 from zerosum.run import runtime
 from zerosum.run.log import RunError
 
-__all__ = ["played", "stopped", "together", "world"]
+__all__ = ["played", "several", "stopped", "together", "world"]
 
 END, BUILD, TURN = range(3)
 
@@ -53,6 +54,11 @@ def stopped() -> bool:
     """Whether any rank was asked to end."""
     ranks = current()
     return ranks is not None and ranks.stop
+
+
+def several() -> bool:
+    """Whether torchrun has started other processes beside this one."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def together(lead: Callable[[], int]) -> int:
