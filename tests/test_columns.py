@@ -171,11 +171,12 @@ def test_row_numbers_and_ids_are_made_anew() -> None:
             "user_id": np.random.default_rng(0).permutation(10**6)[:60],
             "code": encoded([f"{i * 7919 % 9973:x}-{i}" for i in range(60)]),
             "time": np.arange(60) * 3600,
+            "year": np.arange(60) + 1900,
         }
     )
     codec = fitted(sheet)
-    assert [column.kind for column in codec.columns] == ["identifier"] * 3 + ["whole"]
-    first, then = (codec.decode(torch.zeros(60, 1), first=at) for at in (0, 60))
+    assert [column.kind for column in codec.columns] == ["identifier"] * 3 + ["whole"] * 2
+    first, then = (codec.decode(torch.zeros(60, *codec.shape), first=at) for at in (0, 60))
     for name in ("", "user_id"):
         made = [*first.objects(name), *then.objects(name)]
         assert len(set(made)) == 120 and not set(made) & set(sheet.objects(name))

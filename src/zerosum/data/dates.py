@@ -12,7 +12,15 @@ from datetime import datetime, timedelta
 __all__ = ["recognise", "to_text", "to_units", "unit"]
 
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d-%b-%Y", "%d %b %Y")
-_SHORT_DAYS = ("%b %d, %Y", "%-m/%-d/%Y", "%-d/%-m/%Y", "%-d.%-m.%Y", "%m/%d/%y", "%d.%m.%y", "%Y%m%d")
+_SHORT_DAYS = (
+    "%b %d, %Y",
+    "%-m/%-d/%Y",
+    "%-d/%-m/%Y",
+    "%-d.%-m.%Y",
+    "%m/%d/%y",
+    "%d.%m.%y",
+    "%Y%m%d",
+)
 _TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")
 FORMS = (
     *_DAYS,
@@ -20,6 +28,7 @@ FORMS = (
     *(f"{day}{gap}{time}" for day in (*_DAYS, *_SHORT_DAYS[:4]) for gap in " T" for time in _TIMES),
     *(f"%Y-%m-%dT{time}{zone}" for time in _TIMES for zone in ("Z", "+00:00")),
     "%Y-%m",
+    *("%b %-d %Y", "%b %-d, %Y", "%B %-d, %Y", "%-d %B %Y"),
     *_TIMES,
 )
 _EPOCH = datetime(1970, 1, 1)

@@ -283,11 +283,12 @@ def _all_differ(cells: Cells) -> bool:
 
 
 def _counts(name: str, cells: Cells) -> bool:
-    """Whether whole numbers count the rows, or differ all under a name that says what they are."""
+    """Whether whole numbers count the rows from 0 or 1, or all differ under a name that tells why."""
     if isinstance(cells, Coded) or cells.dtype.kind != "i" or len(cells) < FEWEST_IDENTIFIERS:
         return False
     span = float(cells.max()) - float(cells.min()) + 1
-    if span < len(cells) or (span > len(cells) and not (name == "" or _NAME_OF_IDENTIFIER.search(name))):
+    counts = span == len(cells) and int(cells.min()) in (0, 1)
+    if not counts and not (name == "" or _NAME_OF_IDENTIFIER.search(name)):
         return False
     return len(np.unique(cells)) == len(cells)
 
