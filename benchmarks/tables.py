@@ -82,11 +82,10 @@ def arrays(sheet: Sheet, like: Sheet) -> dict[str, np.ndarray]:
 def judged(made: Sheet, train: Sheet, held_out: Sheet, target: str) -> dict[str, Any]:
     fake, real, held = (arrays(sheet, train) for sheet in (made, train, held_out))
     scores = tables.quality(real, fake)
-    if made is held_out:  # what real rows score: what they are judged by stands in for them in turn
-        fake = real
-    told = tables.detection(held, fake)
-    worth = tables.utility(real, fake, held, target)
-    near = tables.nearness_to_training(real, held, fake)
+    is_real = made is held_out  # then training rows stand in for what is told and learnt from
+    told = tables.detection(held, real if is_real else fake)
+    worth = tables.utility(real, real if is_real else fake, held, target)
+    near = None if is_real else tables.nearness_to_training(real, held, fake)
     known = set(train.rows())
     return {
         "quality": scores.score,
@@ -96,7 +95,7 @@ def judged(made: Sheet, train: Sheet, held_out: Sheet, target: str) -> dict[str,
         "utility": [worth.kind, worth.real, worth.fake],
         "outside": tables.outside(real, fake),
         "values_lost": sum(map(len, tables.unmet_values(real, fake).values())),
-        "nearness": [near.value, near.low, near.high],
+        "nearness": None if near is None else [near.value, near.low, near.high],
         "copies": float(np.mean([row in known for row in made.rows()])),
     }
 
@@ -179,10 +178,11 @@ def shown() -> str:
                 f"{kind} {worth:.3f}",
                 f"{row['outside']:.1%}",
                 str(row["values_lost"]),
-                f"{row['nearness'][0]:.2f}",
+                f"{row['nearness'][0]:.2f}" if row["nearness"] else "",
+                f"{row['copies']:.2%}",
             ]
         )
-    return ledger.table([*head, "values lost", "nearness"], rows)
+    return ledger.table([*head, "values lost", "nearness", "copies"], rows)
 
 
 BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"tables": shown})
