@@ -18,6 +18,7 @@ VERBS = {
     "evaluate": "judge a run, a checkpoint, or anybody's samples against held-out real data",
     "diagnose": "say how a run stands: its faults, the curves that show them, and what to try",
     "report": "write the report of a run: one HTML file to look at and to hand on",
+    "watch": "show runs in a browser while they are played, or play a game there",
     "theory": "show the theory on the engine: every claim predicted beside measured",
     "bench": "measure speed here: steps a second, the phases of a turn, and the best settings",
     "recipes": "list the presets, or print one in full as YAML",

@@ -18,24 +18,20 @@ from markupsafe import Markup
 from zerosum import __version__
 from zerosum.page import formats
 
-__all__ = ["render", "static"]
+__all__ = ["fill", "render", "static"]
 
 
 def render(template: str, **context: Any) -> str:
     """The template filled in, as one self-contained page."""
     script = static("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            style=Markup(static("page.css")),
-            script=Markup(script),
-            digest=digest,
-            version=__version__,
-            **context,
-        )
-    )
+    style = Markup(static("page.css"))
+    return fill(template, style=style, script=Markup(script), digest=digest, **context)
+
+
+def fill(template: str, **context: Any) -> str:
+    """The template filled in."""
+    return _environment().get_template(template).render(version=__version__, **context)
 
 
 @cache

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from zerosum.text import printable
 
-__all__ = ["brief", "date", "duration", "finite", "formula", "lines", "number", "signed"]
+__all__ = ["brief", "date", "duration", "finite", "flow", "formula", "lines", "number", "signed"]
 
 
 def finite(value: Any) -> float | None:
@@ -56,6 +56,18 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def flow(value: Any) -> str:
+    """A value of a recipe as YAML on one line.
+
+    >>> flow([{"name": "r1", "weight": 1.0}, True])
+    '[{name: r1, weight: 1.0}, true]'
+    """
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    return text.removesuffix("...\n").strip()
 
 
 def lines(value: Any) -> Any:

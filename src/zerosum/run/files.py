@@ -48,10 +48,11 @@ def link_below(root: Path, path: Path) -> Path | None:
     return next((way for way in ways if way.is_symlink()), None)
 
 
-def read(path: Path, within: Path | None = None) -> bytes:
-    """All of a plain file. Raises OSError for anything else, and for a link below `within`."""
+def read(path: Path, within: Path | None = None, start: int = 0) -> bytes:
+    """A plain file from byte `start` on. Raises OSError for anything else, and for a link below `within`."""
     descriptor = _open(path, os.O_RDONLY, within)
     with os.fdopen(descriptor, "rb") as file:
+        file.seek(start)
         return file.read()
 
 

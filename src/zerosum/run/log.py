@@ -219,6 +219,15 @@ class Log:
         by_step = {record["step"]: record for record in self._lines("metrics.jsonl", _record)}
         return [by_step[step] for step in sorted(by_step)]
 
+    def follow(self, start: int, most: int) -> tuple[list[Record], int]:
+        """The records from a byte of metrics.jsonl on, thinned evenly to `most`, and the byte where the next
+        begins: for who reads on while they are written."""
+        content = self._read("metrics.jsonl", start)
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = whole.splitlines(keepends=True)[::-1]
+        chosen = lines[:: max(1, -(-len(lines) // most))][::-1]  # the last among them
+        return [one for line in chosen if (one := _fitting(line, _record)) is not None], start + len(whole)
+
     def events(self) -> list[Event]:
         """What happened. Raises RunError for a run of a format that is not known here."""
         events = list(self._lines("events.jsonl", _event))
@@ -310,10 +319,10 @@ class Log:
         if self._holds is not None and not os.path.samestat(os.fstat(self._holds), self.path.stat()):
             raise OSError(None, "another directory has taken its place")
 
-    def _read(self, name: str) -> bytes:
-        """The content of a file, b"" where there is none."""
+    def _read(self, name: str, start: int = 0) -> bytes:
+        """The content of a file from a byte on, b"" where there is none."""
         try:
-            return files.read(self.path / name, within=self.path)
+            return files.read(self.path / name, within=self.path, start=start)
         except FileNotFoundError:
             return b""
         except OSError as error:

@@ -251,7 +251,7 @@ class Run:
         that stay good.
         """
         session = Session(self, stop_at_fault)
-        for turn in self._turns():
+        for turn in self.turns():
             record = session.after(turn)
             session.prune()
             if record is not None:
@@ -260,7 +260,7 @@ class Run:
                 break
         session.end()
 
-    def _turns(self) -> Iterator[Turn]:
+    def turns(self) -> Iterator[Turn]:
         """The game's turns; an error inside one becomes a line, and its traceback an event."""
         try:
             source = Ahead(self.source) if isinstance(self.source, ImageFolder) else self.source

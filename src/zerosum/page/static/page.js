@@ -15,7 +15,7 @@ for (const viewer of document.querySelectorAll("[data-viewer]")) {
   const stop = () => {
     clearInterval(timer);
     timer = 0;
-    button.textContent = "▶ Play";
+    button.textContent = "Play";
   };
   const advance = () => {
     input.value = Number(input.value) + 1;
@@ -26,7 +26,7 @@ for (const viewer of document.querySelectorAll("[data-viewer]")) {
     if (timer) return stop();
     if (input.value === input.max) input.value = 0;
     show();
-    button.textContent = "⏸ Pause";
+    button.textContent = "Pause";
     timer = setInterval(advance, 250);
   });
   input.addEventListener("input", () => {

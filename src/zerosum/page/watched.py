@@ -1,0 +1,156 @@
+"""Runs as their files show them while they grow: what a page that looks on needs to know.
+
+Training does not know that it is watched: nothing is asked of it, and nothing is written to its directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zerosum.page import events
+from zerosum.page.curves import QUALITY, words
+from zerosum.page.figure import spread
+from zerosum.page.formats import date, finite
+from zerosum.run import files
+from zerosum.run.log import Log, RunError
+from zerosum.text import printable
+
+__all__ = ["Watched", "runs"]
+
+MOST = 4000  # records of a run that are held, about: more are thinned evenly
+JUDGED = 2**25  # bytes of records beyond which a run is not judged while it grows
+
+Columns = dict[str, dict[str, list[float | None]]]
+
+
+def runs(path: Path) -> list[Path]:
+    """The run in `path`, or those in the directory `path`. Raises RunError where there is neither."""
+    if os.path.lexists(path / "recipe.yaml"):
+        return [path]
+    try:
+        inside = [path / name for name in files.listing(path)]
+    except OSError as error:
+        raise RunError(f"{printable(path)}: {error.strerror or error}") from error
+    found = [one for one in inside if os.path.lexists(one / "recipe.yaml") and not one.is_symlink()]
+    if not found:
+        raise RunError(f"{printable(path)} holds no run (a run is what `zerosum train` writes)")
+    return sorted(found, key=lambda one: (len(one.name), one.name))
+
+
+class Watched:
+    """A run whose files are read on as they grow, by `poll`.
+
+    records: those held; generation: counts how often they were read anew. standing: how the run stands, in
+    words.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.log, self.path = Log(path), path
+        self.name = path.name or printable(path.resolve().name)
+        self.records: list[Mapping[str, Any]] = []
+        self.generation = 0
+        self.standing: dict[str, Any] = {}
+        self.pictures: list[int] = []
+        self._place = (0, 0)  # inode of the file of records, and the byte up to which it was read
+        self._signature: tuple[Any, ...] = ()
+
+    def poll(self) -> None:
+        """Read what is new. Whatever is wrong with the files becomes a line of `standing`."""
+        try:
+            grown = self._read_records()
+            signature = tuple(self._stamp(name) for name in ("events.jsonl", "samples"))
+            if grown or signature != self._signature:
+                self._signature = signature
+                self.pictures = list(self.log.pictures())
+                self.standing = self._stand()
+        except (OSError, RunError) as error:
+            self.standing = {"state": printable(error), "events": [], "findings": [], "scales": {}}
+
+    def _stamp(self, name: str) -> Any:
+        try:
+            status = (self.path / name).lstat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _read_records(self) -> bool:
+        stamp = self._stamp("metrics.jsonl")
+        inode, size = stamp[:2] if stamp else (0, 0)
+        if inode != self._place[0] or size < self._place[1]:  # begun anew, or cut back by a resumption
+            self.records, self.generation, self._place = [], self.generation + 1, (inode, 0)
+        if size == self._place[1]:
+            return False
+        new, end = self.log.follow(self._place[1], MOST)
+        self._place = (inode, end)
+        self.records += new
+        if len(self.records) > 2 * MOST:
+            self.records, self.generation = spread(self.records, MOST), self.generation + 1
+        return bool(new)
+
+    def _stand(self) -> dict[str, Any]:
+        from zerosum.run.examined import examine
+
+        happened, findings, why = self.log.events(), [], ""
+        if self._place[1] <= JUDGED:
+            try:
+                findings = examine(self.path).findings
+            except (
+                Exception
+            ) as error:  # a recipe may import a module of the user's own, which may raise anything
+                why = printable(error)
+        last = happened[-1] if happened else {}
+        return {
+            "state": f"{events.kind(last) if last else 'nothing yet'}, {date(last.get('time'))}",
+            "why": why,
+            "findings": [_finding(finding) for finding in findings],
+            "events": [_event(event) for event in happened[-events.MARKED :]],
+            "scales": next((e["scales"] for e in reversed(happened) if "scales" in e), {}),
+        }
+
+
+def _finding(finding: Any) -> dict[str, Any]:
+    return {
+        "name": printable(finding.name),
+        "fault": bool(finding.fault),
+        "since": finding.since,
+        "confidence": finding.confidence,
+        "evidence": [printable(item) for item in finding.evidence],
+        "advice": [printable(events.advice(item)) for item in finding.advice],
+    }
+
+
+def _event(event: Mapping[str, Any]) -> dict[str, Any]:
+    sign, bad = events.sign(event)
+    text = printable(events.sentence(event))
+    return {
+        "step": event["step"],
+        "kind": printable(events.kind(event)),
+        "sign": sign,
+        "bad": bad,
+        "text": text,
+    }
+
+
+def columns(records: Sequence[Mapping[str, Any]]) -> Columns:
+    """Each quantity by itself: its steps, values, and the ends of its intervals."""
+    table: Columns = {}
+    for record in records:
+        intervals = record.get("intervals", {})
+        for key, value in record.items():
+            if key in ("step", "intervals") or (y := finite(value)) is None:
+                continue
+            low, high = intervals.get(key, (None, None))
+            column = table.setdefault(printable(key), {"step": [], "value": [], "low": [], "high": []})
+            for name, x in zip(column, (record["step"], y, low, high), strict=True):
+                column[name].append(x)
+    return table
+
+
+def names(table: Columns) -> dict[str, str]:
+    """Quantities in words, the best first."""
+    first = [*QUALITY, "value", "d_real", "d_fake", "real_logit", "fake_logit", "d_loss", "g_loss"]
+    keys = [*(key for key in first if key in table), *(key for key in table if key not in first)]
+    return {key: words(key) for key in keys}

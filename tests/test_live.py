@@ -1,0 +1,366 @@
+"""The page that looks on: what it shows is in the files, and who may not look is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pages import Tab, add, trained
+from zerosum.page import watched
+from zerosum.run.log import Log, RunError
+
+live = pytest.importorskip("zerosum.page.live", reason="the extra `web` brings starlette")
+
+TOKEN = "0123456789abcdef"
+HOSTILE = """<script>window.pwned=1</script>"'><img src=x onerror="pwned=1">"""
+
+
+class Server:
+    """A server on a free port, in a thread of its own."""
+
+    def __init__(self, *paths: Path, game: Any = None) -> None:
+        import uvicorn
+
+        self.hub = live.Hub(list(paths), game)
+        listener = live.listen()
+        self.port = listener.getsockname()[1]
+        app = live.application(self.hub, TOKEN, self.port)
+        config = uvicorn.Config(
+            app, log_level="critical", ws_max_size=live.LARGEST, timeout_graceful_shutdown=1
+        )
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, args=([listener],), daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{TOKEN}/"
+
+    def stop(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes, dict[str, str]]:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read(), {k.lower(): v for k, v in answer.getheaders()}
+
+    def hear(self, until: Callable[[list[Any]], bool], send: Any = None, **options: Any) -> list[Any]:
+        """What a page is told, until that is enough."""
+        from websockets.asyncio.client import connect
+
+        async def listen() -> list[Any]:
+            told: list[Any] = []
+            options.setdefault("origin", f"http://127.0.0.1:{self.port}")
+            where = options.pop("where", self.url.replace("http", "ws") + "socket")
+            async with connect(where, max_size=None, **options) as socket:
+                if send is not None:
+                    await socket.send(send)
+                async for text in socket:
+                    told.append(json.loads(text))
+                    if until(told):
+                        break
+            return told
+
+        return asyncio.run(asyncio.wait_for(listen(), 20))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        trained(folder / f"seed{seed}", "digits", seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(runs: Path) -> Iterator[Server]:
+    server = Server(*watched.runs(runs))
+    yield server
+    server.stop()
+
+
+def told(server: Server, run: int = 0) -> dict[str, Any]:
+    """The first records and the standing of a run."""
+    messages = server.hear(lambda all: {"records", "standing"} <= {m["type"] for m in all if m["run"] == run})
+    return {m["type"]: m for m in messages if m["run"] == run}
+
+
+# who may look -----------------------------------------------------------------------------------------------
+
+
+def test_who_knows_the_address_sees_the_page(server: Server) -> None:
+    status, body, headers = server.ask(f"/{TOKEN}/")
+    assert status == 200 and b"seed1" in body
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert (headers["referrer-policy"], headers["x-content-type-options"]) == ("no-referrer", "nosniff")
+    assert (
+        server.ask(f"/{TOKEN}/picture/0/6.png")[1]
+        == next(reversed(Log(server.hub.runs[0].path).pictures().values())).read_bytes()
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/x/", f"/{TOKEN[:-1]}/", f"/{TOKEN}0/", f"//{TOKEN}/", "/static/live.js"]
+)
+def test_a_wrong_token_is_refused(server: Server, path: str) -> None:
+    assert server.ask(path)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1"},
+        {"Host": "127.0.0.1:1"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+    ],
+    ids=str,
+)
+def test_another_host_or_origin_is_refused(server: Server, headers: dict[str, str]) -> None:
+    assert server.ask(f"/{TOKEN}/", **headers)[0] == 403
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_can_be_written(server: Server, method: str) -> None:
+    assert server.ask(f"/{TOKEN}/", method)[0] == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "static/../live.py", "static/%2e%2e/live.py", "static//etc/passwd", "static/..%2f..%2fx.py",
+        "static/vendor/uplot/LICENSE", "picture/0/../../../recipe.yaml", "picture/0/999.png",
+        "picture/9/6.png", "picture/-1/6.png", "picture/0/" + "9" * 400 + ".png", "real/9.png",
+        "picture/0/6.png%00",
+    ],
+)  # fmt: skip
+def test_nothing_else_can_be_read(server: Server, path: str) -> None:
+    status, body, _ = server.ask(f"/{TOKEN}/{path}")
+    assert status in (204, 404) and len(body) < 100
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": None},
+        {"additional_headers": {"Host": "evil.example"}},
+        {"where": "wrong"},
+    ],
+    ids=str,
+)
+def test_a_socket_from_elsewhere_is_refused(server: Server, options: dict[str, Any]) -> None:
+    from websockets.exceptions import InvalidStatus, WebSocketException
+
+    if "where" in options:
+        options = {"where": f"ws://127.0.0.1:{server.port}/wrong/socket"}
+    with pytest.raises((InvalidStatus, WebSocketException)):
+        server.hear(lambda all: True, **options)
+    assert told(server)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "null", "[" * 60000, "\x00\ud7ff", b"\xff\xfe", "x" * (1 << 17)],
+    ids=range(7),
+)
+def test_malformed_and_oversized_messages_do_nothing(server: Server, text: Any) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    with suppress(ConnectionClosed):
+        server.hear(lambda all: len(all) > 3, send=text)
+    assert told(server)["standing"]["pictures"]
+
+
+def test_fifty_connections_leave_it_standing(server: Server) -> None:
+    from websockets.asyncio.client import connect
+
+    async def crowd() -> int:
+        async def one() -> bool:
+            try:
+                async with connect(
+                    server.url.replace("http", "ws") + "socket",
+                    origin=f"http://127.0.0.1:{server.port}",
+                    max_size=None,
+                ) as socket:
+                    await socket.recv()
+                    await asyncio.sleep(1)
+                    return True
+            except Exception:
+                return False
+
+        return sum(await asyncio.gather(*(one() for _ in range(50))))
+
+    assert 1 <= asyncio.run(crowd()) <= live.CLIENTS
+    deadline = time.monotonic() + 10
+    while server.hub.clients and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert told(server)
+
+
+# what it shows ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_told_is_what_the_files_hold(server: Server, runs: Path) -> None:
+    message = told(server, run=1)
+    records = Log(runs / "seed1").records()
+    assert message["records"]["anew"]
+    column = message["records"]["columns"]["d_loss"]
+    assert dict(zip(column["step"], column["value"], strict=True)) == {
+        r["step"]: r["d_loss"] for r in records
+    }
+    assert message["standing"]["pictures"] == list(Log(runs / "seed1").pictures())
+    assert [event["kind"] for event in message["standing"]["events"]][-1] == "finished"
+
+
+def test_a_run_that_grows_is_read_on_and_one_cut_back_is_read_anew(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", "digits")
+    one = watched.Watched(run)
+    one.poll()
+    first, generation = len(one.records), one.generation
+    add(run / "metrics.jsonl", {"step": 7, "d_loss": 1.5}, b'{"step": 8, "d_lo')
+    one.poll()
+    assert (len(one.records), one.generation) == (first + 1, generation)
+    assert one.records[-1] == {"step": 7, "d_loss": 1.5}
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(b'ss": 2.5}\n')
+    one.poll()
+    assert one.records[-1] == {"step": 8, "d_loss": 2.5}
+    lines = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_bytes(b"".join(lines[:3]))
+    one.poll()
+    assert len(one.records) == 3 and one.generation > generation
+
+
+def test_looking_on_writes_nothing(server: Server, runs: Path) -> None:
+    def state() -> dict[str, str]:
+        files = [p for p in sorted(runs.rglob("*")) if p.is_file()]
+        return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+    before = state()
+    told(server)
+    for path in ("", "real/0.png", "picture/0/6.png"):
+        assert server.ask(f"/{TOKEN}/{path}")[0] == 200
+    assert state() == before
+
+
+def test_a_long_run_is_thinned_evenly_with_its_end(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", "digits", steps=1)
+    lines = b"".join(b'{"step": %d, "d_loss": 1.0}\n' % step for step in range(1, 100_001))
+    (run / "metrics.jsonl").write_bytes(lines)
+    one = watched.Watched(run)
+    one.poll()
+    steps = [record["step"] for record in one.records]
+    assert watched.MOST / 2 <= len(steps) <= watched.MOST
+    assert steps[-1] == 100_000 and len({b - a for a, b in pairwise(steps)}) == 1
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl", "samples"])
+def test_a_file_that_is_none_is_a_line_and_the_others_are_shown(name: str, tmp_path: Path) -> None:
+    import os
+    import shutil
+
+    run = trained(tmp_path / "run", "digits", steps=2)
+    shutil.rmtree(run / name) if name == "samples" else (run / name).unlink()
+    os.mkfifo(run / name)
+    one = watched.Watched(run)
+    one.poll()
+    assert one.standing["state"]
+
+
+def test_what_holds_no_run_is_said_in_a_line(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing", Path(__file__)):
+        with pytest.raises(RunError):
+            watched.runs(path)
+
+
+# in a browser -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tab(chromium: Any, server: Server, request: pytest.FixtureRequest) -> Iterator[Tab]:
+    tab = Tab(chromium, server.url, **getattr(request, "param", {}))
+    tab.page.wait_for_selector("#charts canvas")
+    yield tab
+    assert tab.said == []
+    assert tab.outside(f"http://127.0.0.1:{server.port}/{TOKEN}/") == []
+    tab.page.close()
+
+
+def test_the_page_shows_samples_charts_and_events(tab: Tab, runs: Path) -> None:
+    assert tab.page.locator("#charts canvas").count() >= 3
+    assert tab.page.locator("#events li").count() >= 4
+    headings = tab.page.locator("#pictures h3").all_text_contents()
+    assert [text.split(",")[0] for text in headings] == ["seed0", "seed1", "Real"]
+    widths = tab.page.evaluate(
+        "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
+    )
+    assert len(widths) == 3 and min(widths) > 0
+
+
+def test_time_runs_by_keyboard_button_and_slider(tab: Tab, runs: Path) -> None:
+    steps = list(Log(runs / "seed0").pictures())
+    shown = tab.page.locator("#step")
+    assert shown.text_content() == str(steps[-1])
+    tab.page.locator("body").click(position={"x": 2, "y": 2})
+    for press, i in (("ArrowLeft", -2), ("Home", 0), ("ArrowRight", 1), ("End", -1)):
+        tab.page.keyboard.press(press)
+        assert shown.text_content() == str(steps[i])
+    tab.page.locator("#time").focus()
+    tab.page.keyboard.press("Home")
+    assert shown.text_content() == str(steps[0]) and not tab.page.locator("#follow").is_checked()
+    assert f"/{steps[0]}.png" in tab.page.locator("#pictures img").first.get_attribute("src")
+    tab.page.locator("#play").click()
+    tab.page.wait_for_selector(f"#pictures img[src$='/{steps[-1]}.png']")
+
+
+def test_runs_are_compared_and_put_away(tab: Tab) -> None:
+    def legend() -> list[str]:
+        return tab.page.locator("#charts .panel").last.locator(".u-label").all_text_contents()
+
+    assert any("mean" in text for text in legend()) and any("seed1" in text for text in legend())
+    tab.page.locator("#mean").uncheck()
+    tab.page.wait_for_timeout(100)
+    assert not any("mean" in text for text in legend())
+    tab.page.locator("#runs input[value='1']").uncheck()
+    tab.page.wait_for_timeout(100)
+    assert not any("seed1" in text for text in legend())
+    assert tab.page.locator("#pictures .panel:visible").count() == 2
+
+
+@pytest.mark.parametrize("tab", [{"width": 390, "scheme": "dark"}, {"width": 1400}], indirect=True, ids=str)
+def test_nothing_scrolls_sideways(tab: Tab) -> None:
+    tab.page.locator("#more summary").click()
+    tab.page.wait_for_timeout(100)
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_run_is_seen_to_grow_and_hostile_text_stays_text(chromium: Any, tmp_path: Path) -> None:
+    run = trained(tmp_path / "<i>run", "digits", steps=2)
+    server = Server(run)
+    tab = Tab(chromium, server.url)
+    tab.page.wait_for_selector("#charts canvas")
+    add(run / "metrics.jsonl", {"step": 3, "d_loss": 9.0, HOSTILE: 1.0})
+    add(run / "events.jsonl", {"event": "fault", "step": 3, "name": HOSTILE, "evidence": [HOSTILE]})
+    tab.page.wait_for_selector("#events .bad")
+    tab.page.locator("#more summary").click()
+    tab.page.wait_for_selector("#readings canvas")
+    assert HOSTILE in tab.page.locator("#events").text_content()
+    assert tab.page.evaluate("typeof window.pwned") == "undefined"
+    assert tab.said == []
+    tab.page.close()
+    server.stop()
