@@ -25,7 +25,6 @@ import numpy as np
 import torch
 
 import ledger
-from zerosum.data.column import Number, to_numbers
 from zerosum.data.kinds import fit
 from zerosum.data.sheet import Sheet
 from zerosum.data.tables import read_sheet
@@ -65,22 +64,9 @@ def divided(rows: Sheet) -> tuple[Sheet, Sheet]:
     return rows.take(order[held:]), rows.take(order[:held])
 
 
-def arrays(sheet: Sheet, like: Sheet) -> dict[str, np.ndarray]:
-    """Columns as metrics want them: what is a number or a date in `like` as floats, the rest as objects."""
-    columns: dict[str, np.ndarray] = {}
-    for column in fit(like, encoding="ranks").columns:
-        kinds = column.form if isinstance(column, Number) else ""
-        cells = sheet[column.name]
-        numeric = isinstance(column, Number) or (not isinstance(cells, tuple) and cells.dtype.kind in "if")
-        if numeric:
-            columns[column.name] = to_numbers(cells, kinds).astype(np.float64)
-        else:
-            columns[column.name] = sheet.objects(column.name)
-    return columns
-
-
 def judged(made: Sheet, train: Sheet, held_out: Sheet, target: str) -> dict[str, Any]:
-    fake, real, held = (arrays(sheet, train) for sheet in (made, train, held_out))
+    codec = fit(train, encoding="ranks")
+    fake, real, held = (codec.arrays(sheet) for sheet in (made, train, held_out))
     scores = tables.quality(real, fake)
     is_real = made is held_out  # then training rows stand in for what is told and learnt from
     told = tables.detection(held, real if is_real else fake)

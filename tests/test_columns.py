@@ -260,6 +260,27 @@ def test_the_columns_of_old_runs_are_plain() -> None:
     assert torch.allclose(codec.encode(np.asarray(rows)), x, atol=1e-4)
 
 
+def test_the_columns_as_metrics_judge_them() -> None:
+    sheet = Sheet(
+        {
+            "id": np.arange(40),
+            "when": encoded([f"2024-01-{i % 28 + 1:02d}" for i in range(40)]),
+            "x": np.where(np.arange(40) % 5 == 0, np.nan, np.arange(40.0) ** 0.5),
+            "kind": encoded([None if i % 3 == 0 else "ab"[i % 2] for i in range(40)]),
+            "flag": np.arange(40) % 2 == 0,
+            "same": np.full(40, 3),
+        }
+    )
+    found = fitted(sheet).arrays(sheet)
+    assert list(found) == ["when", "x", "kind", "flag", "same"]
+    assert [x.dtype.kind for x in found.values()] == ["f", "f", "O", "O", "f"]
+    assert (
+        np.isnan(found["x"]).sum() == 8
+        and found["kind"][0] is None
+        and found["when"][1] - found["when"][0] == 1
+    )
+
+
 def test_an_unknown_encoding_or_codec_is_refused() -> None:
     with pytest.raises(ValueError):
         Columns((), "logarithms")

@@ -12,8 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zerosum.data.column import FURTHEST, Category, Column, Constant, Follower, Identifier, Number
-from zerosum.data.sheet import Cells, Sheet, from_frame
+from zerosum.data.column import (
+    FURTHEST,
+    Category,
+    Column,
+    Constant,
+    Follower,
+    Identifier,
+    Number,
+    to_numbers,
+)
+from zerosum.data.sheet import Cells, Coded, Sheet, from_frame
 from zerosum.randomness import stream
 
 __all__ = ["Block", "Columns", "Packed", "plain"]
@@ -176,6 +185,21 @@ class Columns:
             if isinstance(column, Follower):
                 cells[column.name] = column.cells_of(cells[column.of])
         return Sheet({name: cells[name] for name in self.names})
+
+    def arrays(self, sheet: Sheet) -> dict[str, Array]:
+        """The columns as `zerosum.metrics.tables` judges them: numbers and dates as floats, NaN where one is
+        missing, others as objects; identifiers, which say nothing, are left out.
+        """
+        arrays: dict[str, Array] = {}
+        for column in self.columns:
+            cells = sheet[column.name]
+            is_array = not isinstance(cells, Coded) and cells.dtype.kind in "if"
+            if isinstance(column, Number) or (is_array and not isinstance(column, Category | Identifier)):
+                form = column.form if isinstance(column, Number) else ""
+                arrays[column.name] = to_numbers(cells, form).astype(np.float64)
+            elif not isinstance(column, Identifier):
+                arrays[column.name] = sheet.objects(column.name)
+        return arrays
 
     def view(self, x: Tensor) -> Tensor:
         return x.float().cpu().flatten(1)
