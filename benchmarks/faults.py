@@ -200,6 +200,10 @@ def place(scenario: Scenario, seed: int, cache: Path) -> Path:
     return cache / f"{version}-{seed}.json"
 
 
+UNMEASURED = ("__init__.py", "diagnosis.py", "words.py")
+"""What of the watch decides no fault: states, the order of findings, and sentences."""
+
+
 @once
 def digest() -> str:
     """Of all that a result depends on: the scenarios, their presets, and the watch without its comments."""
@@ -209,7 +213,7 @@ def digest() -> str:
     trees = [yaml.safe_load(file.read_text()) for file in files]
     texts = [json.dumps({**tree, "about": ""}, sort_keys=True) for tree in [*trees, {"all": scenarios()}]]
     for path in sorted((package / "watch").glob("*.py")):
-        if path.name not in ("words.py", "__init__.py"):
+        if path.name not in UNMEASURED:
             texts.append("".join(_statements(ast.parse(path.read_text()))))
     return sha256("\n".join(texts).encode()).hexdigest()
 
@@ -376,9 +380,12 @@ def seeds_line() -> str:
             f"{numbers[0]} to {numbers[-1]}" if len(numbers) > 1 else ", ".join(map(str, numbers)) or "none"
         )
 
-    part = found["reported"]
-    runs = f"{len(part['rows'])} runs of {len({r['scenario'] for r in part['rows']})} games"
-    return f"Limits were chosen on other seeds; reported are {runs}, with seeds {seeds('reported')}."
+    rows = found["reported"]["rows"]
+    games, all_games = len({row["scenario"] for row in rows}), len(scenarios())
+    return (
+        f"Limits were chosen on other seeds. Reported are {len(rows)} runs, seeds {seeds('reported')}, of "
+        f"{games} of the {all_games} games, which were drawn by chance."
+    )
 
 
 def lacks() -> list[str]:
