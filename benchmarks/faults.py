@@ -384,7 +384,7 @@ def seeds_line() -> str:
     games, all_games = len({row["scenario"] for row in rows}), len(scenarios())
     return (
         f"Limits were chosen on other seeds. Reported are {len(rows)} runs, seeds {seeds('reported')}, of "
-        f"{games} of the {all_games} games, which were drawn by chance."
+        f"{games} of the {all_games} games: small ones drawn by chance, presets in their order."
     )
 
 
