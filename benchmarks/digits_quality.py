@@ -21,13 +21,14 @@ from sklearn.linear_model import LogisticRegression
 import ledger
 from zerosum import data
 from zerosum.run.run import Run
+from zerosum.sampling import Generator
 
 
 def quality(path: Path, n: int = 1000, seed: int = 1) -> dict[str, Any]:
     train, test = data.digits("train"), data.digits("test")
     reader = LogisticRegression(max_iter=5000).fit(_pixels(train.pixels.numpy()), train.labels)
     run = Run.open(path)
-    samples = np.concatenate(list(run.samples(n, seed=seed)))
+    samples = Generator.of(run).sample(n, seed)
     belief = reader.predict_proba(_pixels(samples))
     real = reader.predict_proba(_pixels(test.pixels.numpy()))
     counts = np.bincount(belief.argmax(1), minlength=10)

@@ -53,6 +53,7 @@ from zerosum.game import Ensemble, Game
 from zerosum.objectives import nonsaturating
 from zerosum.run import checkpoints, runtime
 from zerosum.run.run import Run
+from zerosum.sampling import Generator
 
 RESULT = ledger.RESULTS / "speed.json"
 HERE = Path(__file__).resolve().parent
@@ -452,7 +453,7 @@ def chosen(steps: list[int], written: Mapping[int, float], end: float, n: int = 
 
 def read(out: Path, step: int, seconds: float) -> Result:
     run = Run.open(out, step)
-    found = quality(np.concatenate(list(run.samples(N, seed=1))))
+    found = quality(Generator.of(run).sample(N, seed=1))
     row = {"seconds": round(seconds, 1), "turns": step, **found}
     print(f"  {row}", flush=True)
     return row

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from zerosum import data, evaluation
-from zerosum import recipe as recipes
+from zerosum import data, metrics, recipe
 from zerosum.cli import main
-from zerosum.evaluation import Judge, compare, evaluate, read_samples, real_data
+from zerosum.evaluation import (
+    Examples,
+    Judge,
+    compare,
+    compare_seeds,
+    evaluate,
+    judge_for,
+    real_data,
+    summarised,
+)
+from zerosum.evaluation.examples import room
 from zerosum.randomness import stream
 from zerosum.run.run import Run
 
@@ -29,24 +37,19 @@ def points(n: int, what: str) -> torch.Tensor:
 
 
 def test_finite_data_are_judged_by_what_training_never_saw() -> None:
-    real = real_data("digits", n=1000)
-    assert real.split == "test" and len(real.held_out) == 297 and len(real.train) == 1500
-    seen = {tuple(x.flatten().tolist()) for x in real.train}
-    repeats = sum(tuple(x.flatten().tolist()) in seen for x in real.held_out)
-    assert repeats == 0
-    assert real.held_out.min() == -1 and real.held_out.max() == 1 and real.held_out.shape[1:] == (1, 8, 8)
-    assert real.known["classes"] == 10 and int(real.known["expected"].sum()) == 297
+    real = real_data(data.digits(), "digits", n=1000)
+    assert real.split == "test" and len(real.judged) == 297 and len(real.train) == 1500 and real.independent
+    seen = {tuple(x.flatten().tolist()) for x in real.train.values}
+    assert not any(tuple(x.flatten().tolist()) in seen for x in real.judged.values)
+    x = real.judged[:]
+    assert x.min() == -1 and x.max() == 1 and x.shape[1:] == (1, 8, 8)
+    assert real.known["classes"] == 10 and float(real.known["expected"].sum()) == pytest.approx(1)
 
 
 def test_densities_give_fresh_points_for_both_parts() -> None:
-    real = real_data({"name": "ring", "std": 0.02}, n=500)
-    assert real.split == "fresh points" and real.known["std"] == 0.02
-    assert not torch.isin(real.held_out[:, 0], real.train[:, 0]).any()
-
-
-def test_a_source_without_splits_says_so() -> None:
-    real = real_data("test_evaluation:NoSplits", n=300)
-    assert "no splits" in real.split and real.held_out.shape == (300, 3)
+    real = real_data(data.ring(std=0.02), "ring", n=500)
+    assert real.known["std"] == 0.02 and len(real.judged) == len(real.train) == 500
+    assert not torch.isin(real.judged.values[:, 0], real.train.values[:, 0]).any()
 
 
 class NoSplits:
@@ -59,63 +62,50 @@ class NoSplits:
         return torch.randn(n, 3, generator=stream(self.seed, step)), None
 
 
-# samples of other software ----------------------------------------------------------------------------------
+class Split(NoSplits):
+    """A source of somebody's own that says how it is divided."""
+
+    splits = "train", "test"
+
+    def split(self, name: str) -> NoSplits:
+        return Split(seed=["train", "test"].index(name))
 
 
-def test_arrays_and_folders_are_read_alike(tmp_path: Path) -> None:
-    pixels = torch.randint(0, 256, (7, 8, 8), generator=stream("pixels"), dtype=torch.uint8).numpy()
-    np.save(tmp_path / "x.npy", pixels)
-    np.savez(tmp_path / "x.npz", pixels)
-    (tmp_path / "folder").mkdir()
-    for i, image in enumerate(pixels):
-        Image.fromarray(image).save(tmp_path / "folder" / f"{i}.png")
-    read = [read_samples(tmp_path / name) for name in ("x.npy", "x.npz", "folder")]
-    assert read[0].shape == (7, 1, 8, 8) and torch.equal(read[0], read[1]) and torch.equal(read[0], read[2])
+def test_a_source_without_splits_says_so_and_one_with_is_heard() -> None:
+    real = real_data(data.source(NoSplits()), "own", n=300)
+    assert not real.independent and len(real.judged) == 300 and real.judged.shape == (3,)
+    real = real_data(data.source(Split()), "own", n=300)
+    assert real.independent and real.split == "test"
+    wanted = Split(seed=1).batch(0, 300)[0]
+    assert torch.equal(real.judged.values, wanted)
 
 
-def unreadable(folder: Path) -> dict[str, tuple[Path, str]]:
-    """Files that hold no samples, and what should be said of each."""
-
-    class Code:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return (exec, ("raise SystemExit('a pickle was executed')",))
-
-    made = {
-        name: folder / name
-        for name in ("pickled.npy", "text.npy", "sizes", "nothing", "nan.npy", "range.npy")
-    }
-    np.save(made["pickled.npy"], np.array([Code()], dtype=object), allow_pickle=True)
-    made["text.npy"].write_text("no array")
-    for name in ("sizes", "nothing"):
-        made[name].mkdir()
-    for side in (8, 9):
-        Image.new("L", (side, side)).save(made["sizes"] / f"{side}.png")
-    np.save(made["nan.npy"], np.full((5, 2), np.nan, dtype=np.float32))
-    np.save(made["range.npy"], np.full((5, 8, 8), 255.0, dtype=np.float32))
-    said = ("not an array", "not an array", "one size", "no image", "NaN", "uint8 or floats in [-1, 1]")
-    return {name: (path, words) for (name, path), words in zip(made.items(), said, strict=True)}
+@pytest.mark.parametrize("side", [8, 64, 256])
+def test_large_images_are_few_and_small_ones_are_seen_as_they_are(side: int) -> None:
+    pixels = torch.randint(256, (6, 3, side, side), dtype=torch.uint8, generator=stream(side))
+    examples = Examples(pixels)
+    assert examples[:2].shape == (2, 3, min(side, 64), min(side, 64))
+    assert examples.in_full[:2].shape == (2, 3, side, side)
+    assert examples.viewed().mean().item() == pytest.approx(
+        float(pixels.float().mean()) / 127.5 - 1, abs=1e-3
+    )
+    assert room((3, side, side), of_images=True) * 3 * side * side <= 2**28
+    assert room((side,), of_images=False) * side * 4 <= 2**28
 
 
-@pytest.mark.parametrize("name", ["pickled.npy", "text.npy", "sizes", "nothing", "nan.npy", "range.npy"])
-def test_what_holds_no_samples_is_named(tmp_path: Path, name: str) -> None:
-    path, words = unreadable(tmp_path)[name]
-    with pytest.raises(ValueError, match=r"^[^\n]*$") as error:
-        read_samples(path)
-    assert name in str(error.value) and words in str(error.value)
-
-
-def test_pickles_in_the_sense_of_python_are_not_opened(tmp_path: Path) -> None:
-    (tmp_path / "x.npy").write_bytes(pickle.dumps([1, 2, 3]))
-    with pytest.raises(ValueError, match="not an array"):
-        read_samples(tmp_path / "x.npy")
+def test_classes_are_known_by_their_names() -> None:
+    x, y = np.zeros((40, 3), dtype=np.float32), ["b", "a"] * 20
+    real = real_data(data.source(x, y), "named", n=40)
+    found = real.classes_of(["a", "b"])
+    assert found is not None and found.tolist() == [0, 1] and real.classes_of(["c"]) is None
 
 
 # judging ----------------------------------------------------------------------------------------------------
 
 
 def test_perfect_points_score_at_their_floors() -> None:
-    judge = Judge(real_data("ring", n=1000), "pixels")
-    rows = {row["metric"]: row for row in evaluate(judge, points(1000, "perfect"))}
+    judge = Judge(real_data(data.ring(), "ring", n=1000))
+    rows = {row["metric"]: row for row in evaluate(judge, points(1000, "perfect")) if "skipped" not in row}
     assert rows["mode_coverage"]["value"] == 8
     share = rows["high_quality_share"]
     assert share["low"] <= 0.98889 <= share["high"] and share["low"] <= share["floor"]["high"]
@@ -126,7 +116,7 @@ def test_perfect_points_score_at_their_floors() -> None:
 
 
 def test_a_lost_mode_is_seen_and_significant() -> None:
-    judge = Judge(real_data("ring", n=1000), "pixels")
+    judge = Judge(real_data(data.ring(), "ring", n=1000))
     perfect, again = points(1000, "perfect"), points(1000, "again")
     lost = again[(again - RING.modes[0]).norm(dim=1) > 0.3]
     rows = {row["metric"]: row for row in compare(judge, perfect, lost, ["reverse_kl", "prdc"])}
@@ -137,34 +127,60 @@ def test_a_lost_mode_is_seen_and_significant() -> None:
 
 
 def test_a_metric_asked_for_and_impossible_is_an_error_otherwise_a_note() -> None:
-    judge = Judge(real_data({"name": "swiss_roll"}, n=200), "pixels")
+    judge = Judge(real_data(data.swiss_roll(), "swiss_roll", n=200))
     fake = torch.randn(200, 2, generator=stream("fake"))
     skipped = {row["metric"]: row["skipped"] for row in evaluate(judge, fake) if "skipped" in row}
-    assert (
-        set(skipped) == {"mode_coverage", "high_quality_share", "reverse_kl"}
-        and "modes" in skipped["reverse_kl"]
-    )
-    with pytest.raises(ValueError, match="mode_coverage: it needs data with known modes"):
-        list(evaluate(judge, fake, ["mode_coverage"]))
-    with pytest.raises(ValueError, match="did you mean 'referee'"):
-        list(evaluate(judge, fake, ["refere"]))
+    assert {"mode_coverage", "high_quality_share", "reverse_kl", "agreement", "class_kl"} <= set(skipped)
+    for name in ("mode_coverage", "refere", "recall"):
+        with pytest.raises(ValueError):
+            list(evaluate(judge, fake, [name]))
 
 
-def test_labelled_images_are_judged_in_the_space_of_their_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    train = evaluation.metrics.train_classifier
-    monkeypatch.setattr(evaluation.metrics, "train_classifier", lambda *a, **k: train(*a, **k, steps=150))
-    judge = Judge(real_data("digits", n=297), "classifier")
-    fake = real_data("digits", n=297).train[:297]
-    rows = {
-        row["metric"]: row
-        for row in evaluate(judge, fake, ["kernel_distance", "class_coverage", "memorisation_test"])
-    }
-    assert (
-        rows["kernel_distance"]["space"] == "classifier of digits"
-        and rows["kernel_distance"]["floor"]["value"] < 1
-    )
-    assert rows["class_coverage"]["value"] == 10
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_labelled_images_are_judged_in_the_space_of_their_classifier(
+    spoilt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = metrics.train_classifier
+    monkeypatch.setattr(metrics, "train_classifier", lambda *a, **k: train(*a, **k, steps=200))
+    judge = Judge(real_data(data.digits(), "digits", n=297))
+    fake, wanted = judge.real.train.take(slice(297)), judge.real.train_labels
+    assert wanted is not None
+    wanted = wanted[:297].roll(1) if spoilt else wanted[:297]
+    names = ["kernel_distance", "class_coverage", "memorisation_test", "agreement"]
+    rows = {row["metric"]: row for row in evaluate(judge, fake, names, wanted)}
+    assert rows["kernel_distance"]["space"] == "classifier of digits"
+    assert rows["kernel_distance"]["floor"]["value"] < 1 and rows["class_coverage"]["value"] == 10
     assert rows["memorisation_test"]["p_value"] < 1e-6  # the samples are training images
+    assert rows["agreement"]["worse"] is spoilt and (rows["agreement"]["value"] > 0.8) is not spoilt
+    assert {name for name in rows if rows[name]["worse"]} == {"memorisation_test", *["agreement"] * spoilt}
+
+
+def test_what_takes_time_is_told() -> None:
+    told: list[str] = []
+    judge = Judge(real_data(data.ring(), "ring", n=300), progress=told.append)
+    list(evaluate(judge, points(300, "told"), ["high_quality_share", "sliced_wasserstein"]))
+    assert told == ["high_quality_share", "sliced_wasserstein"]
+
+
+# over seeds -------------------------------------------------------------------------------------------------
+
+
+def seed_rows(values: list[float]) -> list[dict[str, Any]]:
+    about = {"metric": "m", "floor": {"value": 0.5}, "space": "points", "worse": False}
+    return [{**about, "value": value, "run_seed": seed} for seed, value in enumerate(values)]
+
+
+def test_methods_are_compared_over_seeds_in_pairs() -> None:
+    base = [3.0, 9.0, 5.0, 7.0]  # seeds differ far more than the methods do
+    (row,) = compare_seeds(seed_rows(base), seed_rows([v + 1 + 0.01 * i for i, v in enumerate(base)]))
+    assert row["difference"] == pytest.approx(1.015) and row["significant"] and row["seeds"] == [0, 1, 2, 3]
+    assert row["low"] < 1.015 < row["high"]
+    (row,) = compare_seeds(seed_rows(base), seed_rows(base[::-1]))
+    assert not row["significant"] and row["difference"] == pytest.approx(0)
+    with pytest.raises(ValueError):
+        list(compare_seeds(seed_rows(base), seed_rows([1.0])))
+    (row,) = summarised(seed_rows(base))
+    assert row["value"] == 6 and row["low"] < 3.1 and row["high"] > 8.9 and row["floor"] == 0.5
 
 
 # the command ------------------------------------------------------------------------------------------------
@@ -174,7 +190,7 @@ def test_labelled_images_are_judged_in_the_space_of_their_classifier(monkeypatch
 def ring_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "ring"
     small = {"steps": 40, "checkpoint_every": 20, "G.width": 8, "D.width": 8, "batch": 16}
-    run = Run.start(path, recipes.load("ring", small))
+    run = Run.start(path, recipe.load("ring", small))
     for _ in run.play():
         pass
     return path
@@ -223,7 +239,8 @@ def test_samples_of_other_software(
         (["nowhere"], "no such run, file or folder"),
         (["{run}/samples"], "is not a run"),
         (["nowhere", "--data", "ring"], "no such run, file or folder"),
-        (["{run}", "--n", "1"], "at least two"),
+        (["{run}", "--n", "1"], "between 2"),
+        (["{run}", "--n", "1000000000000"], "33,554,432"),
         (["{run}", "--metrics", "fid"], "no such metric"),
         (["{run}", "--step", "7"], "no checkpoint of step 7"),
         (["{run}", "--features", "vgg"], "invalid choice"),
@@ -240,10 +257,11 @@ def test_wrong_input_is_one_line(
 
 
 def test_every_metric_has_a_floor(ring_run: Path) -> None:
-    judge = evaluation.judge_for(ring_run, None, "pixels", 300)
+    judge = judge_for(ring_run, n=300)
     for row in evaluate(judge, points(300, "floors")):
-        assert row["floor"]["low"] <= row["floor"]["value"] <= row["floor"]["high"]
-    assert judge.floors["mode_coverage"]["mode_coverage"].value == 8
+        if row.get("applies", True):
+            assert row["floor"]["low"] <= row["floor"]["value"] <= row["floor"]["high"]
+    assert judge.floors["mode_coverage", 300]["mode_coverage"].value == 8
 
 
 def test_float_images_in_0_1_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,3 +286,24 @@ def test_comparisons_are_kept_and_what_cannot_be_compared_is_said(
     assert [row["metric"] for row in rows] == ["sliced_wasserstein"] and rows[0]["second"].endswith("far.npy")
     assert main([*command, "--metrics", "recall"]) == 1 and "prdc" in capsys.readouterr().err
     assert main([*command, "--all", "--step", "3"]) == 2 and "--all" in capsys.readouterr().err
+
+
+def test_a_directory_of_seeds_is_judged_and_compared(
+    ring_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"steps": 3, "G.width": 8, "D.width": 8, "batch": 16}
+    for method, lr in (("a", 1e-3), ("b", 1e-4)):
+        for seed in (0, 1):
+            settings = {**small, "seed": seed, "g_optimizer.lr": lr}
+            with Run.start(tmp_path / method / f"seed{seed}", recipe.load("ring", settings)) as run:
+                for _ in run.play():
+                    pass
+    few = ["--n", "100", "--metrics", "sliced_wasserstein"]
+    assert main(["evaluate", str(tmp_path / "a"), *few]) == 0
+    out = capsys.readouterr().out
+    assert "over the seeds" in out and out.count("sliced_wasserstein") == 3
+    assert main(["evaluate", str(tmp_path / "a"), "--compare", str(tmp_path / "b"), *few]) == 0
+    assert "paired by seed" in capsys.readouterr().out
+    assert len((tmp_path / "b" / "seed1" / "evaluation.jsonl").read_text().splitlines()) == 1
+    assert main(["evaluate", str(tmp_path / "a"), "--compare", str(ring_run), *few]) == 1
+    assert capsys.readouterr().err.count("\n") == 1

@@ -24,7 +24,9 @@ FLOORS = {
     **dict.fromkeys(("networks", "data"), 1),
     "game": 2,
     **dict.fromkeys(("watch", "claims"), 3),
-    **dict.fromkeys(("recipe", "run", "sampling", "evaluation", "pictures", "export", "sweep", "tables"), 4),
+    **dict.fromkeys(
+        ("recipe", "run", "sampling", "evaluation", "pictures", "export", "sweep", "trackers", "tables"), 4
+    ),
     **dict.fromkeys(("cli", "__main__", "page", "display"), 5),
 }
 # beside the engine: judges that train networks of their own, and the duality gap, which moves copies only

@@ -24,6 +24,7 @@ from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
+from zerosum.sampling import Generator
 
 SMALL = {"name": "mlp", "width": 4, "depth": 1}
 TINY = Recipe(
@@ -536,8 +537,8 @@ def test_open_needs_neither_the_data_nor_the_device_of_the_training(tmp_path: Pa
         yaml.safe_dump({**tree, "data": {"name": "idx_folder", "path": "/gone"}, "device": "cuda:7"})
     )
     run = Run.open(path)
-    assert run.source is None and run.facts["shape"] == [2] and next(run.samples(3)).shape == (3, 2)
-    assert run.draw(50).size == (512, 512)
+    assert run.source is None and run.facts["shape"] == [2] and Generator.of(run).sample(3).shape == (3, 2)
+    assert run.draw(50).size == (640, 640)
 
 
 def test_open_by_step_and_past_a_broken_one(tmp_path: Path) -> None:
@@ -580,10 +581,10 @@ def test_samples_have_the_form_that_users_keep(
     recipe = replace(TINY, data=data, steps=2, G={**SMALL, "output": "Sigmoid"})
     train(tmp_path / "run", recipe)  # which draws a picture of whatever it is
     run = Run.open(tmp_path / "run")
-    x = np.concatenate(list(run.samples(7, chunk=3)))
+    G = Generator.of(run)
+    x = G.sample(7)
     assert x.shape == (7, *shape) and x.dtype == dtype
-    assert np.array_equal(x, np.concatenate(list(run.samples(7, chunk=3))))
-    assert not np.array_equal(x, np.concatenate(list(run.samples(7, seed=1, chunk=3))))
+    assert np.array_equal(x, G.sample(7)) and not np.array_equal(x, G.sample(7, seed=1))
     assert not np.array_equal(x[:3], x[3:6]), "every part has noise of its own"
     assert isinstance(run.draw(5), Image.Image)
     raw = run.game.sample(7, chunk=3).numpy()
@@ -600,7 +601,7 @@ def test_samples_have_the_form_that_users_keep(
 def test_live_weights_differ_from_their_average(tmp_path: Path) -> None:
     train(tmp_path / "run", replace(TINY, steps=6, g_optimizer=ADAM))
     run = Run.open(tmp_path / "run")
-    average, live = (next(run.samples(5, live=live)) for live in (False, True))
+    average, live = (Generator.of(run, live).sample(5) for live in (False, True))
     assert not np.array_equal(average, live)
     z = run.game.noise(5)
     network = run.game.G.network.eval()

@@ -2,7 +2,7 @@
 
 The nouns: an `Objective` is a pair of losses, a `Penalty` regularises the critic, a `Player` is a network
 with its optimizer and its average, a `Game` is two players and an objective, and a `Turn` is what one
-iteration did.
+iteration did. `load` gives the generator of a run, or of a folder that was exported.
 """
 
 from importlib import import_module
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zerosum import data, metrics, networks, objectives, optimizers, penalties, schedules, theory, watch
+    from zerosum.export import load
     from zerosum.game import Game, Player, Turn
     from zerosum.objectives import Objective
     from zerosum.penalties import Penalty
@@ -21,6 +22,7 @@ __all__ = [
     "Player",
     "Turn",
     "data",
+    "load",
     "metrics",
     "networks",
     "objectives",
@@ -33,7 +35,14 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {"Game": "game", "Objective": "objectives", "Penalty": "penalties", "Player": "game", "Turn": "game"}
+_HOMES = {
+    "Game": "game",
+    "Objective": "objectives",
+    "Penalty": "penalties",
+    "Player": "game",
+    "Turn": "game",
+    "load": "export",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -14,8 +14,10 @@ __all__ = ["VERBS", "main"]
 
 VERBS = {
     "train": "play the game of a recipe; the same command again resumes it",
-    "sample": "draw samples from a run: a picture or an array",
-    "evaluate": "judge a run, a checkpoint, or anybody's samples against held-out real data",
+    "sample": "draw samples from a run: a picture, a folder, an array or a table",
+    "evaluate": "judge a run, seeds, or anybody's samples against held-out real data",
+    "export": "write a generator to a folder, with its card, for others to use",
+    "log": "send what a run has logged to TensorBoard or another tracker",
     "diagnose": "say how a run stands: its faults, the curves that show them, and what to try",
     "report": "write the report of a run: one HTML file to look at and to hand on",
     "watch": "show runs in a browser while they are played, or play a game there",

@@ -3,42 +3,55 @@ its floor: what the same metric says of two halves of the real data.
 
   zerosum evaluate runs/digits-seed0               the newest checkpoint; rows go to its evaluation.jsonl
   zerosum evaluate runs/digits-seed0 --all         every checkpoint, and which was the best
-  zerosum evaluate samples.npy --data mnist        samples of any software: .npy, .npz or a folder of images
+  zerosum evaluate made.csv --data real.csv        samples of any software: what train reads and sample writes
+  zerosum evaluate made/ --data photos/            folders, at the size of the samples
   zerosum evaluate runs/a --compare runs/b runs/c  paired differences, and which are significant
+  zerosum evaluate runs/ring-seeds0-7              the runs of all seeds, the mean and its interval over them
+  zerosum evaluate A-seeds --compare B-seeds       one method against another, paired by seed
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerosum.cli.output import Failure, say
 from zerosum.cli.parsing import Parser, UsageError, some_path, some_text, whole
 
 if TYPE_CHECKING:
-    from zerosum.evaluation import Judge
+    from zerosum.evaluation import Judge, Subject
 
 __all__ = ["parser", "run"]
 
-_FEATURES = ["pixels", "classifier", "encoder", "efficientnet", "inception"]
+_MOST = 2**25  # samples that are judged, of the smallest examples
+_FEATURES = ["auto", "pixels", "classifier", "encoder", "filters", "efficientnet", "inception"]
 
 
 def parser() -> Parser:
     p = Parser("evaluate", __doc__)
-    p.add_argument("target", type=some_path, help="a run, a .npy or .npz file, or a folder of images")
+    p.add_argument(
+        "target", type=some_path, help="a run, a directory of seeds, a file or a folder of samples"
+    )
     p.add_argument("--data", type=some_text, help="the real data (default: what the run was trained on)")
     p.add_argument("--metrics", help="names, separated by commas (default: all that suit the data)")
     p.add_argument(
-        "--features", choices=_FEATURES, help="default: classifier where there are labels, else encoder"
+        "--features",
+        choices=_FEATURES,
+        default="auto",
+        help="default: classifier where there are labels, else encoder; filters where real data are few",
     )
     p.add_argument(
-        "--n", type=whole(2), default=5000, help="samples, and real examples at most (default: 5000)"
+        "--n", type=whole(2, _MOST), default=5000, help="samples, and real examples at most (default: 5000)"
     )
     p.add_argument("--step", type=whole(0), help="the checkpoint's step (default: the newest)")
     p.add_argument("--all", action="store_true", help="every checkpoint of the run")
     p.add_argument(
-        "--compare", type=some_path, nargs="+", metavar="OTHER", help="runs or samples to compare with"
+        "--compare", type=some_path, nargs="+", metavar="OTHER", help="runs, seeds or samples to compare with"
     )
     p.add_argument("--live", action="store_true", help="the last weights in place of their running average")
     p.add_argument(
@@ -52,56 +65,145 @@ def run(args: argparse.Namespace) -> int:
     if args.all and (args.compare or args.step is not None):
         raise UsageError("--all judges every checkpoint: leave out --step and --compare")
 
-    from zerosum.display import loading
     from zerosum.recipe import RecipeError
 
     try:
-        with loading(args.quiet):
-            _evaluate(args, (lambda text: None) if args.quiet else say)
+        with _progress(args.quiet) as progress:
+            _evaluate(args, progress)
     except RecipeError:
         raise
     except (ValueError, ImportError) as error:
+        if hasattr(error, "exit_code"):
+            raise
         raise Failure(error) from error
     return 0
 
 
-def _evaluate(args: argparse.Namespace, say: Callable[[str], None]) -> None:
-    from zerosum import evaluation
-    from zerosum.run.files import append
+class _Progress:
+    """A line on the terminal of what is being done, and lines of results above it."""
 
-    judge = evaluation.judge_for(args.target, args.data, args.features, args.n, args.seed)
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.live = not quiet and sys.stderr.isatty()
+        self.width, self.begun, self.shown = 0, time.monotonic(), ""
+
+    def __call__(self, what: str) -> None:
+        if self.live and what != self.shown:
+            line = f"  {what} ({time.monotonic() - self.begun:.0f} s)"[:100]
+            print(f"\r{line:{self.width}s}", end="", file=sys.stderr, flush=True)
+            self.width, self.shown = len(line), what
+
+    def clear(self) -> None:
+        if self.width:
+            print(f"\r{'':{self.width}s}\r", end="", file=sys.stderr, flush=True)
+        self.width = 0
+
+    def say(self, text: str) -> None:
+        self.clear()
+        if not self.quiet and text:
+            say(text)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[_Progress]:
+    progress = _Progress(quiet)
+    try:
+        yield progress
+    finally:
+        progress.clear()
+
+
+def _evaluate(args: argparse.Namespace, progress: _Progress) -> None:
+    from zerosum import evaluation
+
+    judge = evaluation.judge_for(args.target, args.data, args.features, args.n, args.seed, progress)
     names = [name.strip() for name in args.metrics.split(",")] if args.metrics else []
     evaluation.check_names(names, judge.real)
-    say(f"real data: {judge.real.name}, {judge.real.split}, {len(judge.real.held_out):,} examples")
+    count = f"{len(judge.real.judged):,} examples"
+    progress.say(f"real data: {judge.real.name}, {judge.real.split}, {count}")
+    seeds = bool(evaluation.runs_of_seeds(args.target))
     if args.compare:
-        _compare(judge, args, names, say)
+        (_compare_seeds if seeds else _compare)(judge, args, names, progress)
         return
     rows: list[dict[str, Any]] = []
-    for subject in evaluation.subjects(args.target, args.n, args.seed, args.step, args.all, args.live):
-        say(f"{subject.name}: {len(subject.samples):,} samples; rows go to {subject.results}")
-        say(evaluation.HEADER)
-        for row in evaluation.evaluate(judge, subject.samples, names, subject.wanted, **subject.about):
-            say(evaluation.line(row))
-            if "skipped" not in row:
-                append(subject.results, row)
-                rows.append(row)
+    for subject in _subjects(args.target, judge, args, args.all):
+        rows += _rows(judge, subject, names, progress)
+    if seeds and not args.all:
+        progress.say(f"over the seeds; interval of the mean:\n{evaluation.HEADER}")
+        for row in evaluation.summarised(rows):
+            progress.say(evaluation.seed_line(row))
     if args.all:
-        say("best of the checkpoints that the run keeps:\n" + "\n".join(evaluation.best(rows)))
+        progress.say("best of the checkpoints that are kept:\n" + "\n".join(evaluation.best(rows)))
 
 
-def _compare(
-    judge: Judge, args: argparse.Namespace, names: Sequence[str], say: Callable[[str], None]
-) -> None:
+def _subjects(target: Path, judge: Judge, args: argparse.Namespace, every: bool = False) -> Iterator[Subject]:
     from zerosum import evaluation
-    from zerosum.run.files import append
 
-    first, *others = (
-        next(evaluation.subjects(path, args.n, args.seed, args.step, live=args.live))
-        for path in (args.target, *args.compare)
+    return evaluation.subjects(
+        target, judge.real, args.n, args.seed, args.step, every, args.live, judge.progress
     )
+
+
+def _rows(
+    judge: Judge, subject: Subject, names: Sequence[str], progress: _Progress, quietly: bool = False
+) -> list[dict[str, Any]]:
+    """The rows of a subject, shown unless `quietly` and kept beside it."""
+    from zerosum import evaluation
+    from zerosum.evaluation.rows import unsuited
+
+    show: Callable[[str], None] = (lambda text: None) if quietly else progress.say
+    show(f"{subject.name}: {len(subject.samples):,} samples; rows go to {subject.results}")
+    show(evaluation.HEADER)
+    rows: list[dict[str, Any]] = []
+    for row in evaluation.evaluate(judge, subject.samples, names, subject.wanted, **subject.about):
+        if row.get("applies", True):
+            show(evaluation.line(row))
+        rows.append(row)
+        if "skipped" not in row:
+            _keep(subject.results, row)
+    show(unsuited(rows))
+    return [row for row in rows if "skipped" not in row]
+
+
+def _keep(results: Path, row: dict[str, Any]) -> None:
+    from zerosum.run.files import append
+    from zerosum.run.log import Log
+
+    if results.name == "evaluation.jsonl":
+        Log(results.parent).add_evaluation(row)
+    else:
+        append(results, row)
+
+
+def _compare(judge: Judge, args: argparse.Namespace, names: Sequence[str], progress: _Progress) -> None:
+    from zerosum import evaluation
+
+    first, *others = (next(_subjects(path, judge, args)) for path in (args.target, *args.compare))
     for second in others:
-        say(f"{second.name} minus {first.name}, paired; 95 % intervals over samples, the real data fixed:")
+        progress.say(
+            f"{second.name} minus {first.name}, paired; 95 % intervals over samples, real data fixed:"
+        )
         for row in evaluation.compare(judge, first.samples, second.samples, names):
-            say(evaluation.difference_line(row))
+            if row.get("applies", True):
+                progress.say(evaluation.difference_line(row))
             if "skipped" not in row:
-                append(first.results, {"first": first.name, "second": second.name, **row})
+                _keep(first.results, {"first": first.name, "second": second.name, **row})
+
+
+def _compare_seeds(judge: Judge, args: argparse.Namespace, names: Sequence[str], progress: _Progress) -> None:
+    from zerosum import evaluation
+
+    def rows(target: Path) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for subject in _subjects(target, judge, args):
+            progress(subject.name)
+            found += _rows(judge, subject, names, progress, quietly=True)
+        return found
+
+    first = rows(args.target)
+    for other in args.compare:
+        if not evaluation.runs_of_seeds(other):
+            raise ValueError(f"{other} is no directory of seeds, as {args.target} is: compare like with like")
+        progress.say(f"{other} minus {args.target}, paired by seed; 95 % intervals over seeds:")
+        for row in evaluation.compare_seeds(first, rows(other)):
+            progress.say(evaluation.difference_line(row))

@@ -1,25 +1,31 @@
-"""Draw samples from the generator of a run.
+"""Draw samples from the generator of a run, of each run in a directory of seeds, or of an exported folder.
 
-  zerosum sample RUN --out grid.png                         a picture; columns are classes, if there are any
+  zerosum sample RUN --out grid.png                         a grid of images, or points over real ones
   zerosum sample RUN --grid 4x16 --class 3,5 --seed 1       4 rows, 16 columns, threes and fives in turn
+  zerosum sample RUN --class all                            each class in turn, a column each
+  zerosum sample RUN --n 50000 --out made/                  a folder of PNG, with a sub-folder for each class
   zerosum sample RUN --n 1000000 --out x.npy                an array, written part by part
+  zerosum sample RUN --n 1000 --out x.csv                   a table with the columns of the data
   zerosum sample RUN --truncation 1 --out mild.png          z near the middle of the prior: less varied
-  zerosum sample RUN --interpolate 8 --out path.png         a row from each of 8 samples to the next
-  zerosum sample RUN --interpolate 8 --out path.gif         the same, moving, without end (.mp4 needs PyAV)
+  zerosum sample RUN --interpolate 8 --out path.gif         a film from each of 8 samples to the next
   zerosum sample RUN --nearest 2 --out beside.png           each sample with its 2 nearest training examples
 
-Sample i of a seed is the same whatever --n, --out and --grid are.
+Sample i of a seed is the same whatever --n, --out and --grid are. Classes come as often as the data have
+them, unless --class says otherwise.
 
-The name of --out says what is written: .png a picture; .npy an array, uint8 [N, H, W] (grey) or [N, H, W, C]
-(colour) for images, float32 [N, d] for vectors; .npz the same as "samples", with "labels" of a conditional
-run; .csv vectors under the names of their columns; .gif and .mp4 an --interpolate.
+The name of --out says what is written: .png a picture (of an --interpolate: a row from each sample to the
+next); a folder images; .npy an array, uint8 [N, H, W] (grey) or [N, H, W, C] (colour) for images, numbers in
+the data's own units for anything else; .npz the same as "samples", with "labels"; .csv, .tsv, .parquet
+tables; .gif and .mp4 (needs PyAV) an --interpolate.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from zerosum.cli.output import say, say_notes, writing
 from zerosum.cli.parsing import Parser, UsageError, some_path, whole
@@ -29,31 +35,29 @@ if TYPE_CHECKING:
 
 __all__ = ["parser", "run"]
 
-_ARRAYS = (".npy", ".npz", ".csv")
 _FILMS = (".gif", ".mp4")
 
 
 def parser() -> Parser:
     p = Parser("sample", __doc__)
-    p.add_argument("run", type=some_path, help="the run's directory")
+    p.add_argument(
+        "run", type=some_path, help="the run's directory, a directory of seeds, an exported folder"
+    )
     p.add_argument("--n", type=whole(1), help="how many (default: 64, or what fills the grid)")
     p.add_argument(
-        "--out",
-        type=some_path,
-        default="samples.png",
-        help="a .png, .npy, .npz, .csv, .gif or .mp4 file (default: samples.png)",
+        "--out", type=some_path, default="samples.png", help="a file or a folder (default: samples.png)"
     )
     p.add_argument("--grid", type=_grid, metavar="ROWSxCOLUMNS", help="of a picture, such as 4x16")
     p.add_argument(
         "--class",
         dest="classes",
-        type=_classes,
+        type=lambda text: tuple(name.strip() for name in text.split(",")),
         default=(),
         metavar="A,B,...",
-        help="classes of a conditional run, in turn: names where the data have them, such as those of a "
-        "folder's sub-folders, or numbers from 0 (default: all)",
+        help="classes of a conditional run, in turn, by the names or numbers that the data have for them; "
+        "all for each of them in turn (default: as often as the data have them)",
     )
-    p.add_argument("--seed", type=whole(0), default=0, help="of the noise (default: 0)")
+    p.add_argument("--seed", type=whole(0), default=0, help="of the noise and the classes (default: 0)")
     p.add_argument(
         "--truncation",
         type=float,
@@ -90,26 +94,27 @@ def parser() -> Parser:
         help="the running average of the weights, if it is kept (default)",
     )
     weights.add_argument("--live", action="store_true", help="the last weights, not their running average")
+    p.add_argument(
+        "--trust", action="store_true", help="import the code that an exported folder names for its network"
+    )
     p.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     return p
 
 
 def run(args: argparse.Namespace) -> int:
-    _refuse_contradictions(args)
-
-    from zerosum.display import loading
-    from zerosum.run.files import replacing
-    from zerosum.run.run import Run
-    from zerosum.sampling import Sampler
-
-    run = Run.open(args.run, args.step)
-    say_notes(run.notes, args.quiet)
-    sampler = Sampler(run, args.seed, args.live, args.classes, args.truncation)
-    with writing(args.out), loading(args.quiet), replacing(args.out) as file:
-        lines = _write_samples(sampler, args, file)
-    if not args.quiet:
-        say("\n".join(lines))
+    form = _form(args.out)
+    _refuse_contradictions(args, form)
+    for path, out in _targets(args):
+        lines = _sample(path, out, form, args)
+        if not args.quiet:
+            say("\n".join(lines))
     return 0
+
+
+def _form(out: Path) -> str:
+    """The ending of --out, with that of .csv.gz whole; nothing for a folder."""
+    name = out.name.lower()
+    return next((end for end in (".csv.gz", ".tsv.gz") if name.endswith(end)), out.suffix.lower())
 
 
 def _grid(text: str) -> tuple[int, int]:
@@ -119,20 +124,18 @@ def _grid(text: str) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def _classes(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
+def _refuse_contradictions(args: argparse.Namespace, form: str) -> None:
+    """What can be said of the args before anything is read."""
+    from zerosum.sampling import FORMS
 
-
-def _refuse_contradictions(args: argparse.Namespace) -> None:
-    """What can be said of the options of `sample` before anything is read."""
-    n, out, grid, form = args.n, args.out, args.grid, args.out.suffix
+    n, out, grid = args.n, args.out, args.grid
     legs, frames, nearest, psi = args.interpolate, args.frames, args.nearest, args.truncation
     for wrong, message in (
         (n is not None and n < 1, f"--n {n}: ask for at least one sample"),
         (
-            form not in (".png", *_ARRAYS, *_FILMS),
-            f"--out {out}: the name should end in .png (a picture) or .npy (an array), or in "
-            ".npz, .csv, .gif, .mp4 (see zerosum sample --help)",
+            form not in ("", ".png", *FORMS, *_FILMS),
+            f"--out {out}: the name should end in .png (a picture), {', '.join(FORMS)}, .gif or .mp4, or be "
+            "that of a folder (see zerosum sample --help)",
         ),
         (form in _FILMS and legs is None, f"--out {out}: a film shows an --interpolate K: give that too"),
         (
@@ -140,7 +143,10 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
             f"--out {out}: .mp4 needs PyAV: pip install av; .gif needs nothing",
         ),
         (legs is not None and legs < 2, f"--interpolate {legs}: a path needs two samples or more"),
-        (legs is not None and form in _ARRAYS, f"--out {out}: --interpolate draws a .png, .gif or .mp4"),
+        (
+            legs is not None and form not in (".png", *_FILMS),
+            f"--out {out}: --interpolate draws a .png, .gif or .mp4",
+        ),
         (
             legs is not None and (n, grid, nearest) != (None, None, None),
             "--interpolate K draws K samples and --frames between two: leave out --n, --grid and --nearest",
@@ -150,6 +156,7 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
         (nearest is not None and nearest < 1, f"--nearest {nearest}: ask for at least one neighbour"),
         (nearest is not None and form != ".png", f"--out {out}: --nearest draws a .png"),
         (grid and form != ".png", f"--out {out}: --grid is for a .png"),
+        (grid and nearest is not None, "--nearest draws a row for each sample: leave out --grid"),
         (grid and n and n > grid[0] * grid[1], f"--n {n}: more than --grid has room for"),
         (psi is not None and not 0 < psi < float("inf"), f"--truncation {psi}: it should be above 0"),
     ):
@@ -157,28 +164,73 @@ def _refuse_contradictions(args: argparse.Namespace) -> None:
             raise UsageError(message)
 
 
-def _write_samples(sampler: Sampler, args: argparse.Namespace, file: BinaryIO) -> list[str]:
-    """Write what is asked for; returns what to say of it."""
-    from zerosum import pictures, sampling
+def _targets(args: argparse.Namespace) -> Iterator[tuple[Path, Path]]:
+    """Each generator that is to be sampled, and where to: of many seeds, x.png becomes x-seed0.png."""
+    from zerosum.evaluation import runs_of_seeds
 
-    form, of = args.out.suffix, f"of step {sampler.run.game.step:,}: {args.out}"
+    runs = runs_of_seeds(args.run)
+    if not runs:
+        yield args.run, args.out
+    for run in runs:
+        name, ending = args.out.name, _form(args.out)
+        stem = name[: len(name) - len(ending)]
+        yield run, args.out.with_name(f"{stem}-{run.name}{ending}")
+
+
+def _sample(path: Path, out: Path, form: str, args: argparse.Namespace) -> list[str]:
+    from zerosum.display import loading
+    from zerosum.export import is_exported, load
+    from zerosum.run.files import replacing
+    from zerosum.sampling import Sampler
+    from zerosum.sampling.files import refuse_too_many, write_folder
+
+    trust = args.trust or not is_exported(path)  # a run is one's own
+    G = load(path, step=args.step, live=args.live, trust=trust)
+    say_notes(G.notes, args.quiet)
+    sampler = Sampler(G, args.seed, args.classes, args.truncation)
+    n = args.n or 64
+    if args.interpolate is None and form not in (".png", *_FILMS):
+        refuse_too_many(sampler, n, out)
+    if not form:
+        with writing(out):
+            write_folder(sampler, n, out)
+        return [f"{n:,} samples{_of_step(G)}: {out}"]
+    with writing(out), loading(args.quiet), replacing(out) as file:
+        return _write(sampler, out, form, args, file)
+
+
+def _of_step(G: Any) -> str:
+    return f" of step {G.about['step']:,}" if "step" in G.about else ""
+
+
+def _write(sampler: Sampler, out: Path, form: str, args: argparse.Namespace, file: Any) -> list[str]:
+    """Write what is asked for; returns what to say of it."""
+    from zerosum import pictures
+    from zerosum.sampling import SamplingError, neighbours, write
+
+    G, of = sampler.G, f"{_of_step(sampler.G)}: {out}"
     if args.interpolate is not None and form in _FILMS:
         film = sampler.film(args.interpolate, args.frames or 25)
         {".gif": pictures.write_gif, ".mp4": pictures.write_mp4}[form](film, file)
-        return [f"a film through {args.interpolate} samples {of}"]
+        return [f"a film through {args.interpolate} samples{of}"]
     if args.interpolate is not None:
         sampler.strip(args.interpolate, args.frames or 10).save(file, format="PNG")
-        return [f"the path through {args.interpolate} samples {of}"]
-    if form in _ARRAYS:
-        sampling.write(sampler, args.n or 64, file, form)
-        return [f"{args.n or 64:,} samples {of}"]
-    if args.grid and not sampler.of_images:
-        raise sampling.SamplingError(f"--grid is for images: {args.run} makes points, drawn as a cloud")
+        return [f"the path through {args.interpolate} samples{of}"]
+    if form != ".png":
+        write(sampler, args.n or 64, file, form)
+        return [f"{args.n or 64:,} samples{of}"]
+    if args.nearest is not None:
+        n = args.n or 16
+        found = neighbours(sampler, G.source(), n, args.nearest, G.mirrored)
+        found.picture().save(file, format="PNG")
+        return [f"{n:,} samples, each before its nearest training examples,{of}", found.line()]
+    if args.grid and not G.of_images:
+        raise SamplingError(f"--grid is for images: {args.run} makes points, drawn as a cloud")
+    if not G.of_images:
+        n = args.n or 2500
+        sampler.picture(n, real=G.real(2500)).save(file, format="PNG")
+        return [f"{n:,} samples{of}"]
     columns = args.grid[1] if args.grid else sampler.columns(args.n or 64)
     n = args.n or (args.grid[0] if args.grid else -(-64 // columns)) * columns
-    if args.nearest is None:
-        sampler.picture(n, columns).save(file, format="PNG")
-        return [f"{n:,} samples {of}"]
-    neighbours = sampler.neighbours(n, args.nearest)
-    neighbours.picture(columns).save(file, format="PNG")
-    return [f"{n:,} samples, each left of its nearest training examples, {of}", neighbours.line()]
+    sampler.picture(n, columns).save(file, format="PNG")
+    return [f"{n:,} samples{of}"]

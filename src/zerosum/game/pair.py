@@ -12,16 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from zerosum.game.draws import Draws, PartDraws
 from zerosum.game.parallel import Ranks
 from zerosum.game.player import Decay, Player, Precision
-from zerosum.game.prior import Prior, normal
+from zerosum.game.prior import Prior, normal, numbered_classes, numbered_noise
 from zerosum.objectives import Objective
 from zerosum.optimizers import Factory, adam
 from zerosum.penalties import Penalty
-from zerosum.randomness import stream
 
 __all__ = ["Pair"]
-
-BLOCK = 256
-"""Samples whose noise is drawn at once."""
 
 
 class Pair:
@@ -163,11 +159,9 @@ class Pair:
         """The noise of the samples first, ..., first + n - 1 of this seed, ``[n, *latent]``.
 
         z of a sample depends on the seed and on its own number only, so that parts of any size join to the
-        same whole; it is drawn in blocks of a fixed size.
+        same whole.
         """
-        streams = [stream(seed, i, "sample", device=self.device) for i in _blocks(n, first)]
-        blocks = [self.prior((BLOCK, *self.latent), generator, self.dtype) for generator in streams]
-        return torch.cat(blocks)[first % BLOCK :][:n]
+        return numbered_noise(self.prior, self.latent, n, seed, first, self.device, self.dtype)
 
     def conditions(self, n: int, seed: int = 0, first: int = 0) -> Tensor | None:
         """The conditions of the samples first, ..., first + n - 1 of this seed: None, or class numbers
@@ -179,10 +173,8 @@ class Pair:
             return None
         if not self.classes:
             raise ValueError("the conditions of this game are no classes: give y, such as some of its data's")
-        shares = torch.tensor(self.class_shares or [1.0] * self.classes, dtype=torch.float64)
-        streams = [stream(seed, i, "condition") for i in _blocks(n, first)]
-        blocks = [torch.multinomial(shares, BLOCK, True, generator=generator) for generator in streams]
-        return torch.cat(blocks)[first % BLOCK :][:n].to(self.device)
+        shares = self.class_shares or [1.0] * self.classes
+        return numbered_classes(shares, n, seed, first).to(self.device)
 
     def labels(self, n: int, first: int = 0) -> Tensor:
         """The numbers first, ..., first + n - 1 as classes, all in turn: to show each as often, ``[n]``."""
@@ -227,7 +219,3 @@ class Pair:
         how += ["simultaneous"] * self.simultaneous + [f"{self.classes} classes"] * (self.classes > 0)
         head = f"{type(self).__name__} at step {self.step}: {terms}; {', '.join(how)}"
         return f"{head}\n  G: {self.G}\n  D: {self.D}"
-
-
-def _blocks(n: int, first: int) -> range:
-    return range(first // BLOCK, (first + n) // BLOCK + 1)

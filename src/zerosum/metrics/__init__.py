@@ -21,6 +21,7 @@ from zerosum.metrics.features import (
     efficientnet,
     inception,
     pixels,
+    random_filters,
     train_classifier,
     train_encoder,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "pixels",
     "polynomial",
     "prdc",
+    "random_filters",
     "referee",
     "reverse_kl",
     "sliced_wasserstein",

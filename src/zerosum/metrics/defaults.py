@@ -32,11 +32,13 @@ __all__ = ["IMAGES", "POINTS", "Metric"]
 class Metric:
     """A metric function and what it needs.
 
-    `sets` are its positional arguments: `real` (held out from training), `fake`, `train`, `validation`, and
-    `wanted` (the labels asked of a conditional generator). `view` is how it wants to see them: `samples`,
+    `sets` are its positional arguments: `real` (held out from training), `fake`, `train`, `validation`,
+    `unseen` (real, and held out in any case), and `wanted` (the labels asked of a conditional generator).
+    `view` is how it wants to see them: `samples`,
     `features`, or a classifier's `probabilities` or `labels`. `known` are keyword arguments that come from
-    the source: `modes`, `std`, `classes`, `expected` (counts of the real labels). `higher_is_better` is None
-    where being near the real data's value is best.
+    the source: `modes`, `std`, `classes`, `expected` (shares of the real labels). `higher_is_better` is None
+    where being near the real data's value is best. `equal_sizes`: its value depends on how many examples each
+    set has, and says something only where these are as many.
     """
 
     compute: Callable[..., Estimate | PRDC]
@@ -44,6 +46,7 @@ class Metric:
     view: str
     higher_is_better: bool | None
     known: tuple[str, ...] = ()
+    equal_sizes: bool = False
 
     def __call__(
         self, sets: Mapping[str, Tensor], *, space: str, known: Mapping[str, Any]
@@ -57,23 +60,28 @@ class Metric:
 
 PAIR = ("real", "fake")
 
+COPIES = Metric(memorisation_test, ("unseen", "fake", "train"), "samples", higher_is_better=False)
+CLASSES: dict[str, Metric] = {
+    "class_coverage": Metric(class_coverage, ("fake",), "labels", higher_is_better=True, known=("classes",)),
+    "agreement": Metric(agreement, ("wanted", "fake"), "labels", higher_is_better=True, known=("classes",)),
+    "class_kl": Metric(class_kl, ("fake",), "labels", higher_is_better=False, known=("expected",)),
+}
+
 IMAGES: dict[str, Metric] = {
     "frechet_distance": Metric(frechet_distance, PAIR, "features", higher_is_better=False),
     "frechet_infinity": Metric(frechet_infinity, PAIR, "features", higher_is_better=False),
     "kernel_distance": Metric(kernel_distance, PAIR, "features", higher_is_better=False),
-    "prdc": Metric(prdc, PAIR, "features", higher_is_better=True),
+    "prdc": Metric(prdc, PAIR, "features", higher_is_better=True, equal_sizes=True),
     "two_sample_test": Metric(two_sample_test, PAIR, "features", higher_is_better=False),
     "referee": Metric(referee, PAIR, "features", higher_is_better=False),
     "sliced_wasserstein": Metric(sliced_wasserstein, PAIR, "samples", higher_is_better=False),
-    "memorisation_test": Metric(memorisation_test, (*PAIR, "train"), "samples", higher_is_better=False),
+    "memorisation_test": COPIES,
     "parzen_log_likelihood": Metric(
         parzen_log_likelihood, (*PAIR, "validation"), "samples", higher_is_better=True
     ),
     "ms_ssim_diversity": Metric(ms_ssim_diversity, ("fake",), "samples", higher_is_better=None),
     "classifier_score": Metric(classifier_score, ("fake",), "probabilities", higher_is_better=True),
-    "class_coverage": Metric(class_coverage, ("fake",), "labels", higher_is_better=True, known=("classes",)),
-    "agreement": Metric(agreement, ("wanted", "fake"), "labels", higher_is_better=True, known=("classes",)),
-    "class_kl": Metric(class_kl, ("fake",), "labels", higher_is_better=False, known=("expected",)),
+    **CLASSES,
 }
 
 POINTS: dict[str, Metric] = {
@@ -89,6 +97,7 @@ POINTS: dict[str, Metric] = {
     "sliced_wasserstein": Metric(sliced_wasserstein, PAIR, "samples", higher_is_better=False),
     "frechet_distance": Metric(frechet_distance, PAIR, "samples", higher_is_better=False),
     "kernel_distance": Metric(kernel_distance, PAIR, "samples", higher_is_better=False),
-    "prdc": Metric(prdc, PAIR, "samples", higher_is_better=True),
-    "memorisation_test": Metric(memorisation_test, (*PAIR, "train"), "samples", higher_is_better=False),
+    "prdc": Metric(prdc, PAIR, "samples", higher_is_better=True, equal_sizes=True),
+    "memorisation_test": COPIES,
+    **CLASSES,
 }

@@ -31,7 +31,7 @@ class Dense(nn.Module):
         self.outputs = outputs
 
     def forward(self, x: Tensor, *y: Tensor) -> Tensor:
-        return self.layers(self.entry(x, *y)).reshape(len(x), *self.outputs)
+        return self.layers(self.entry(x, *y)).reshape(x.shape[0], *self.outputs)
 
     @torch.no_grad()
     def centre(self, mean: Tensor) -> None:

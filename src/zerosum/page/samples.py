@@ -79,7 +79,8 @@ def grid(pixels: Tensor, columns: int, side: int = SIDE) -> Image:
     """Images uint8 ``[N, C, H, W]`` side by side."""
     from zerosum.pictures import tiles
 
-    return encode(tiles(pixels.numpy(), columns), side=side)
+    rows = -(-len(pixels) // columns)
+    return encode(tiles(pixels.numpy(), columns, 40 * max(rows, columns)), side=side)
 
 
 def real(run: Run, source: Any, n: int = 64) -> Image | None:
@@ -145,17 +146,20 @@ class Nearest:
 def nearest(run: Run, source: Any, n: int = 12, k: int = 3) -> Nearest:
     """Samples beside the training examples that are nearest to them. Raises SamplingError where that cannot
     be said."""
-    from zerosum.sampling import Sampler, SamplingError
+    from zerosum.sampling import Generator, Sampler, SamplingError, neighbours
 
     size = len(source) * math.prod(source.shape) if hasattr(source, "__len__") else 0
     if size > SEARCHED:
         raise SamplingError(
             f"there are too many to look through here: `zerosum sample {run.path} --nearest {k}`"
         )
-    answer = Sampler(run).neighbours(n, k)
+    G = Generator.of(run)
+    answer = neighbours(Sampler(G), source, n, k, G.mirrored)
     cards = [
         Neighbour(grid(one[None], 1, 160), grid(near, k, 480), distances)
-        for one, near, distances in zip(answer.samples, answer.found, answer.distances.tolist(), strict=True)
+        for one, near, distances in zip(
+            answer.samples, answer.nearest, answer.distances.tolist(), strict=True
+        )
     ]
     typical, usual = (float(d.median()) for d in (answer.distances[:, 0], answer.real))
     return Nearest(cards, typical, usual, answer.which, answer.unit)

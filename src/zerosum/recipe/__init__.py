@@ -13,6 +13,7 @@ from zerosum.recipe.build import (
     build_faults,
     build_game,
     build_instruments,
+    build_network,
     build_source,
     settled,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "build_faults",
     "build_game",
     "build_instruments",
+    "build_network",
     "build_source",
     "call",
     "changed",

@@ -126,7 +126,6 @@ def build_game(
     a network may have to know of. class_shares: how often each class occurs. rank, world: see `build`.
     """
     import torch
-    from torch import nn
 
     from zerosum.game import Game
     from zerosum.objectives import Objective
@@ -143,12 +142,7 @@ def build_game(
     place = _device(device or recipe.device)
 
     def network(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Any:
-        runtime = {"inputs": inputs, "outputs": outputs, "groups": groups, **labels}
-        made = product(getattr(recipe, name), nn.Module, name, **runtime)
-        made = made.to(place, memory_format=torch.channels_last)  # convolutions want it, others ignore it
-        inputs = (inputs[0] + noise_of(made), *inputs[1:])
-        _check_network(name, made, inputs, outputs, bool(labels))
-        return made
+        return build_network(name, getattr(recipe, name), inputs, outputs, place, groups, **labels)
 
     def factory(name: str) -> Callable[..., Any]:
         made = product(getattr(recipe, name), Callable, name)
@@ -196,6 +190,29 @@ def build_game(
 def noise_of(network: Any) -> int:
     """How many coordinates of z a generator has of its own, beside the recipe's `latent`."""
     return int(getattr(network, "noise", 0))
+
+
+def build_network(
+    where: str,
+    component: Component,
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+    device: Any = "cpu",
+    groups: Any = (),
+    **labels: int,
+) -> Any:
+    """The network that a component names, on its device and tried once.
+
+    groups: what a codec says of its one-hots. labels: classes=K of a conditional game.
+    """
+    import torch
+    from torch import nn
+
+    runtime = {"inputs": inputs, "outputs": outputs, "groups": groups, **labels}
+    network = product(component, nn.Module, where, **runtime)
+    network = network.to(device, memory_format=torch.channels_last)  # convolutions want it, others ignore it
+    _check_network(where, network, (inputs[0] + noise_of(network), *inputs[1:]), outputs, bool(labels))
+    return network
 
 
 def _check_network(

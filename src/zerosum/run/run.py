@@ -20,7 +20,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +29,6 @@ from zerosum.data import ImageFolder
 from zerosum.data.columns import Columns
 from zerosum.data.source import Ahead
 from zerosum.game import Game, Turn
-from zerosum.pictures import cloud, columns_for, tiles
 from zerosum.recipe import Recipe
 from zerosum.recipe.schema import RESUMABLE_FIELDS
 from zerosum.run import autotune, changes, checkpoints, ranks, runtime
@@ -39,6 +37,7 @@ from zerosum.run.checkpoints import Checkpoint, CheckpointError, Misfit
 from zerosum.run.datacard import DataCard
 from zerosum.run.log import FORMAT, Log, Record, RunError, disk
 from zerosum.run.session import Session
+from zerosum.sampling import Generator, Sampler
 from zerosum.text import printable
 from zerosum.watch import diagnosis, instruments
 from zerosum.watch.diagnosis import Finding
@@ -341,25 +340,11 @@ class Run:
         """The codec of a table; None of anything else."""
         return self.data.codec if isinstance(self.data.codec, Columns) else None
 
-    def samples(self, n: int, seed: int = 0, live: bool = False, chunk: int = 1024) -> Iterator[np.ndarray]:
-        """`n` samples in parts, in the form that users keep (see `kept`); of all classes in turn."""
-        for first in range(0, n, chunk):
-            some = min(chunk, n - first)
-            y = self.game.labels(some, first) if self.game.classes else None
-            yield self.kept(self.game.generate(self.game.noise(some, seed, first), live, y))
-
-    def kept(self, x: Tensor) -> np.ndarray:
-        """What G gives, in the form that users keep: see the codec of the data."""
-        return self.data.codec.decode(x)
-
-    def draw(self, n: int, seed: int = 0, live: bool = False) -> Any:
-        """A picture of `n` samples: a grid of images, or a cloud of points over real ones."""
-        y = self.game.labels(n) if self.game.classes else None
-        x = self.data.codec.view(self.game.sample(n, seed, live, y=y)).numpy()
-        if x.ndim == 4:
-            return tiles(x, columns_for(n, self.game.classes))
-        real = self.source.batch(0, 2500)[0].flatten(1).numpy() if self.source is not None else None
-        return cloud(x, real)
+    def draw(self, n: int, live: bool = False) -> Any:
+        """A picture of `n` samples: a grid of images, a column for each class; or points over real ones."""
+        G = Generator.of(self, live)
+        real = self.source.batch(0, 2500)[0] if self.source is not None and not G.of_images else None
+        return Sampler(G, classes=("all",) if G.classes and G.of_images else ()).picture(n, real=real)
 
     # what may go wrong ----------------------------------------------------------------------------------
 

@@ -1,0 +1,285 @@
+"""A generator handed on is the same generator, wherever and by whomever it is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import zerosum
+from zerosum import cli, export
+from zerosum.data import Numbers, Pixels
+from zerosum.data.sheet import Sheet
+from zerosum.export import ExportError, Pretrained, load, save, to_onnx
+from zerosum.game import normal
+from zerosum.recipe import presets
+from zerosum.run.datacard import DataCard
+from zerosum.sampling import Generator
+
+OWN = """
+import torch
+from torch import nn
+
+class Mine(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.map = nn.Linear(*inputs, *outputs)
+    def forward(self, z):
+        return self.map(z)
+
+class Sorts(Mine):
+    def forward(self, z):
+        return self.map(z) if z.sum().item() > 0 else z
+"""
+RUNS = {
+    "digits": "digits --G.width 16 --D.width 16",
+    "classes": "digits --conditional true --G.width 16 --D.width 16",
+    "ring": "ring --G.width 8 --D.width 8",
+    "table": "table --data rows.csv --G.width 8 --D.width 8",
+    "own": "ring --G mine:Mine --D.width 8",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run of each kind, played where a module of the user's stands."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "mine.py").write_text(OWN)
+    rng = np.random.default_rng(0)
+    rows = [f"{rng.integers(1, 32)},{rng.normal():.2f},{'abc'[rng.integers(3)]}" for _ in range(200)]
+    (folder / "rows.csv").write_text("day,size,kind\n" + "\n".join(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))
+        for name, command in RUNS.items():
+            short = f"train {command} --out {name} --steps 3 --batch 8 --threads 1 --watch none --quiet"
+            assert cli.main(short.split()) == 0
+    return folder
+
+
+@pytest.fixture
+def here(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(runs))
+    return tmp_path
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Sheet):
+        return list(a) == list(b) and list(a.rows()) == list(b.rows())
+    return a.dtype == b.dtype and np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["digits", "classes", "ring"])
+def test_load_gives_what_sample_writes_bit_for_bit(name: str, runs: Path, here: Path) -> None:
+    command = ["sample", str(runs / name), "--n", "70", "--seed", "5", "--out", "x.npy", "--quiet"]
+    assert cli.main(command) == 0
+    G = zerosum.load(runs / name)
+    assert equal(G.sample(70, seed=5), np.load("x.npy"))
+    assert f"{G.latent} -> {G.shape}" in repr(G) and "step 3" in repr(G)
+    z = G.noise(4, seed=5)
+    x = G(z, G.conditions(4, 5)) if G.classes else G(z)
+    assert equal(G.codec.decode(x), G.sample(70, seed=5)[:4]) or np.allclose(
+        G.codec.decode(x), G.sample(4, 5)
+    )
+
+
+@pytest.mark.parametrize("name", ["digits", "classes", "ring", "table", "own"])
+def test_an_exported_generator_is_the_same_bit_for_bit(name: str, runs: Path, here: Path) -> None:
+    assert cli.main(["export", str(runs / name), "--to", "out", "--quiet"]) == 0
+    G, again = load(runs / name, trust=True), load("out", trust=True)
+    assert equal(G.sample(300, seed=2), again.sample(300, seed=2))
+    assert again.classes == G.classes and again.shares == G.shares
+    if G.classes:
+        assert equal(G.sample(9, y="3"), again.sample(9, y=3)) and not equal(G.sample(9, y="3"), G.sample(9))
+    files = {path.name for path in Path("out").iterdir()}
+    assert files == {"config.json", "model.safetensors", "README.md", "samples.png"}
+    assert cli.main(["sample", "out", "--trust", "--n", "9", "--out", "y.png", "--quiet"]) == 0
+    save(again, here / "twice")
+    assert (here / "twice" / "model.safetensors").read_bytes() == (
+        here / "out" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_code_of_somebody_is_imported_only_when_trusted(runs: Path, here: Path) -> None:
+    assert cli.main(["export", str(runs / "own"), "--to", "out", "--quiet"]) == 0
+    for path in (runs / "own", here / "out"):
+        with pytest.raises(ExportError):
+            load(path)
+        assert len(load(path, trust=True).sample(3)) == 3
+    assert cli.main(["sample", "out", "--out", "y.npy", "--quiet"]) == 1
+
+
+def test_the_card_says_what_it_is(runs: Path, here: Path) -> None:
+    few = ["--n", "100", "--metrics", "kernel_distance,class_coverage", "--features", "pixels", "--quiet"]
+    assert cli.main(["evaluate", str(runs / "classes"), *few]) == 0
+    assert cli.main(["export", str(runs / "classes"), "--to", "out", "--license", "cc0-1.0", "--quiet"]) == 0
+    card = Path("out/README.md").read_text()
+    for words in (
+        "license: cc0-1.0",
+        "kernel_distance",
+        "class_coverage",
+        "digits",
+        "0, 1, 2",
+        "conditional: true",
+    ):
+        assert words in card, words
+    assert str(runs) not in card + Path("out/config.json").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in presets() if not name.startswith("vanilla")])
+def test_every_preset_as_onnx_gives_the_same_for_any_number(name: str) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    G = untrained(name)
+    session = onnxruntime.InferenceSession(to_onnx(G))
+    for n in (1, 5):
+        z, y = G.noise(n, seed=1), G.conditions(n, 1)
+        feed = {"z": z.numpy()} | ({} if y is None else {"y": y.numpy()})
+        (x,) = session.run(["x"], feed)
+        assert x.shape == (n, *G.shape) and np.abs(x - G(z, y).numpy()).max() < 1e-5
+
+
+def untrained(name: str) -> Generator:
+    """The generator of a preset on data of the shape that the preset is for."""
+    from zerosum import recipe as recipes
+
+    recipe = recipes.load(name)
+    shape = {"mnist": (1, 28, 28), "stacked_mnist": (3, 28, 28), "digits": (1, 8, 8)}.get(
+        recipes.name_of(recipe.data).replace("-", "_"), (3, 32, 32)
+    )
+    shape = (2,) if recipes.name_of(recipe.data) in ("ring", "grid", "gaussian") else shape
+    shape = (6,) if recipes.name_of(recipe.data) == "file" else shape
+    labels = {"classes": 10} if recipe.conditional else {}
+    network = recipes.build_network("G", recipe.G, (recipe.latent,), shape, **labels)
+    card = DataCard(Pixels(shape) if len(shape) == 3 else Numbers(shape), 10 if labels else 0)
+    return Generator(network, (recipe.latent,), normal, card, conditional=bool(labels), component=recipe.G)
+
+
+def test_the_script_of_an_export_needs_neither_torch_nor_zerosum(runs: Path, here: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    assert cli.main(["export", str(runs / "classes"), "--to", "out", "--onnx", "--quiet"]) == 0
+    script = Path("out/sample.py")
+    assert len(script.read_text().splitlines()) <= 20
+    code = (
+        "import sys; sys.modules.update(torch=None, zerosum=None); import runpy; runpy.run_path('sample.py')"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, "500", "3"], cwd="out", capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    x, G = np.load("out/samples.npy"), load("out")
+    assert x.shape == (500, 1, 8, 8) and x.dtype == np.uint8
+    assert abs(x.mean() - G.sample(500).mean()) < 5
+
+
+def test_what_cannot_be_exported_says_which_layer(here: Path) -> None:
+    pytest.importorskip("onnx")
+    sys.modules.pop("mine", None)
+    from mine import Sorts  # pyright: ignore[reportMissingImports]
+
+    network = nn.Sequential(nn.Linear(2, 2), Sorts((2,), (2,)))
+    G = Generator(network, (2,), normal, DataCard(Numbers((2,))))
+    with pytest.raises(ExportError) as error:
+        to_onnx(G)
+    assert "Sorts" in str(error.value)
+    with pytest.raises(ExportError):
+        save(G, here / "out")
+
+
+BROKEN = {
+    "no config": lambda folder: (folder / "config.json").write_text("{"),
+    "another format": lambda folder: (folder / "config.json").write_text('{"format": 99}'),
+    "cut weights": lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 40),
+    "weights of another": lambda folder: (folder / "model.safetensors").write_bytes(other_weights()),
+    "another network": lambda folder: edit(folder, network={"name": "mlp", "width": 5}),
+    "no network": lambda folder: edit(folder, network={"name": "gone"}),
+    "no shape": lambda folder: edit(folder, latent=[0]),
+}
+
+
+def other_weights() -> bytes:
+    from safetensors.torch import save as to_bytes
+
+    return to_bytes({"a": torch.zeros(3)})
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_damaged_export_is_one_line(
+    what: str, runs: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["export", str(runs / "ring"), "--to", "out", "--quiet"]) == 0
+    BROKEN[what](here / "out")
+    assert cli.main(["sample", "out", "--out", "x.npy"]) in (1, 2)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# a hub ----------------------------------------------------------------------------------------------------
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of a hub as an upload of small files takes."""
+
+    seen: list[tuple[str, str]] = []  # noqa: RUF012
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        Hub.seen.append((self.path, body.decode(errors="replace")))
+        answer: dict[str, Any] = {"url": f"http://{self.headers['Host']}/me/mine", "name": "me/mine"}
+        if "preupload" in self.path:
+            paths = [file["path"] for file in json.loads(body)["files"]]
+            answer = {"files": [{"path": p, "uploadMode": "regular", "shouldIgnore": False} for p in paths]}
+        if "/commit/" in self.path:
+            answer = {"commitUrl": f"{answer['url']}/commit/1", "commitOid": "1", "success": True}
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(answer).encode())
+
+    def do_GET(self) -> None:
+        self.send_response(404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def test_pushing_uploads_what_was_exported(runs: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("huggingface_hub")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        load_it = f"G = zerosum.load({str(runs / 'ring')!r})"
+        code = f"import zerosum; {load_it}; print(G.push_to_hub('me/mine', token='hf_x'))"
+        found = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(here)},
+            capture_output=True,
+            text=True,
+        )
+        server.shutdown()
+    assert found.returncode == 0, found.stderr
+    assert "me/mine" in found.stdout
+    commit = next(body for path, body in Hub.seen if "/commit/" in path)
+    for name in ("config.json", "model.safetensors", "README.md", "samples.png"):
+        assert f'"path": "{name}"' in commit or f'"path":"{name}"' in commit
+
+
+def test_from_pretrained_is_from_a_folder_and_says_what_is_wrong_of_a_name(runs: Path, here: Path) -> None:
+    G = zerosum.load(runs / "ring")
+    G.save_pretrained("out")
+    assert equal(Pretrained.from_pretrained("out").sample(7), G.sample(7))
+    assert export.is_exported(here / "out") and not export.is_exported(runs / "ring")
