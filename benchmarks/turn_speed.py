@@ -23,9 +23,9 @@ import same_bytes
 
 RESULT = ledger.RESULTS / "turn_speed.json"
 GAMES = ("ring", "digits", "mnist-dcgan", "16 seeds of ring")
-WINDOW = 0.25
+WINDOW = 0.15
 """Seconds of a window of turns."""
-ROUNDS = 30
+ROUNDS = 80
 ENOUGH = 0.98
 
 
