@@ -5,7 +5,9 @@
 
 Each commit has a process of one thread that keeps the game ready; they play short windows of turns in turn
 (old, new, new, old, ...), and the figure is the median of the ratios of neighbouring windows. What is counted
-is the processor's time of the process, so that other programs meet both sides alike, and little.
+is the processor's time of the process, so that other programs meet both sides alike, and little. Two
+processes of one commit may differ by several parts in a hundred for as long as they live: each game is
+started anew several times.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ RESULT = ledger.RESULTS / "turn_speed.json"
 GAMES = ("ring", "digits", "mnist-dcgan", "16 seeds of ring")
 WINDOW = 0.15
 """Seconds of a window of turns."""
-ROUNDS = 80
+ROUNDS = 16
+STARTS = 7
 ENOUGH = 0.98
 
 
@@ -61,12 +64,15 @@ def ratios(old: Side, new: Side) -> tuple[list[float], int]:
 def compared(old_tree: Path, new_tree: Path, say: Any) -> dict[str, Any]:
     games: dict[str, Any] = {}
     for name in GAMES:
-        old, new = Side(old_tree, name), Side(new_tree, name)
-        try:
-            found, turns = ratios(old, new)
-        finally:
-            old.end()
-            new.end()
+        found, turns = list[float](), 0
+        for _ in range(STARTS):
+            old, new = Side(old_tree, name), Side(new_tree, name)
+            try:
+                more, turns = ratios(old, new)
+            finally:
+                old.end()
+                new.end()
+            found += more
         found.sort()
         quarter = len(found) // 4
         games[name] = {
