@@ -501,5 +501,5 @@ def test_a_fault_stands_in_the_page_with_its_advice(tmp_path: Path) -> None:
     findings = report._read(run).findings
     assert findings[0].fault
     assert all(finding.name in parsed.text for finding in findings)
-    assert all(events.advice(one) in parsed.text for finding in findings for one in finding.advice)
+    assert all(str(one) in parsed.text for finding in findings for one in finding.advice)
     assert len(charts(run).readings) > 20

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zerosum.page.figure import Mark
-from zerosum.page.formats import brief, finite, flow
+from zerosum.page.formats import brief, finite
 
-__all__ = ["MACHINE", "advice", "kind", "marks", "sentence", "sign"]
+__all__ = ["MACHINE", "kind", "marks", "sentence", "sign"]
 
 SIGNS = {
     "started": "▸",
@@ -76,17 +76,6 @@ def sentence(event: Event) -> str:
         case _:
             rest = {k: v for k, v in event.items() if k not in ("event", "time", "step") and v}
             return _sentence("; ".join(f"{k}: {brief(_value(v))}" for k, v in rest.items()))
-
-
-def advice(one: Any) -> str:
-    """Advice of a finding: what to write in the recipe, and why."""
-    return f"{one.field} = {flow(_plain(one.value))}: {one.why}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _machine(event: Event) -> str:

@@ -176,7 +176,6 @@ def _of_run(run: RunFiles) -> str:
         state=_state(run),
         summary=list(_summary(run)),
         findings=run.findings,
-        advice=events.advice,
         unjudged=run.unjudged,
         pictures=samples.thinned(run.pictures),
         drawn=len(run.pictures),

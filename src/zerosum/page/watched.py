@@ -114,11 +114,11 @@ class Watched:
 def _finding(finding: Any) -> dict[str, Any]:
     return {
         "name": printable(finding.name),
-        "fault": bool(finding.fault),
+        "level": finding.level,
         "since": finding.since,
         "confidence": finding.confidence,
         "evidence": [printable(item) for item in finding.evidence],
-        "advice": [printable(events.advice(item)) for item in finding.advice],
+        "advice": [printable(item) for item in finding.advice],
     }
 
 

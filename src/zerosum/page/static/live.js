@@ -208,9 +208,9 @@ function drawStanding() {
     const { state = "", why = "", findings = [] } = run.standing;
     box.append(element("p", (runs.length > 1 ? run.name + ": " : "") + state + (why ? ". It could not be judged: " + why : ""), "soft"));
     for (const finding of findings) {
-      const note = element("div", undefined, finding.fault ? "finding note" : "finding"),
+      const note = element("div", undefined, finding.level === "note" ? "finding" : "finding note"),
         list = element("ul");
-      note.append(element("h3", (finding.fault ? "Fault: " : "") + finding.name), element("p", `Since step ${finding.since.toLocaleString("en")}, with a confidence of ${Math.round(100 * finding.confidence)} %.`));
+      note.append(element("h3", ({ fault: "Fault: ", warning: "Warning: " } [finding.level] ?? "") + finding.name), element("p", `Since step ${finding.since.toLocaleString("en")}, with a confidence of ${Math.round(100 * finding.confidence)} %.`));
       list.append(...finding.evidence.map(text => element("li", text)), ...finding.advice.map(text => element("li", "Try " + text)));
       note.append(list);
       box.append(note);
