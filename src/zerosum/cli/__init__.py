@@ -6,6 +6,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
 
 from zerosum.cli.output import explain, prepare, say, say_error
 from zerosum.cli.parsing import HelpShown, UsageError
@@ -56,14 +58,22 @@ def _run(words: list[str]) -> int:
 
         say(f"zerosum {__version__}")
         return 0
-    if verb not in VERBS:
-        from zerosum.recipe import suggest
-
-        raise UsageError(f"there is no verb {verb!r}{suggest(verb, list(VERBS))}")
-    module = import_module(f"zerosum.cli.{verb}")
+    module = _module(verb)
     args = module.parser().parsed(rest)
     args.words = rest
     return module.run(args)
+
+
+def _module(verb: str) -> Any:
+    """The module of a verb: ours, or one that an installed package offers in its group ``zerosum.verbs``."""
+    if verb in VERBS:
+        return import_module(f"zerosum.cli.{verb}")
+    offered = {point.name: point for point in entry_points(group="zerosum.verbs")}
+    if verb in offered:
+        return offered[verb].load()
+    from zerosum.recipe import suggest
+
+    raise UsageError(f"there is no verb {verb!r}{suggest(verb, [*VERBS, *offered])}")
 
 
 def _help() -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -222,10 +223,15 @@ def _read(path: Path, header: bool | None, array: str | None, label: str | None)
         if not parts:
             raise ValueError("the folder holds no table (.csv, .tsv, .parquet)")
         return Sheet.joined([part for p in parts if isinstance(part := _read(p, header, None, None), Sheet)])
-    if ending not in ENDINGS:
-        raise ValueError(f"a file of data ends in {', '.join(ENDINGS)}: got {path.suffix or 'no ending'}")
+    offered = {} if ending in ENDINGS else {f".{p.name}": p for p in entry_points(group="zerosum.readers")}
+    if ending not in (*ENDINGS, *offered):
+        endings = ", ".join((*ENDINGS, *offered))
+        raise ValueError(f"a file of data ends in {endings}: got {path.suffix or 'no ending'}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
+    if ending in offered:
+        rows = offered[ending].load()(path)
+        return from_frame(rows) if hasattr(rows, "columns") else sheet_of_array(np.asarray(rows))
     if ending in TEXT:
         return read_text(path, header)
     if ending == ".parquet":
