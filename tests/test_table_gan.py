@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from zerosum.cli import main
 from zerosum.data import kinds
 from zerosum.data.columns import Columns
 from zerosum.data.sheet import Sheet, encoded
@@ -151,3 +152,18 @@ def test_a_search_without_end_ends() -> None:
     with pytest.raises(ValueError):
         draw_where(draw, "x=3", 10, codec)
     assert sum(drawn) < 1.1 * MOST_DRAWN
+
+
+def test_the_command_line_draws_rows_that_meet_conditions(tmp_path: Path) -> None:
+    data, run, out = tmp_path / "people.csv", tmp_path / "run", tmp_path / "made.csv"
+    people().to_csv(data, index=False)
+    small = ["--G.width", "16", "--D.width", "16", "--batch", "32", "--watch", "none", "--quiet"]
+    assert main(["train", "table", "--data", str(data), "--steps", "30", "--out", str(run), *small]) == 0
+    where = ["--where", "sex=Female and age>=40"]
+    assert main(["sample", str(run), "--n", "50", "--out", str(out), "--quiet", *where]) == 0
+    made = pd.read_csv(out)
+    assert len(made) == 50 and (made["sex"] == "Female").all() and (made["age"] >= 40).all()
+    assert main(["sample", str(run), "--n", "5", "--out", str(out), "--quiet"]) == 0
+    for wrong in (["--where", "sex=Neither"], ["--where", "colour=red"], ["--where", "age"]):
+        assert main(["sample", str(run), "--n", "5", "--out", str(out), "--quiet", *wrong]) in (1, 2)
+    assert main(["sample", str(run), "--out", str(tmp_path / "x.png"), *where]) == 2

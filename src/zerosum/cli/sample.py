@@ -6,6 +6,7 @@
   zerosum sample RUN --n 50000 --out made/                  a folder of PNG, with a sub-folder for each class
   zerosum sample RUN --n 1000000 --out x.npy                an array, written part by part
   zerosum sample RUN --n 1000 --out x.csv                   a table with the columns of the data
+  zerosum sample RUN --where "sex=Female and age>60" --out x.csv   rows of a table that meet conditions
   zerosum sample RUN --truncation 1 --out mild.png          z near the middle of the prior: less varied
   zerosum sample RUN --interpolate 8 --out path.gif         a film from each of 8 samples to the next
   zerosum sample RUN --nearest 2 --out beside.png           each sample with its 2 nearest training examples
@@ -58,6 +59,12 @@ def parser() -> Parser:
         "all for each of them in turn (default: as often as the data have them)",
     )
     p.add_argument("--seed", type=whole(0), default=0, help="of the noise and the classes (default: 0)")
+    p.add_argument(
+        "--where",
+        metavar="CONDITIONS",
+        help="of a table: only rows that meet them, on any columns, such as 'sex=Female and age>60', "
+        "'city in Paris|Rome' or 'income=' (missing)",
+    )
     p.add_argument(
         "--truncation",
         type=float,
@@ -155,6 +162,7 @@ def _refuse_contradictions(args: argparse.Namespace, form: str) -> None:
         (frames is not None and frames < 2, f"--frames {frames}: two or more from one sample to the next"),
         (nearest is not None and nearest < 1, f"--nearest {nearest}: ask for at least one neighbour"),
         (nearest is not None and form != ".png", f"--out {out}: --nearest draws a .png"),
+        (args.where and form in ("", ".png", *_FILMS), f"--out {out}: --where gives rows: .csv or .parquet"),
         (grid and form != ".png", f"--out {out}: --grid is for a .png"),
         (grid and nearest is not None, "--nearest draws a row for each sample: leave out --grid"),
         (grid and n and n > grid[0] * grid[1], f"--n {n}: more than --grid has room for"),
@@ -187,7 +195,7 @@ def _sample(path: Path, out: Path, form: str, args: argparse.Namespace) -> list[
     trust = args.trust or not is_exported(path)  # a run is one's own
     G = load(path, step=args.step, live=args.live, trust=trust)
     say_notes(G.notes, args.quiet)
-    sampler = Sampler(G, args.seed, args.classes, args.truncation)
+    sampler = Sampler(G, args.seed, args.classes, args.truncation, args.where)
     n = args.n or 64
     if args.interpolate is None and form not in (".png", *_FILMS):
         refuse_too_many(sampler, n, out)

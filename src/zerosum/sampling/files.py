@@ -7,6 +7,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -30,8 +31,9 @@ _ROOM = 0.95  # the share of a disk's free space that samples may take
 
 def refuse_too_many(sampler: Sampler, n: int, path: Path) -> None:
     """Raise SamplingError where `n` samples cannot fit onto the disk of `path`."""
-    (some,) = _arrays([next(iter(sampler.decoded(min(n, sampler.G.part))))[0]])
-    each = max(1, some.nbytes // len(some)) if path.suffix not in ("", ".png") else 100
+    some, _ = next(iter(replace(sampler, where=None).decoded(min(n, sampler.G.part))))
+    each = 8 * len(list(some)) if isinstance(some, Sheet) else max(1, some.nbytes // len(some))
+    each = each if path.suffix not in ("", ".png") else 100
     free = shutil.disk_usage(_existing(path)).free
     if n * each > _ROOM * free:
         most = int(_ROOM * free / each)

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from zerosum import pictures
+from zerosum.data.columns import Columns
+from zerosum.data.sheet import Sheet
+from zerosum.data.where import conditions, draw_where
 from zerosum.game.prior import normal
 from zerosum.sampling.generator import Generator
 from zerosum.sampling.prior import SamplingError, lerp, slerp, truncated
@@ -29,6 +32,7 @@ class Sampler:
 
     seed: of the noise and of the classes. classes: those wanted, in turn, by name or number ("all" for each
     in turn); as the data have them unless given. truncation: the bound on the coordinates of z (`truncated`).
+    where: conditions on the columns of a table that all of its rows meet (`zerosum.data.where`).
 
     Raises SamplingError where G has not what is wanted.
     """
@@ -37,10 +41,18 @@ class Sampler:
     seed: int = 0
     classes: tuple[int | str, ...] = ()
     truncation: float | None = None
+    where: str | None = None
 
     def __post_init__(self) -> None:
         self.labels_of(1)  # a class that there is not is an error now,
         self._moved(self.G.noise(1))  # and so is a truncation of a prior that has none
+        if self.where is not None:
+            if not isinstance(self.G.codec, Columns) or self.G.conditional:
+                raise SamplingError("where: conditions are on the columns of a table without classes")
+            try:
+                conditions(self.where, self.G.codec)
+            except ValueError as error:
+                raise SamplingError(f"where: {error}") from error
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -67,11 +79,25 @@ class Sampler:
         return self.G.parts(n, self.seed, self.labels_of, self._moved)
 
     def decoded(self, n: int) -> Iterator[tuple[Any, Tensor | None]]:
-        """The same in the form that people keep."""
+        """The same in the form that people keep; of a table with `where`, only rows that meet it."""
+        if self.where is not None:
+            try:
+                yield draw_where(self._rows, self.where, n, self.G.codec), None
+            except ValueError as error:
+                raise SamplingError(f"where: {error}") from error
+            return
         first = 0
         for x, y in self.parts(n):
             yield self.G.decode(x, first), y
             first += len(x)
+
+    def _rows(self, n: int, first: int) -> Sheet:
+        """The rows first, ..., first + n - 1 of the stream that `where` chooses from."""
+        starts = range(first, first + n, self.G.part)
+        sizes = [min(self.G.part, first + n - start) for start in starts]
+        with torch.no_grad():
+            x = [self.G(self.noise(m, start)).float() for m, start in zip(sizes, starts, strict=True)]
+        return self.G.decode(torch.cat(x), first)
 
     def viewed(self, n: int) -> Tensor:
         """`n` samples to look at: uint8 ``[n, C, H, W]``, or float32 ``[n, d]``."""
