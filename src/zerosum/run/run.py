@@ -180,8 +180,9 @@ class Run:
         if recipe != self.recipe:
             self.recipe, (self.game, _) = recipe, recipes.build(recipe, self.source, world=ranks.world())
             self.watch = recipes.call(lambda: _watch(recipe, self.game, self.source), "watch")
-        changed_now = any(change.step == checkpoint.step for change in self.changes)
-        _adopt(self.game, checkpoint.state, self.path, override or changed_now)
+        then, now = checkpoint.recipe, recipes.resolved(recipe)
+        others = bool(then) and bool(recipes.differences(then, now))  # written before they were changed
+        _adopt(self.game, checkpoint.state, self.path, override or others)
         return checkpoint
 
     def _refuse_other_data(self, found: Checkpoint, override: bool) -> bool:
