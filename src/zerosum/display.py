@@ -119,10 +119,9 @@ def _duration(seconds: float) -> str:
     >>> [_duration(s) for s in (0.0031, 1.94, 95, 7500, 200_000)]
     ['3.1 ms', '1.9 s', '95 s', '2 h 5 min', '55 h 33 min']
     """
-    if seconds < 1:
-        return f"{1e3 * seconds:.2g} ms"
     if seconds < 120:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+        value, unit = (1e3 * seconds, "ms") if seconds < 1 else (seconds, "s")
+        return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 

@@ -154,8 +154,8 @@ def _parsed(text: str, otherwise: str) -> Any:
     """What a YAML text says in mappings, lists, texts, numbers, true, false and null."""
     import yaml
 
-    loader = _with_floats(yaml.SafeLoader)(text)
     try:
+        loader = _with_floats(yaml.SafeLoader)(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -163,8 +163,6 @@ def _parsed(text: str, otherwise: str) -> Any:
         return _plain(loader.construct_document(node))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise RecipeError(f"{otherwise}: {' '.join(str(error).split())}") from error
-    finally:
-        loader.dispose()
 
 
 def _count(node: Any, sizes: dict[int, int]) -> int:
