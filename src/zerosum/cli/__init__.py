@@ -26,6 +26,7 @@ VERBS = {
     "theory": "show the theory on the engine: every claim predicted beside measured",
     "bench": "measure speed here: steps a second, the phases of a turn, and the best settings",
     "recipes": "list the presets, or print one in full as YAML",
+    "completion": "print what makes bash, zsh or fish complete verbs, options and fields",
 }
 """Each is the module of its name here, with a `parser()` and a `run(args)`; its docstring is its help."""
 
@@ -60,7 +61,7 @@ def _run(words: list[str]) -> int:
         return 0
     module = _module(verb)
     args = module.parser().parsed(rest)
-    args.words = rest
+    args.words, args.verbs = rest, [*VERBS]
     return module.run(args)
 
 
