@@ -65,19 +65,21 @@ def train(out: str, *more: str) -> str:
     return " ".join(["zerosum train ring", *SMALL, "--steps 12 --log_every 4", *more, "--out", out])
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-@pytest.mark.parametrize("command", ["zerosum recipes ring", "zerosum --help", train("run")])
-def test_a_closed_output_is_no_error(command: str, closed: str, here: Path) -> None:
-    assert shell(f"{command} {closed}", here).returncode == 0
-    if "train" in command:
-        assert (here / "run/checkpoints/000012").is_dir()
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_output_is_no_error(closed: str, here: Path) -> None:
+    assert shell(f"zerosum recipes ring {closed}", here).returncode == 0
+
+
+def test_a_run_without_outputs_ends_as_any_other(here: Path) -> None:
+    assert shell(f"{train('run')} <&- >&- 2>&-", here).returncode == 0
+    assert (here / "run/checkpoints/000012").is_dir()
 
 
 def test_a_usage_error_with_a_closed_output_keeps_its_code(here: Path) -> None:
     assert shell("zerosum train rign 2>&-", here).returncode == 2
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-8", "utf-16"])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-16"])
 def test_any_encoding_shows_a_run(encoding: str, here: Path) -> None:
     assert shell(train("'é→日'"), here, PYTHONIOENCODING=encoding).returncode == 0
     done = shell("zerosum diagnose 'é→日'", here, PYTHONIOENCODING=encoding)
