@@ -15,7 +15,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +23,7 @@ from gallery import training_seconds
 from mnist_quality import N, judge, pixels, quality
 from zerosum import data, metrics
 from zerosum.run.run import Run
+from zerosum.sampling import Generator
 
 RESULT = ledger.RESULTS / "conditional.json"
 ASKED, CLASSES = 0.97, 10
@@ -48,7 +48,8 @@ def measured(path: Path, seed: int) -> dict[str, Any]:
     run = Run.open(path)
     if run.game.classes != CLASSES:
         raise SystemExit(f"{path} plays with {run.game.classes} classes: give a conditional run on mnist")
-    made = np.concatenate(list(run.samples(N, seed=seed)))
+    wanted = run.game.labels(N).cpu()
+    made = Generator.of(run).sample(N, seed, y=wanted)
     test = data.mnist("test")
     if test.labels is None:
         raise SystemExit("the test images of mnist have no labels")
@@ -59,7 +60,7 @@ def measured(path: Path, seed: int) -> dict[str, Any]:
         "turns": run.game.step,
         "training_seconds": round(training_seconds(path), 1),
         "sampling_seed": seed,
-        "samples": agreement(run.game.labels(N).cpu(), made),
+        "samples": agreement(wanted, made),
         "real": agreement(test.labels, test.pixels[:, 0]),
         "frechet_distance": quality(made)["frechet_distance"],
     }

@@ -131,7 +131,8 @@ def zerosum(*words: str) -> None:
 
 
 def sampled(name: str, out: str) -> list[str]:
-    return ["sample", str(RUNS / name), "--grid", "4x10", "--out", out]
+    classes = ["--class", "all"] if name.endswith("conditional") else []
+    return ["sample", str(RUNS / name), "--grid", "4x10", *classes, "--out", out]
 
 
 def training_seconds(run: Path) -> float:

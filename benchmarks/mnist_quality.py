@@ -27,6 +27,7 @@ from classifier import committed, pixels
 from zerosum import data, metrics
 from zerosum.data import order
 from zerosum.run.run import Run
+from zerosum.sampling import Generator
 
 N = 10_000
 RESULT = ledger.RESULTS / "mnist.json"
@@ -57,7 +58,7 @@ def measured(subject: Path, seed: int) -> dict[str, Any]:
         "training_threads": begun["threads"],
         "sampling_seed": seed,
     }
-    return facts | quality(np.concatenate(list(run.samples(N, seed=seed))))
+    return facts | quality(Generator.of(run).sample(N, seed))
 
 
 @cache

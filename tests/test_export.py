@@ -23,6 +23,7 @@ from zerosum.data.sheet import Sheet
 from zerosum.export import ExportError, Pretrained, load, save, to_onnx
 from zerosum.game import normal
 from zerosum.recipe import presets
+from zerosum.recipe.build import noise_of
 from zerosum.run.datacard import DataCard
 from zerosum.sampling import Generator
 
@@ -162,7 +163,9 @@ def untrained(name: str) -> Generator:
     labels = {"classes": 10} if recipe.conditional else {}
     network = recipes.build_network("G", recipe.G, (recipe.latent,), shape, **labels)
     card = DataCard(Pixels(shape) if len(shape) == 3 else Numbers(shape), 10 if labels else 0)
-    return Generator(network, (recipe.latent,), normal, card, conditional=bool(labels), component=recipe.G)
+    latent = (recipe.latent + noise_of(network),)
+    G = Generator(network, latent, normal, card, conditional=bool(labels), component=recipe.G)
+    return G.requires_grad_(False)
 
 
 def test_the_script_of_an_export_needs_neither_torch_nor_zerosum(runs: Path, here: Path) -> None:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ledger
 from zerosum.run import files
 from zerosum.run.run import Run
-from zerosum.sampling import Sampler
+from zerosum.sampling import Generator, Sampler, neighbours
 
 RESULT = ledger.RESULTS / "reproduce_figures.json"
 PICTURES = ledger.ROOT / "docs" / "images" / "reproduce"
@@ -33,9 +33,10 @@ LEGS, FRAMES = 8, 12
 
 def figures(run: Run, folder: Path) -> dict[str, Any]:
     """Write both pictures to a folder; what the distances to the nearest training digits say."""
-    sampler = Sampler(run)
-    near = sampler.neighbours(ROWS * COLUMNS, 1)
-    written(near.picture(COLUMNS), folder / "nearest.png")
+    G = Generator.of(run)
+    sampler = Sampler(G)
+    near = neighbours(sampler, G.source(), ROWS * COLUMNS, 1, G.mirrored)
+    written(near.picture(), folder / "nearest.png")
     written(sampler.strip(LEGS, FRAMES), folder / "interpolation.png")
     made, real = near.distances[:, 0], near.real
     return {
