@@ -1,6 +1,7 @@
 """Is a turn as fast as on an older commit? Turns a second, new over old, of the same games side by side.
 
     python benchmarks/turn_speed.py                   against the engine of ee8671b
+    python benchmarks/turn_speed.py --only 'ring'     some games; those of the result stay
     python benchmarks/turn_speed.py --against HEAD    against the last commit; writes nothing
 
 Each commit has a process of one thread that keeps the game ready; they play short windows of turns in turn
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -61,9 +63,9 @@ def ratios(old: Side, new: Side) -> tuple[list[float], int]:
     return [first[1] / second[1] if second[0] else second[1] / first[1] for first, second in both], turns
 
 
-def compared(old_tree: Path, new_tree: Path, say: Any) -> dict[str, Any]:
+def compared(old_tree: Path, new_tree: Path, names: list[str], say: Any) -> dict[str, Any]:
     games: dict[str, Any] = {}
-    for name in GAMES:
+    for name in names:
         found, turns = list[float](), 0
         for _ in range(STARTS):
             old, new = Side(old_tree, name), Side(new_tree, name)
@@ -86,14 +88,16 @@ def compared(old_tree: Path, new_tree: Path, say: Any) -> dict[str, Any]:
 
 
 def measure(args: argparse.Namespace) -> None:
+    before = ledger.read(RESULT, {"games": {}})["games"]
     with same_bytes.checkout(args.against) as tree:
-        games = compared(tree, ledger.ROOT, print)
+        games = compared(tree, ledger.ROOT, [name for name in GAMES if fnmatch(name, args.only)], print)
     if args.against == same_bytes.FIRST:
-        ledger.write(RESULT, {**ledger.origin(), "against": args.against, "games": games})
+        ledger.write(RESULT, {**ledger.origin(), "against": args.against, "games": before | games})
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", default=same_bytes.FIRST, metavar="COMMIT")
+    parser.add_argument("--only", default="*", metavar="PATTERN")
 
 
 def lacks() -> list[str]:
