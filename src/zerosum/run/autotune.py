@@ -21,6 +21,7 @@ from torch import nn
 from zerosum import recipe as recipes
 from zerosum.data.source import Source
 from zerosum.game import Game, Precision
+from zerosum.randomness import stream
 from zerosum.recipe import Recipe
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "set_to",
     "settings_of",
     "settled",
+    "timed_product",
     "turns_within",
     "wait",
     "warm",
@@ -210,3 +212,18 @@ def wait(device: torch.device) -> None:
     """An accelerator works on while Python goes ahead: its time counts when it is done."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
+
+
+def timed_product(n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], float]:
+    """A product of two matrices of n rows, as a function that gives the seconds it takes."""
+    a = torch.randn(n, n, generator=stream(0, "bench", device=device), device=device).to(dtype)
+    b = torch.empty_like(a)
+
+    def product() -> float:
+        wait(device)
+        begun = perf_counter()
+        torch.mm(a, a, out=b)
+        wait(device)
+        return perf_counter() - begun
+
+    return product

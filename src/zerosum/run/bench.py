@@ -27,7 +27,6 @@ from zerosum import recipe as recipes
 from zerosum.data.idx import _complete
 from zerosum.data.source import Source
 from zerosum.game import Game
-from zerosum.randomness import stream
 from zerosum.recipe import Recipe
 from zerosum.run.autotune import (
     ROUNDS,
@@ -41,6 +40,7 @@ from zerosum.run.autotune import (
     set_to,
     settings_of,
     settled,
+    timed_product,
     turns_within,
     wait,
     warm,
@@ -281,28 +281,13 @@ def peak(setting: Setting, device: torch.device | str = "cpu", seconds: float = 
     with restored():
         torch.set_num_threads(setting.threads)
         for n in (1024, 2048, 4096):
-            product = _product(n, dtype, place)
+            product = timed_product(n, dtype, place)
             product()  # what is done once
             lasts = median(product() for _ in range(5))
             most = max(most, 2 * n**3 / lasts)
             if perf_counter() + 6 * 8 * lasts > end:  # twice the rows, eight times the work
                 break
     return most
-
-
-def _product(n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], float]:
-    """A product of two matrices of n rows, as a function that gives the seconds it takes."""
-    a = torch.randn(n, n, generator=stream(0, "bench", device=device), device=device).to(dtype)
-    b = torch.empty_like(a)
-
-    def product() -> float:
-        wait(device)
-        begun = perf_counter()
-        torch.mm(a, a, out=b)
-        wait(device)
-        return perf_counter() - begun
-
-    return product
 
 
 # all of it ----------------------------------------------------------------------------------------------
