@@ -146,7 +146,7 @@ def made(name: str) -> dict[str, Any]:
     out, picture = RUNS / name, PICTURES / f"{name}.png"
     zerosum(*PIECES[name].train(name), "--quiet")
     run = Run.open(out)
-    of_images = len(run.facts["shape"]) == 3
+    of_images = len(run.data.shape) == 3
     if of_images:
         zerosum(*sampled(name, str(picture)), "--quiet")
     else:

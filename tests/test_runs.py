@@ -537,7 +537,7 @@ def test_open_needs_neither_the_data_nor_the_device_of_the_training(tmp_path: Pa
         yaml.safe_dump({**tree, "data": {"name": "idx_folder", "path": "/gone"}, "device": "cuda:7"})
     )
     run = Run.open(path)
-    assert run.source is None and run.facts["shape"] == [2] and Generator.of(run).sample(3).shape == (3, 2)
+    assert run.source is None and run.data.shape == (2,) and Generator.of(run).sample(3).shape == (3, 2)
     assert run.draw(50).size == (640, 640)
 
 
@@ -589,9 +589,10 @@ def test_samples_have_the_form_that_users_keep(
     assert isinstance(run.draw(5), Image.Image)
     raw = run.game.sample(7, chunk=3).numpy()
     if dtype == np.float32:
-        assert np.array_equal(x, raw)
+        np.testing.assert_allclose(x, raw, rtol=1e-5)  # parts of another size: the last bits
     else:
-        low, high = run.facts["range"]
+        codec = run.data.codec
+        low, high = codec.low, codec.high
         wanted = (
             np.clip(np.round((raw - low) / (high - low) * 255), 0, 255).transpose(0, 2, 3, 1).reshape(x.shape)
         )

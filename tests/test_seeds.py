@@ -282,17 +282,10 @@ def test_a_full_disk_ends_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         list(together.play())
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--seeds", "0"], "no number of seeds"),
-        (["--seeds", "two"], "no number of seeds"),
-        (["--seeds", "2", "--follow-advice"], "leave out --seeds"),
-    ],
-)
-def test_bad_numbers_are_one_line(words: list[str], said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["--seeds", "0"], ["--seeds", "two"], ["--seeds", "2", "--follow-advice"]])
+def test_bad_numbers_are_one_line(words: list[str], tmp_path: Path) -> None:
     ended = train("ring", *words, "--out", tmp_path / "x", check=False)
-    assert ended.returncode == 2 and said in ended.stderr and "Traceback" not in ended.stderr
+    assert ended.returncode == 2 and len(ended.stderr.splitlines()) == 1 and "--seeds" in ended.stderr
 
 
 _FAULTS = """

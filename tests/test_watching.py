@@ -216,7 +216,7 @@ def test_a_run_ends_at_the_fault_that_it_was_asked_to_end_at(
     """Even one that would be gone at the next look."""
     once = Finding("oscillation", "fault", 10, 0.5, (), (Advice("batch", 8, "because"),))
 
-    def diagnose(history: Any, judged: Any) -> list[Finding]:
+    def diagnose(history: Any, *about: Any) -> list[Finding]:
         return [once] if history and history[-1]["step"] == 10 else []
 
     monkeypatch.setattr("zerosum.watch.diagnosis.diagnose", diagnose)

@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ledger
 from zerosum import data, metrics
 from zerosum import recipe as recipes
+from zerosum.data.codec import Pixels
 from zerosum.metrics.estimate import Estimate, Z, student
 from zerosum.run import checkpoints
 from zerosum.run.log import Log
@@ -128,7 +129,8 @@ def judge(path: Path, known: Sequence[dict[str, Any]], stride: int) -> list[dict
 
 def samples(run: Run, live: bool) -> Tensor:
     """10,000 of the generator, or of its average, as vectors in [0, 1], whatever its black and white are."""
-    low, high = run.facts["range"]
+    codec = run.data.codec
+    low, high = (codec.low, codec.high) if isinstance(codec, Pixels) else (-1.0, 1.0)
     return ((run.game.sample(SAMPLES, seed=1, live=live).flatten(1) - low) / (high - low)).float()
 
 

@@ -98,7 +98,7 @@ def plan(run: Run) -> str:
         seconds = autotune.warm(game, source)
     said = f"a turn takes {_duration(seconds)}, the process {peak_memory() / 1e9:.1f} GB"
     said += f": about {_duration(seconds * turns)} in all"
-    shape = run.facts["shape"]
+    shape = run.data.shape
     if len(shape) == 3 and name_of(recipe.data) == "image_folder" and shape[1] >= 64:
         said += f" (with --data.size {shape[1] // 2}, about a quarter of that)"
     return "\n".join([*lines, said])
@@ -106,7 +106,7 @@ def plan(run: Run) -> str:
 
 def _kind(run: Run) -> str:
     """An example in words, such as "images of 64 x 64 in 3 channels"."""
-    shape = tuple(run.facts["shape"])
+    shape = tuple(run.data.shape)
     if len(shape) == 3:
         depth = {1: "grey", 3: "colour"}.get(shape[0], f"{shape[0]}-channel")
         return f"{depth} images of {shape[1]} x {shape[2]} pixels"
@@ -141,7 +141,7 @@ def _figures(run: Run, record: Record) -> list[tuple[str, str]]:
     shown = [("state", _state(run.findings))] if run.findings else []
     rate = record["steps_per_second"]
     speed = f"{rate:,.0f} steps/s" if rate >= 2 else f"{1 / max(rate, 1e-9):,.1f} s/step"
-    what = "images" if len(run.facts["shape"]) == 3 else "examples"
+    what = "images" if len(run.data.shape) == 3 else "examples"
     shown += [("speed", f"{speed}, {rate * game.batch * game.k:,.0f} {what}/s")]
     if "value" in record:
         shown += [

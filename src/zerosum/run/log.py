@@ -35,7 +35,7 @@ from zerosum.recipe import Recipe
 from zerosum.run import files
 from zerosum.text import printable
 
-__all__ = ["FORMAT", "Event", "Log", "Record", "Row", "RunError", "disk", "refuse_format"]
+__all__ = ["FORMAT", "Event", "Log", "NotFinite", "Record", "Row", "RunError", "disk", "refuse_format"]
 
 FORMAT = 2
 """The format of a run's files that is written; those of 1 named none. Others are refused."""
@@ -55,6 +55,10 @@ class RunError(Exception):
     """A run that cannot go on: what is wrong, where, and what to do, in one line."""
 
     exit_code = 1
+
+
+class NotFinite(RunError):
+    """A loss, a weight or a moment that is no finite number."""
 
 
 # the schema of events -----------------------------------------------------------------------------------

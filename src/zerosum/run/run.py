@@ -26,7 +26,6 @@ from torch import Tensor
 from zerosum import __version__
 from zerosum import recipe as recipes
 from zerosum.data import ImageFolder
-from zerosum.data.columns import Columns
 from zerosum.data.source import Ahead
 from zerosum.game import Game, Turn
 from zerosum.recipe import Recipe
@@ -35,23 +34,17 @@ from zerosum.run import autotune, changes, checkpoints, ranks, runtime
 from zerosum.run.changes import Change
 from zerosum.run.checkpoints import Checkpoint, CheckpointError, Misfit
 from zerosum.run.datacard import DataCard
-from zerosum.run.log import FORMAT, Log, Record, RunError, disk
-from zerosum.run.session import Session
+from zerosum.run.log import FORMAT, Log, NotFinite, Record, RunError, disk
+from zerosum.run.session import Session, watch_of
 from zerosum.sampling import Generator, Sampler
 from zerosum.text import printable
-from zerosum.watch import diagnosis, instruments
+from zerosum.watch import diagnosis
 from zerosum.watch.diagnosis import Finding
-from zerosum.watch.instrument import Examples, Instrument
+from zerosum.watch.instrument import Instrument
 
-__all__ = ["NotFinite", "Run", "RunError"]
+__all__ = ["Run", "RunError"]
 
-FEW = 32
-"""Fewer examples than this are not held out for the instruments: they would say nothing."""
 State = dict[str, Any]
-
-
-class NotFinite(RunError):
-    """A loss, a weight or a moment that is no finite number."""
 
 
 class Run:
@@ -113,7 +106,7 @@ class Run:
         game, _ = recipes.build(recipe, source, world=ranks.world())
         run = cls(path, recipe, game, DataCard.of(source), source)
         run.notes = [*source.notes, *([chosen] if chosen else [])]
-        run.watch = recipes.call(lambda: _watch(recipe, run.game, source), "watch")
+        run.watch = recipes.call(lambda: watch_of(recipe, run.game, source), "watch")
         run.changes = [replace(change, written=False) for change in steered]
         try:
             with disk(path, "before the first step"):
@@ -179,7 +172,7 @@ class Run:
         recipe = recipes.changed(begun_with, fields) if fields else begun_with
         if recipe != self.recipe:
             self.recipe, (self.game, _) = recipe, recipes.build(recipe, self.source, world=ranks.world())
-            self.watch = recipes.call(lambda: _watch(recipe, self.game, self.source), "watch")
+            self.watch = recipes.call(lambda: watch_of(recipe, self.game, self.source), "watch")
         then, now = checkpoint.recipe, recipes.resolved(recipe)
         others = bool(then) and bool(recipes.differences(then, now))  # written before they were changed
         _adopt(self.game, checkpoint.state, self.path, override or others)
@@ -282,7 +275,7 @@ class Run:
         game, _ = recipes.build(recipe, self.source, world=ranks.world())
         _adopt(game, self.game.state_dict(), self.path, override=True)
         self.recipe, self.game = recipe, game
-        self.watch = recipes.call(lambda: _watch(recipe, game, self.source), "watch")
+        self.watch = recipes.call(lambda: watch_of(recipe, game, self.source), "watch")
         self._judge_anew()
 
     def _judge_anew(self) -> None:
@@ -328,18 +321,6 @@ class Run:
         self.log.write_picture(self.game.step, content.getvalue())
 
     # look -----------------------------------------------------------------------------------------------
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What is kept of the data as plain data, for those who do not ask `data` yet."""
-        codec = self.data.codec.state_dict()
-        facts = {"shape": list(self.data.shape), "range": [codec.get("low", -1.0), codec.get("high", 1.0)]}
-        return facts | self.data.state_dict()
-
-    @property
-    def columns(self) -> Columns | None:
-        """The codec of a table; None of anything else."""
-        return self.data.codec if isinstance(self.data.codec, Columns) else None
 
     def draw(self, n: int, live: bool = False) -> Any:
         """A picture of `n` samples: a grid of images, a column for each class; or points over real ones."""
@@ -419,19 +400,6 @@ def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
         return autotune.settled(recipe, source)
     settled = {name: getattr(begun, name) for name in auto}
     return replace(recipe, **settled, threads=recipe.threads or begun.threads), ""
-
-
-def _watch(recipe: Recipe, game: Game, source: Any) -> list[Instrument]:
-    """The instruments that a recipe asks for, with the data's other split for what must be held out."""
-    if recipe.watch == "none":
-        return []
-    other: Any = source.split("test") if "test" in source.splits else None
-    room = max(FEW, 2**24 // math.prod(source.shape))  # 64 MiB
-    most = min(4096, room, len(other) if hasattr(other, "__len__") else 4096)
-    held = None if other is None or most < FEW else Examples(*other.batch(0, most))
-    watch = instruments.standard(game, source, held)
-    watch += instruments.thorough(game, source, held) if recipe.watch == "thorough" else []
-    return watch + recipes.build_instruments(recipe, game, source, held)
 
 
 def _finite(x: float | None) -> float | None:

@@ -31,8 +31,8 @@ from zerosum.game import Ensemble, Turn
 from zerosum.metrics.estimate import student
 from zerosum.recipe import Recipe
 from zerosum.run import checkpoints, files
-from zerosum.run.log import Log, Record, RunError, disk
-from zerosum.run.run import NotFinite, Run
+from zerosum.run.log import Log, NotFinite, Record, RunError, disk
+from zerosum.run.run import Run
 from zerosum.run.session import Session
 from zerosum.text import printable
 

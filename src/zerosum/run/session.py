@@ -9,20 +9,27 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from zerosum import recipe as recipes
 from zerosum.game import Game, Turn
+from zerosum.recipe import Recipe
 from zerosum.run import changes
 from zerosum.run.log import Record
-from zerosum.watch.instrument import Reading, read
+from zerosum.watch import instruments
+from zerosum.watch.instrument import Examples, Instrument, Reading, read
 
 if TYPE_CHECKING:
     from zerosum.run.run import Run
 
-__all__ = ["Session", "picture_is_due"]
+__all__ = ["Session", "picture_is_due", "watch_of"]
+
+
+FEW = 32
+"""Fewer examples than this are not held out for the instruments: they would say nothing."""
 
 
 class Session:
@@ -183,3 +190,16 @@ def _with_readings(record: Record, readings: Iterable[Reading]) -> Record:
 def _short(x: float) -> float:
     """To six digits: what is read by people, and far more than is certain."""
     return float(f"{x:.6g}")
+
+
+def watch_of(recipe: Recipe, game: Game, source: Any) -> list[Instrument]:
+    """The instruments that a recipe asks for, with the data's other split for what must be held out."""
+    if recipe.watch == "none":
+        return []
+    other: Any = source.split("test") if "test" in source.splits else None
+    room = max(FEW, 2**24 // math.prod(source.shape))  # 64 MiB
+    most = min(4096, room, len(other) if hasattr(other, "__len__") else 4096)
+    held = None if other is None or most < FEW else Examples(*other.batch(0, most))
+    watch = instruments.standard(game, source, held)
+    watch += instruments.thorough(game, source, held) if recipe.watch == "thorough" else []
+    return watch + recipes.build_instruments(recipe, game, source, held)
