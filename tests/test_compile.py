@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from refusals import refused
 from zerosum import Game, data, networks, objectives, penalties
 from zerosum import recipe as recipes
 from zerosum.run import autotune
@@ -86,7 +87,7 @@ def test_without_a_compiler_the_game_goes_on_with_one_line(tmp_path: Path) -> No
 def test_an_error_of_the_game_is_its_own() -> None:
     broken = game(True)
     broken.objective = replace(broken.objective, d=lambda real, fake: (real - fake) @ torch.ones(3))
-    with warnings.catch_warnings(), pytest.raises(RuntimeError, match=r"size|shape|inconsistent"):
+    with warnings.catch_warnings(), refused(by=RuntimeError):
         warnings.simplefilter("ignore")
         played(broken, 1)
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from refusals import refused
 from zerosum import Game, data, networks, objectives, optimizers, penalties
 from zerosum import recipe as recipes
 from zerosum.game import Ensemble
@@ -252,14 +253,14 @@ def test_what_cannot_be_played_together_is_refused(case: str) -> None:
 
 
 def test_layers_that_replace_a_buffer_are_refused() -> None:
-    with pytest.raises(ValueError, match="replaces its buffer"):
+    with refused():
         Ensemble([with_D(Counting, seed) for seed in range(2)])
 
 
 @pytest.mark.parametrize("other", [{"width": 9}, {"width": 8, "activation": nn.Tanh}])
 def test_other_architectures_are_refused(other: dict[str, Any]) -> None:
     first = with_D(lambda: networks.mlp((2,), (), width=8), 0)
-    with pytest.raises(ValueError, match="same architecture"):
+    with refused():
         Ensemble([first, with_D(lambda: networks.mlp((2,), (), **other), 1)])
 
 
@@ -268,7 +269,7 @@ def test_layers_that_draw_are_refused() -> None:
         D = networks.mlp((2,), (), width=8, dropout=0.5)
         return Game(networks.mlp((3,), (2,)), D, objectives.hinge(), latent=3, seed=seed)
 
-    with pytest.raises(ValueError, match="cannot be played together"):
+    with refused():
         Ensemble([make(0), make(1)])
 
 
@@ -276,5 +277,5 @@ def test_layers_that_draw_are_refused() -> None:
     "change", [{"k": 2}, {"ema": 0.5}, {"penalties": [penalties.r1()]}, {"simultaneous": True}]
 )
 def test_games_that_differ_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must have the same"):
+    with refused():
         Ensemble([game(0), game(1, **change)])

@@ -20,6 +20,7 @@ import torch
 from PIL import Image, ImageFile
 
 from picture_files import KINDS, bad_files, draw, noise, put, smooth
+from refusals import refused
 from zerosum import data
 from zerosum.data import folder as module
 from zerosum.data.source import order
@@ -238,7 +239,7 @@ def test_a_dataset_json_of_something_else_is_a_stray_file(text: str, tmp_path: P
 
 @pytest.mark.parametrize("label", [0.5, "cat", [1, 2], None])
 def test_labels_that_are_no_classes_are_refused(label: Any, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"dataset\.json"):
+    with refused():
         data.image_folder(stylegan(tmp_path, numbered(24, lambda i: label)))
 
 
@@ -246,7 +247,7 @@ def test_fewer_than_ten_images_are_not_split(tmp_path: Path) -> None:
     source = data.image_folder(draw(tmp_path, 9))
     assert len(source) == 9 and source.splits == ("train", "all")
     assert "few" in source.notes[-1] and "10" in source.notes[-1]
-    with pytest.raises(ValueError, match="no split 'test', only train, all"):
+    with refused():
         data.image_folder(tmp_path, "test")
 
 
@@ -390,7 +391,7 @@ def test_a_cache_that_is_cut_short_under_its_reader_is_an_error(own_cache: Path,
     [home] = homes(own_cache)
     os.truncate(home / "pixels.bin", 32)
     for part in (source, test):
-        with pytest.raises(OSError, match=r"pixels\.bin"):
+        with refused(by=OSError):
             [part.batch(step, 4) for step in range(10)]
     again = data.image_folder(tmp_path)
     assert torch.equal(again.batch(0, 4)[0], before[0]), "it is made anew"
@@ -411,7 +412,7 @@ def test_a_split_opens_without_listing_or_decoding_again(
 
 def test_more_than_the_disk_holds_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "decode", None)
-    with pytest.raises(OSError, match="smaller size"):
+    with refused(by=OSError):
         monkeypatch.setattr(module.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
         data.image_folder(draw(tmp_path, 4), size=16)
 
@@ -423,7 +424,7 @@ def test_nothing_is_unpickled() -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OSError, match=r"cannot be kept there .* argument `cache`"):
+    with refused(by=OSError):
         data.image_folder(draw(tmp_path / "in", 1), cache=tmp_path / "file")
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from refusals import refused
 from zerosum import data
 
 NAMES = ["age", "height", "year"]
@@ -39,7 +40,7 @@ def bytes_of(*shape: int) -> np.ndarray:
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     path = write_parquet(tmp_path, numbers())
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match="zerosum\\[data\\]"):
+    with refused(by=ImportError):
         data.file(path) if module == "pyarrow.parquet" else data.hf("any")
 
 
@@ -175,20 +176,20 @@ def test_hf_images_that_cannot_be_used(tmp_path: Path, datasets: Any) -> None:
     pictures(1)[0].save(good, "png")
     cells = [{"bytes": good.getvalue(), "path": None}] * 12
     broken = save("broken", [*cells, {"bytes": good.getvalue()[:60], "path": None}, None])
-    with pytest.raises(ValueError, match=r"broken: the image in row 1[34] cannot be read: .*missing=drop"):
+    with refused("1", "34"):
         data.hf(broken, "all")
     assert len(data.hf(broken, "all", missing="drop")) == 12
-    with pytest.raises(ValueError, match="no image can be read"):
+    with refused():
         data.hf(save("none", [{"bytes": b"GIF89a", "path": None}] * 4), missing="drop")
     other = io.BytesIO()
     pictures(1, (9, 9))[0].save(other, "png")
     sizes = save("sizes", [*cells, {"bytes": other.getvalue(), "path": None}])
-    with pytest.raises(ValueError, match=r"5 x 6 and 9 x 9: give size=N"):
+    with refused("5", "6", "9"):
         data.hf(sizes, "all")
     assert data.hf(sizes, size=8).shape == (3, 8, 8)
-    with pytest.raises(ValueError, match=r"no column 'photo' of images: .*: image"):
+    with refused():
         data.hf(sizes, image="photo")
-    with pytest.raises(ValueError, match="images have no columns"):
+    with refused():
         data.hf(sizes, columns=["image"])
 
 
@@ -201,7 +202,7 @@ def test_hf_labels_that_are_unknown(tmp_path: Path, datasets: Any) -> None:
     ):
         data.hf(str(tmp_path / "saved"))
     assert len(data.hf(str(tmp_path / "saved"), missing="drop")) == 9
-    with pytest.raises(ValueError, match="none is left for the split 'test'"):
+    with refused():
         data.hf(str(tmp_path / "saved"), "test", missing="drop")
 
 
@@ -219,5 +220,5 @@ def test_hf_folders_that_hold_nothing(tmp_path: Path, datasets: Any) -> None:
     assert "\n" not in str(error.value)
     a, b = (datasets.Dataset.from_dict({"a": [1.0]}) for _ in range(2))
     datasets.DatasetDict(left=a, right=b).save_to_disk(str(tmp_path / "odd"))
-    with pytest.raises(ValueError, match="the parts left, right but no train"):
+    with refused():
         data.hf(str(tmp_path / "odd"))

@@ -7,6 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
+from refusals import refused
 from zerosum import metrics
 from zerosum.metrics.features import fresh
 
@@ -135,5 +136,5 @@ def test_fresh_weights_come_from_the_generator_alone():
 
 
 def test_labels_must_fit_the_images(digits):
-    with pytest.raises(ValueError, match="1,797 images but 5 labels"):
+    with refused("1", "797", "5"):
         metrics.train_classifier(digits[0], digits[1][:5], classes=10)

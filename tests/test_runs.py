@@ -19,6 +19,7 @@ import torch
 import yaml
 from PIL import Image
 
+from refusals import refused
 from zerosum import recipe as recipes
 from zerosum.recipe import Recipe
 from zerosum.run import checkpoints
@@ -175,7 +176,7 @@ def test_nothing_is_written_for_a_recipe_that_cannot_be_built(tmp_path: Path) ->
 
 
 def test_errors_of_the_caller_are_the_callers(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="mine"), Run.start(tmp_path / "run", TINY) as run:
+    with refused(by=OSError), Run.start(tmp_path / "run", TINY) as run:
         for _ in run.play():
             raise OSError("mine")
     assert train(tmp_path / "run") == []
@@ -345,7 +346,7 @@ def test_all_broken_is_one_line_and_nothing_is_deleted(tmp_path: Path, ruin: Cal
     said = failed(path)
     assert "none of the 3 checkpoints" in said and "begin anew" in said and "000006" in said
     assert {p: p.read_bytes() for p in path.rglob("*") if p.is_file()} == before
-    with pytest.raises(RunError, match="none of the 3"):
+    with refused("3", by=RunError):
         Run.open(path)
 
 
@@ -545,21 +546,21 @@ def test_open_by_step_and_past_a_broken_one(tmp_path: Path) -> None:
     path = tmp_path / "run"
     train(path)
     assert [Run.open(path, step).game.step for step in (2, 4, 6)] == [2, 4, 6]
-    with pytest.raises(RunError, match="no checkpoint of step 5: it has 2, 4, 6"):
+    with refused("5", "2", "4", "6", by=RunError):
         Run.open(path, 5)
     damage(path, 6)
     run = Run.open(path)
     assert run.game.step == 4 and "falling back" in run.notes[0]
-    with pytest.raises(RunError, match="checksum"):
+    with refused(by=RunError):
         Run.open(path, 6)
 
 
 def test_what_is_no_run_is_told(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(RunError, match="is not a run"):
+        with refused(by=RunError):
             Run.open(path)
     (tmp_path / "recipe.yaml").write_text(recipes.dump(TINY))
-    with pytest.raises(RunError, match="no checkpoint yet"):
+    with refused(by=RunError):
         Run.open(tmp_path)
 
 

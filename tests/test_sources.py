@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from refusals import refused
 from zerosum import Game, data, objectives
 from zerosum.data import codec as codecs
 from zerosum.data.arrays import named
@@ -97,7 +98,7 @@ def test_every_source_declares_all_of_itself(name: str) -> None:
         part = source.split(split)
         assert part.splits == source.splits and part.class_names == source.class_names
         assert part.codec == source.codec and part.batch(0, 3)[0].shape == (3, *source.shape)
-    with pytest.raises(ValueError, match="splits"):
+    with refused():
         source.split("nowhere")
 
 
@@ -138,7 +139,7 @@ def test_a_source_that_gives_what_it_did_not_declare_is_refused(given_: int, sha
     if (given_, shape) == (16, (5,)):
         assert source.batch(2, 16)[0].shape == (16, 5)
         return
-    with pytest.raises(ValueError, match="declared"):
+    with refused():
         for step in range(3):
             source.batch(step, 16)
 
@@ -175,7 +176,7 @@ def test_the_names_of_a_datasets_classes() -> None:
     ids=lambda x: type(x).__name__,
 )
 def test_what_holds_no_examples_is_refused(thing: Any) -> None:
-    with pytest.raises(TypeError, match="holds no examples"):
+    with refused(by=TypeError):
         data.source(thing)
 
 
