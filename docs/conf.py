@@ -59,14 +59,17 @@ def write_reference(_: Any) -> None:
 
 def escape_formulas(*args: Any) -> None:
     """|x| and x* are mathematics in our docstrings, where reStructuredText sees signs of its own."""
-    lines: list[str] = args[-1]
+    _, what, name, *_, lines = args
+    if what == "module" and name.startswith("zerosum.cli."):  # the help of a verb, as a terminal shows it
+        lines[1:] = ["", "::", "", *(f"   {line}" for line in lines[1:])] if any(lines[1:]) else []
+        return
     code = False
     for i, line in enumerate(lines):
         code = line.lstrip().startswith(">>>") or (code and bool(line.strip()))
         if not code:
             pieces = line.split("``")  # what stands between two of them is literal
             pieces[::2] = [re.sub(r"(?<![*\\])([|]|\*(?!\*))", r"\\\1", piece) for piece in pieces[::2]]
-            lines[i] = "``".join(pieces)
+            lines[i] = re.sub(r"(?<!`)(`\w+`)(?=s\b)", r"\1\\ ", "``".join(pieces))
 
 
 def setup(app: Any) -> None:

@@ -3,7 +3,7 @@ its floor.
 
 Samples come from a run, from one of its checkpoints, from a directory of seeds, or from anybody's files. The
 metrics are those of `zerosum.metrics`; what is decided here is only what they are given: which real data, how
-many, in which feature space.
+many, in which feature space ::
 
     judge = judge_for(Path("made.csv"), "real.csv")
     for subject in subjects(Path("made.csv"), judge.real):

@@ -1,4 +1,4 @@
-"""Checkpoints: the named state of a game as files, whole or not at all, never a pickle with code in it.
+"""Checkpoints: the named state of a game as files, whole or not at all, never a pickle with code in it ::
 
     checkpoints/000500/{G, D, ema}.safetensors   weights and buffers
     checkpoints/000500/state.pt                  step, optimizers, penalties, the recipe, and what a run keeps
