@@ -231,7 +231,7 @@ def test_recipes_are_listed_and_printed(here: Path, capsys: pytest.CaptureFixtur
         ("sample", "required: run"),
         ("sample run --n 0", "argument --n: "),
         ("sample run --n many", "argument --n: 'many' is not a whole number"),
-        ("sample run --out x.jpg", "--out x.jpg: the name should end in .png (a picture) or .npy (an array)"),
+        ("sample run --out x.jpg", "--out x.jpg: the name should end in .png (a picture)"),
         ("sample run --sead 3", "unrecognized arguments: --sead 3 (see zerosum sample --help)"),
         ("recipes rign", "did you mean 'ring'?"),
         ("recipes ring grid", "unrecognized arguments: grid"),
@@ -346,7 +346,7 @@ def test_plain_lines_where_there_is_no_terminal(here: Path, capsys: pytest.Captu
         "next:     zerosum sample runs/tiny-seed0 --n 64 --out samples.png",
     ]
     assert cli.main(shlex.split(lines[-1].removeprefix("next:     zerosum "))) == 0
-    assert picture("samples.png").shape == (512, 512, 3)
+    assert picture("samples.png").shape == (640, 640, 3)
     capsys.readouterr()
     assert cli.main(["train", "tiny.yaml"]) == 0
     again = capsys.readouterr().out.splitlines()

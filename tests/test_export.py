@@ -47,7 +47,7 @@ RUNS = {
     "classes": "digits --conditional true --G.width 16 --D.width 16",
     "ring": "ring --G.width 8 --D.width 8",
     "table": "table --data rows.csv --G.width 8 --D.width 8",
-    "own": "ring --G mine:Mine --D.width 8",
+    "own": "ring --G exported_mine:Mine --D.width 8",
 }
 
 
@@ -55,7 +55,7 @@ RUNS = {
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run of each kind, played where a module of the user's stands."""
     folder = tmp_path_factory.mktemp("runs")
-    (folder / "mine.py").write_text(OWN)
+    (folder / "exported_mine.py").write_text(OWN)
     rng = np.random.default_rng(0)
     rows = [f"{rng.integers(1, 32)},{rng.normal():.2f},{'abc'[rng.integers(3)]}" for _ in range(200)]
     (folder / "rows.csv").write_text("day,size,kind\n" + "\n".join(rows))
@@ -187,8 +187,8 @@ def test_the_script_of_an_export_needs_neither_torch_nor_zerosum(runs: Path, her
 
 def test_what_cannot_be_exported_says_which_layer(here: Path) -> None:
     pytest.importorskip("onnx")
-    sys.modules.pop("mine", None)
-    from mine import Sorts  # pyright: ignore[reportMissingImports]
+    sys.modules.pop("exported_mine", None)
+    from exported_mine import Sorts  # pyright: ignore[reportMissingImports]
 
     network = nn.Sequential(nn.Linear(2, 2), Sorts((2,), (2,)))
     G = Generator(network, (2,), normal, DataCard(Numbers((2,))))

@@ -312,7 +312,7 @@ def test_default_tables_run_as_declared(table):
     def images() -> torch.Tensor:
         return torch.rand(200, 1, 12, 12, generator=draw) * 2 - 1
 
-    names = ("real", "fake", "train", "validation")
+    names = ("real", "fake", "train", "validation", "unseen")
     probabilities = torch.rand(200, 5, generator=draw).softmax(1)
     views = {
         "samples": {

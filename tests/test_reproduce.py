@@ -191,7 +191,7 @@ def test_the_pictures_are_of_the_samples_and_the_straight_way(run: Path, tmp_pat
             np.abs(np.asarray(image, dtype=int) - expected).max() <= 1
         )  # where rounding falls the other way
     with Image.open(tmp_path / "nearest.png") as image:
-        assert image.size[0] > image.size[1] > 0
+        assert image.size[1] > image.size[0] > 0  # a row for each sample, its neighbour beside it
     made = np.round(opened.game.sample(found["samples"]).flatten(1).double().numpy() * 255)
     train = parzen.flat("fit").double().numpy() * 255
     squares = (made**2).sum(1)[:, None] + (train**2).sum(1) - 2 * made @ train.T

@@ -63,7 +63,7 @@ def readings(game: Game, source: Any, turns: int, every: int) -> Curve:
     look = instruments.saturation(game, source, FAKES, every)
     curve: Curve = {name: [] for name in ("turn", "d_fake", *LOSSES, "ratio", "predicted")}
     for turn in game.play(source, turns + 1):
-        if not look.due(turn.step):
+        if turn.step % every:
             continue
         seen = {reading.name: reading.value for reading in look(game, turn)}
         slopes = seen["g_slope_minimax"], seen["g_slope_nonsaturating"]
