@@ -527,10 +527,10 @@ def test_pictures_and_arrays_of_images(here: Path) -> None:
     assert x.shape == (30, 8, 8) and x.dtype == np.uint8
     assert called("sample run --n 30 --out x.png --quiet")[0] == 0
     sheet = picture("x.png")
-    assert sheet.shape == (5 * 34 + 2, 6 * 34 + 2)  # 8 x 8 pixels, four times as large, with gaps of 2
+    assert sheet.shape == (5 * 153 + 9, 6 * 153 + 9)  # 8 x 8 pixels, 18 times as large, with gaps of 9
     for i, image in enumerate(x):
-        top, left = 2 + i // 6 * 34, 2 + i % 6 * 34
-        assert np.array_equal(sheet[top : top + 32 : 4, left : left + 32 : 4], image)
+        top, left = 9 + i // 6 * 153, 9 + i % 6 * 153
+        assert np.array_equal(sheet[top : top + 144 : 18, left : left + 144 : 18], image)
     assert sorted(p.name for p in here.iterdir() if p.name[0] == ".") == []
 
 
