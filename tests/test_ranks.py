@@ -71,11 +71,16 @@ def test_a_run_of_two_ranks_is_that_of_one(runs: Path) -> None:
 
 
 def test_a_signal_to_any_rank_saves_once_and_ends_all(runs: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    ranks = begin(2, out)
-    wait_for(out / "checkpoints" / "000020", ranks)
-    ranks[1].send_signal(signal.SIGTERM)
-    assert [code for code, _ in ended(ranks)] == [128 + signal.SIGTERM] * 2
+    codes, out = [0, 0], tmp_path
+    for attempt in range(5):  # a machine may be so quick that the run has ended before the signal comes
+        out = tmp_path / f"run{attempt}"
+        ranks = begin(2, out)
+        wait_for(out / "checkpoints" / "000020", ranks)
+        ranks[1].send_signal(signal.SIGTERM)
+        codes = [code for code, _ in ended(ranks)]
+        if codes != [0, 0]:
+            break
+    assert codes == [128 + signal.SIGTERM] * 2
     (stop,) = events(out, "stopped")
     assert stop["reason"] == "SIGTERM" and int(str(stop["step"])) < STEPS
     assert (out / "checkpoints" / f"{stop['step']:06d}").is_dir()
