@@ -47,7 +47,7 @@ from textbook_networks import dcgan_discriminator, dcgan_generator
 from zerosum import data, networks
 from zerosum import recipe as recipes
 from zerosum.data import Images
-from zerosum.data.arrays import to_bytes
+from zerosum.data.codec import Pixels
 from zerosum.data.rows import FileRows
 from zerosum.game import Ensemble, Game
 from zerosum.objectives import nonsaturating
@@ -179,7 +179,9 @@ def dcgan(known: Known) -> Result:
 def mnist_at(size: int) -> Images:
     """MNIST as bytes in memory, resized once, and as the tutorial does it."""
     pictures = Digits(size)
-    pixels = torch.stack([to_bytes(pictures[i][0]) for i in range(len(pictures))])
+    pixels = torch.stack(
+        [Pixels(tuple(pictures[i][0].shape)).view(pictures[i][0]) for i in range(len(pictures))]
+    )
     return Images(pixels)
 
 

@@ -38,7 +38,6 @@ from classifier import committed, pixels
 from zerosum import data, metrics
 from zerosum import recipe as recipes
 from zerosum.data import Stacked
-from zerosum.data.arrays import to_bytes
 from zerosum.game import Game
 from zerosum.pictures import tiles
 from zerosum.recipe import Recipe
@@ -132,7 +131,7 @@ def samples(game: Game, source: Any, n: int, seed: int = 1) -> Iterator[Tensor]:
     """uint8 [m, 3, H, W], part by part, of the averaged generator."""
     for first in range(0, n, PART):
         x = game.generate(game.noise(min(PART, n - first), seed, first))
-        yield to_bytes(x, source.low, source.high)
+        yield source.codec.view(x)
 
 
 def real(n: int) -> Iterator[Tensor]:
@@ -140,7 +139,7 @@ def real(n: int) -> Iterator[Tensor]:
     source: Stacked = data.stacked_mnist("test")
     for step in range(-(-n // PART)):
         x = source.batch(step, PART)[0][: n - step * PART]
-        yield to_bytes(x, source.low, source.high)
+        yield source.codec.view(x)
 
 
 def judged(images: Iterator[Tensor]) -> dict[str, Any]:

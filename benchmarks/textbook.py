@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 import ledger
 from mnist_quality import quality
 from zerosum import data
-from zerosum.data.arrays import to_bytes
+from zerosum.data.codec import Pixels
 
 LATENT = 100
 
@@ -138,7 +138,8 @@ def samples(G: nn.Module, n: int, seed: int, training: bool) -> Tensor:
     G.train(training)
     draw = torch.Generator().manual_seed(seed)
     parts = [G(torch.randn(64, LATENT, generator=draw)) for _ in range(-(-n // 64))]
-    return to_bytes(torch.cat(parts)[:n, 0])
+    x = torch.cat(parts)[:n]
+    return Pixels(tuple(x.shape[1:])).view(x)[:, 0]
 
 
 def measured(kept: tuple[float, int, nn.Module], training: bool = True) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from textbook import LATENT, Digits
 from textbook_networks import mlp_discriminator, mlp_generator
-from zerosum.data.arrays import to_bytes
+from zerosum.data.codec import Pixels
 from zerosum.pictures import tiles
 
 
@@ -72,7 +72,7 @@ def main() -> int:
     for i, (d_loss, g_loss, made) in enumerate(islice(turns(G, D, digits(28)), known.iterations)):
         print(f"[Batch {i}/{known.iterations}] [D loss: {d_loss:f}] [G loss: {g_loss:f}]")
         if i % 400 == 0:
-            tiles(to_bytes(made[:25]).numpy(), 5).save(known.out / f"{i}.png")
+            tiles(Pixels(tuple(made.shape[1:])).view(made[:25]).numpy(), 5).save(known.out / f"{i}.png")
     return 0
 
 

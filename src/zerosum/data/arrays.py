@@ -25,7 +25,7 @@ from zerosum.data.rows import FileRows
 from zerosum.data.source import no_such_split, order
 from zerosum.randomness import key, stream
 
-__all__ = ["Finite", "Images", "Stacked", "Vectors", "checksum", "digits", "named", "to_bytes", "to_floats"]
+__all__ = ["Finite", "Images", "Stacked", "Vectors", "checksum", "digits", "named"]
 
 
 class Finite(ABC):
@@ -351,20 +351,6 @@ def _digits_split(labels: Tensor, test: int = 297) -> dict[str, Tensor]:
     in_test[by_class[torch.arange(test) * len(labels) // test]] = True
     masks = {"train": ~in_test, "test": in_test, "all": torch.ones_like(in_test)}
     return {split: mask.nonzero()[:, 0] for split, mask in masks.items()}
-
-
-def to_floats(pixels: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
-    """Bytes to floats: low + (high - low) u / 255, float32; 0 and 255 become low and high exactly."""
-    return pixels.to(torch.float32).div_(255).mul_(high - low).add_(low)
-
-
-def to_bytes(x: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
-    """Floats to bytes: the nearest of the 256 levels, uint8; outside of [low, high] is clipped.
-
-    >>> to_bytes(torch.tensor([-1.0, 0.0, 1.0, 7.0])).tolist()
-    [0, 128, 255, 255]
-    """
-    return x.sub(low).mul(255 / (high - low)).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def checksum(values: Tensor | FileRows, *about: Any) -> str:
