@@ -453,7 +453,7 @@ def test_ctrl_c_and_sigterm_save_and_say_how_to_go_on(here: Path) -> None:
         ):
             time.sleep(0.02)
         child.send_signal(number)
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=300)
         assert (child.returncode, out) == (128 + number, "")
         stopped, go_on = err.splitlines()
         assert stopped.startswith(f"stopped by {number.name} after step ") and stopped.endswith(

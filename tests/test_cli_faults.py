@@ -140,7 +140,7 @@ def test_a_signal_while_starting_ends_it_at_once(number: signal.Signals, here: P
         time.sleep(0.05)
     time.sleep(0.3)
     child.send_signal(number)
-    _, err = child.communicate(timeout=30)
+    _, err = child.communicate(timeout=300)
     assert b"Traceback" not in err
     assert child.returncode == (130 if number == signal.SIGINT else -signal.SIGTERM)
 

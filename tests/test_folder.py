@@ -447,7 +447,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
 def test_two_processes_at_once_make_one_cache(own_cache: Path, tmp_path: Path) -> None:
     for i in range(60):
         smooth(300, 300, 3, i).save(tmp_path / f"{i}.jpg")
-    outputs = [process.communicate(timeout=60) for process in [start(tmp_path), start(tmp_path)]]
+    outputs = [process.communicate(timeout=300) for process in [start(tmp_path), start(tmp_path)]]
     assert outputs[0][0] == outputs[1][0] != ""
     assert sum("decoding" in err for _, err in outputs) == 1, "one makes it, the other waits"
     assert len(homes(own_cache)) == 1 and not list(own_cache.rglob("*.part"))

@@ -214,7 +214,7 @@ print("ended at", game.step, flush=True)
 
 def test_a_rank_that_stops_stops_all_at_the_same_turn() -> None:
     children = spawn(2, f"exec({LOST!r})", "stop")
-    said = [child.communicate(timeout=120)[0] for child in children]
+    said = [child.communicate(timeout=300)[0] for child in children]
     assert all(child.returncode == 0 for child in children)
     assert said[0] == said[1] and said[0].startswith("playing\nended at ")
 
@@ -223,7 +223,7 @@ def test_a_lost_rank_ends_the_others() -> None:
     children = spawn(2, f"exec({LOST!r})", "")
     assert children[1].stdout is not None and children[1].stdout.readline() == "playing\n"
     children[1].send_signal(signal.SIGKILL)
-    _, err = children[0].communicate(timeout=120)
+    _, err = children[0].communicate(timeout=300)
     children[1].communicate()
     assert children[0].returncode == 1 and "ended at" not in err
 

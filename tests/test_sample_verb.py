@@ -374,7 +374,7 @@ def test_an_interrupt_leaves_the_old_file(here: Path) -> None:
         while child.poll() is None and not any(p.stat().st_size for p in here.glob(".x.npy.*")):
             time.sleep(0.02)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=300)
     assert (child.returncode, out, err) == (130, "", "zerosum: interrupted\n")
     assert Path("x.npy").read_bytes() == b"the old one" and not list(here.glob(".*"))
 

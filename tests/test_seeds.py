@@ -141,7 +141,7 @@ def test_an_interrupt_saves_every_seed_and_says_how_to_go_on(tmp_path: Path) -> 
     while not Log(tmp_path / "seed1").records() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGINT and "to go on: zerosum train ring" in said
     steps = {seeds._common([tmp_path / f"seed{seed}"]) for seed in range(2)}
     assert len(steps) == 1 and steps != {0}
@@ -212,7 +212,7 @@ def test_a_termination_reaches_the_processes_which_save(tmp_path: Path) -> None:
     while not Log(tmp_path / "seed0").records() and process.poll() is None:
         time.sleep(0.05)
     process.terminate()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGTERM and "to go on: zerosum train ring" in said
     assert Log(tmp_path / "seed0").events()[-1]["event"] == "stopped"
     with Run.start(tmp_path / "seed0", Log(tmp_path / "seed0").recipe()) as again:  # nobody holds it

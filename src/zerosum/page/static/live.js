@@ -43,14 +43,24 @@ const element = (tag, text, name) => {
 
 /* Messages */
 
+/* Once: a second reload would break off the first. */
+let leaving = false;
+
+function reload() {
+  if (leaving) return;
+  leaving = true;
+  location.reload();
+}
+
 function receive(message) {
+  if (leaving) return;
   if (message.type === "frame") {
     frame(message);
     return;
   }
   const run = runs[message.run];
   if (!run) { // one that was begun since
-    location.reload();
+    reload();
     return;
   }
   if (message.type === "records") {

@@ -9,7 +9,7 @@ let now = null,
 
 function frame(message) {
   if (message.runs !== runs.length) {
-    location.reload();
+    reload();
     return;
   }
   if (now && message.step < now.step) trail = [];
