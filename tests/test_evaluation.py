@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from refusals import refused
 from zerosum import data, metrics, recipe
 from zerosum.cli import main
 from zerosum.evaluation import (
@@ -134,6 +135,47 @@ def test_a_metric_asked_for_and_impossible_is_an_error_otherwise_a_note() -> Non
     for name in ("mode_coverage", "refere", "recall"):
         with pytest.raises(ValueError):
             list(evaluate(judge, fake, [name]))
+
+
+def spread(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    return (fake.std(0) / real.std(0)).mean()
+
+
+def farthest(fake: torch.Tensor, modes: torch.Tensor, space: str) -> metrics.Estimate:
+    value = float(torch.cdist(fake, modes).min(1).values.max())
+    return metrics.Estimate(value, value, value, len(fake), space, "farthest", "none")
+
+
+FAULTY = {
+    "an argument that there is not": (lambda real, fake, theirs: 0.0, "theirs"),
+    "no samples": (lambda real: 0.0, "fake"),
+    "an error inside": (lambda fake: fake.nothing, "AttributeError"),
+    "no number": (lambda fake: fake, "Estimate"),
+    "not finite": (lambda fake: fake.sum() * float("nan"), "nan"),
+}
+
+
+def test_a_metric_of_ones_own_has_an_interval_and_a_floor_and_a_verdict() -> None:
+    judge = Judge(real_data(data.ring(), "ring", n=1000))
+    fake = points(1000, "own")
+    own = metrics.Metric.of(spread)
+    for one, wide in ((fake, False), (2 * fake, True)):
+        row, far, known = evaluate(judge, one, [spread, farthest, "mode_coverage"])
+        assert row["metric"] == "spread" and row["low"] < row["value"] < row["high"] and row["n"] == 1000
+        assert row["worse"] is wide and abs(row["floor"]["value"] - 1) < 0.1
+        assert far["metric"] == "farthest" and (far["value"] > 0.5) is wide
+        assert known["metric"] == "mode_coverage"
+    assert (own, 1000) in judge.floors  # so that the floor is made once, however the metric was given
+    (difference,) = compare(judge, fake, 2 * fake, [spread])
+    assert difference["significant"] and abs(difference["difference"] - 1) < 0.1
+
+
+@pytest.mark.parametrize("what", FAULTY)
+def test_a_metric_of_ones_own_that_cannot_be_is_a_line(what: str) -> None:
+    judge = Judge(real_data(data.ring(), "ring", n=100))
+    function, named = FAULTY[what]
+    with refused(named):
+        list(evaluate(judge, points(100, "own"), [function]))
 
 
 @pytest.mark.parametrize("spoilt", [False, True])

@@ -2,6 +2,7 @@
 its floor: what the same metric says of two halves of the real data.
 
   zerosum evaluate runs/digits-seed0               the newest checkpoint; rows go to its evaluation.jsonl
+  zerosum evaluate runs/mine --metrics prdc,mine.metrics:spread                     some, one of your own
   zerosum evaluate runs/digits-seed0 --all         every checkpoint, and which was the best
   zerosum evaluate made.csv --data real.csv        samples of any software: what train reads and sample writes
   zerosum evaluate made/ --data photos/            folders, at the size of the samples
@@ -38,7 +39,10 @@ def parser() -> Parser:
         "target", type=some_path, help="a run, a directory of seeds, a file or a folder of samples"
     )
     p.add_argument("--data", type=some_text, help="the real data (default: what the run was trained on)")
-    p.add_argument("--metrics", help="names, separated by commas (default: all that suit the data)")
+    p.add_argument(
+        "--metrics",
+        help="names, or package.module:name, separated by commas (default: all that suit the data)",
+    )
     p.add_argument(
         "--features",
         choices=_FEATURES,
@@ -118,7 +122,7 @@ def _evaluate(args: argparse.Namespace, progress: _Progress) -> None:
 
     judge = evaluation.judge_for(args.target, args.data, args.features, args.n, args.seed, progress)
     names = [name.strip() for name in args.metrics.split(",")] if args.metrics else []
-    evaluation.check_names(names, judge.real)
+    evaluation.chosen(names, judge.real)  # what cannot be is said before anything is made
     count = f"{len(judge.real.judged):,} examples"
     progress.say(f"real data: {judge.real.name}, {judge.real.split}, {count}")
     seeds = bool(evaluation.runs_of_seeds(args.target))

@@ -15,7 +15,7 @@ from zerosum.evaluation.compare import compare, compare_seeds, difference_line, 
 from zerosum.evaluation.examples import Examples
 from zerosum.evaluation.judge import Judge
 from zerosum.evaluation.real import Real, real_data
-from zerosum.evaluation.rows import HEADER, best, check_names, evaluate, line, worse_than_floor
+from zerosum.evaluation.rows import HEADER, best, chosen, evaluate, line, worse_than_floor
 from zerosum.evaluation.subjects import Subject, judge_for, read_samples, runs_of_seeds, subjects
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "Real",
     "Subject",
     "best",
-    "check_names",
+    "chosen",
     "compare",
     "compare_seeds",
     "difference_line",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zerosum.evaluation.examples import Examples
 from zerosum.evaluation.judge import Inapplicable, Judge, Views
-from zerosum.evaluation.rows import Row, check_fit, table
+from zerosum.evaluation.rows import Row, Wanted, check_fit, chosen, table
 from zerosum.metrics import Metric
 from zerosum.metrics.estimate import jackknife, student
 
@@ -30,7 +30,7 @@ _PAIRED = {  # smooth in the samples, so that a jackknife of a difference means 
 
 
 def compare(
-    judge: Judge, first: Examples | Tensor, second: Examples | Tensor, names: Sequence[str] = ()
+    judge: Judge, first: Examples | Tensor, second: Examples | Tensor, names: Wanted = ()
 ) -> Iterator[Row]:
     """Differences second - first of each metric, paired: the same real data, and blocks deleted from both
     at once.
@@ -43,9 +43,8 @@ def compare(
     fakes = [judge.examples(x).take(slice(n)) for x in (first, second)]
     check_fit(judge.real, *fakes)
     views = [Views(judge, x) for x in fakes]
-    for name, metric in table(judge.real).items():
-        if name not in (names or _PAIRED):
-            continue
+    smooth = [name for name in table(judge.real) if name in _PAIRED]
+    for name, metric in chosen(names or smooth, judge.real).items():
         judge.progress(name)
         try:
             sets, facts = [judge.sets(metric, x) for x in views], judge.known(metric)

@@ -172,17 +172,17 @@ class Judge:
     # floors ---------------------------------------------------------------------------------------------
 
     @cached_property
-    def floors(self) -> dict[tuple[str, int], Mapping[str, Estimate]]:
+    def floors(self) -> dict[tuple[Metric, int], Mapping[str, Estimate]]:
         return {}
 
-    def floor(self, name: str, metric: Metric, n: int) -> Mapping[str, Estimate]:
+    def floor(self, metric: Metric, n: int) -> Mapping[str, Estimate]:
         """What real data score: one half of the held-out examples in the place of `n` samples; made once.
 
         A metric that sees nothing but samples gets all of the held-out examples, or `n` of them; one that
         sees classes none that the classifier was trained on."""
-        if (name, n) not in self.floors:
-            self.floors[name, n] = self._floor(metric, n)
-        return self.floors[name, n]
+        if (metric, n) not in self.floors:
+            self.floors[metric, n] = self._floor(metric, n)
+        return self.floors[metric, n]
 
     def _floor(self, metric: Metric, n: int) -> Mapping[str, Estimate]:
         known, space, real = self.known(metric), self.space_of(metric), self.real

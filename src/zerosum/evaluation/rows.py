@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -13,14 +14,16 @@ from zerosum.evaluation.examples import Examples
 from zerosum.evaluation.judge import Inapplicable, Judge, Views
 from zerosum.evaluation.real import Real
 from zerosum.metrics import Estimate, Metric
-from zerosum.recipe import suggest
+from zerosum.recipe import call, suggest
+from zerosum.recipe.components import bound, cause
 
 __all__ = [
     "HEADER",
     "Row",
+    "Wanted",
     "best",
     "check_fit",
-    "check_names",
+    "chosen",
     "evaluate",
     "line",
     "table",
@@ -29,6 +32,8 @@ __all__ = [
 ]
 
 Row = dict[str, Any]
+Wanted = Sequence[str | Metric | Callable[..., Any]]
+"""Metrics by name, by ``package.module:name``, or as objects."""
 _SURE = 0.001  # a p-value below this speaks; of a dozen metrics one in a hundred perfect evaluations has one
 
 
@@ -47,48 +52,62 @@ def check_fit(real: Real, *samples: Examples) -> None:
             )
 
 
-def check_names(names: Sequence[str], real: Real) -> None:
-    """Raise ValueError for a metric that does not exist, or not for this kind of data."""
-    there = table(real)
-    for name in names:
-        if name in metrics.PRDC._fields:
-            raise ValueError(
-                f"--metrics {name}: precision, recall, density and coverage are one metric, prdc"
-            )
-        if name not in there:
-            raise ValueError(f"--metrics {name}: no such metric for this data{suggest(name, list(there))}")
+def chosen(wanted: Wanted, real: Real) -> dict[str, Metric]:
+    """The metrics that are wanted by what they are called, each with what it needs; if none is, all that
+    suit the data.
+
+    Raises ValueError for a metric that does not exist, or not for this kind of data; RecipeError for one of
+    somebody's own that cannot be imported, or that takes what there is not.
+    """
+    there, found = table(real), dict[str, Metric]()
+    for one in wanted:
+        if not isinstance(one, str):
+            metric = one if isinstance(one, Metric) else Metric.of(one)
+            found[metric.name] = metric
+        elif ":" in one:
+            own = bound(one, "--metrics", "zerosum.metrics").func
+            found[one] = own if isinstance(own, Metric) else call(partial(Metric.of, own), f"--metrics {one}")
+        elif one in there:
+            found[one] = there[one]
+        elif one in metrics.PRDC._fields:
+            raise ValueError(f"--metrics {one}: precision, recall, density and coverage are one metric, prdc")
+        else:
+            raise ValueError(f"--metrics {one}: no such metric for this data{suggest(one, list(there))}")
+    return found or there
 
 
 def evaluate(
     judge: Judge,
     samples: Examples | Tensor,
-    names: Sequence[str] = (),
+    names: Wanted = (),
     wanted: Tensor | None = None,
     **about: Any,
 ) -> Iterator[Row]:
     """Each metric of the samples as a plain row, or as {"metric", "skipped": why, "applies"} where it cannot
     be told.
 
+    names: the metrics, by name or as objects; a function is taken as `zerosum.metrics.Metric.of` says.
     wanted: the labels that G was asked for. about: facts for every row, such as the step. Raises ValueError
-    for a metric that is unknown, or that was asked for by name and is impossible.
+    for a metric that is unknown, or that was asked for and is impossible.
     """
-    there = table(judge.real)
-    check_names(names, judge.real)
     fake = judge.examples(samples)
     check_fit(judge.real, fake)
     views = Views(judge, fake)
-    for name in names or there:
-        metric = there[name]
+    for name, metric in chosen(names, judge.real).items():
         judge.progress(name)
         try:
             facts, sets = judge.known(metric), judge.sets(metric, views, wanted)
-            floors = judge.floor(name, metric, len(fake))
+            floors = judge.floor(metric, len(fake))
             estimates = metric(sets, space=judge.space_of(metric), known=facts)
         except ValueError as error:
             if names:
                 raise ValueError(f"--metrics {name}: {error}") from error
             yield {"metric": name, "skipped": str(error), "applies": not isinstance(error, Inapplicable)}
             continue
+        except Exception as error:  # whatever somebody's own raises
+            if metric in table(judge.real).values():
+                raise
+            raise ValueError(f"--metrics {name}: {cause(error)}") from error
         for part, estimate in estimates.items():
             yield _row(part, estimate, floors.get(part), metric, judge, about)
 

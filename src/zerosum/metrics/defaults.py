@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
 from zerosum.metrics.diversity import ms_ssim_diversity
-from zerosum.metrics.estimate import Estimate
+from zerosum.metrics.estimate import Estimate, jackknife, student
 from zerosum.metrics.frechet import frechet_distance, frechet_infinity
 from zerosum.metrics.kernels import kernel_distance, parzen_log_likelihood
 from zerosum.metrics.modes import (
@@ -27,10 +29,15 @@ from zerosum.metrics.two_sample import referee, two_sample_test
 
 __all__ = ["IMAGES", "POINTS", "Metric"]
 
+_SETS = "real", "fake", "train", "validation", "unseen", "wanted"
+_KNOWN = "modes", "std", "classes", "expected"
+_BLOCKS = 10
+
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric function and what it needs.
+    """A metric function and what it needs. It returns an `Estimate`, or a number, whose interval is then that
+    of the delete-a-block jackknife (10 blocks of every set, Student).
 
     `sets` are its positional arguments: `real` (held out from training), `fake`, `train`, `validation`,
     `unseen` (real, and held out in any case), and `wanted` (the labels asked of a conditional generator).
@@ -41,12 +48,39 @@ class Metric:
     set has, and says something only where these are as many.
     """
 
-    compute: Callable[..., Estimate | PRDC]
+    compute: Callable[..., Estimate | PRDC | float | Tensor]
     sets: tuple[str, ...]
     view: str
     higher_is_better: bool | None
     known: tuple[str, ...] = ()
     equal_sizes: bool = False
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], view: str = "samples") -> Self:
+        """A function of samples: the names of its arguments say which `sets` and which `known` facts it is
+        given, all of them tensors of one `view`, ``[N, C, H, W]`` in [-1, 1] or ``[N, d]``.
+
+        Raises ValueError for an argument without a default that is neither.
+
+        >>> Metric.of(lambda real, fake: (real.mean() - fake.mean()).abs()).sets
+        ('real', 'fake')
+        """
+        arguments = inspect.signature(function).parameters.values()
+        for p in arguments:
+            varying = p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+            if p.name not in (*_SETS, *_KNOWN, "space") and p.default is p.empty and not varying:
+                raise ValueError(
+                    f"a metric has no argument {p.name!r}: there is {', '.join((*_SETS, *_KNOWN, 'space'))}"
+                )
+        names = [p.name for p in arguments]
+        sets = tuple(name for name in names if name in _SETS)
+        if "fake" not in sets:
+            raise ValueError("a metric takes `fake`, the samples that it judges")
+        return cls(function, sets, view, None, tuple(name for name in names if name in _KNOWN))
+
+    @property
+    def name(self) -> str:
+        return getattr(self.compute, "__name__", type(self.compute).__name__)
 
     def __call__(
         self, sets: Mapping[str, Tensor], *, space: str, known: Mapping[str, Any]
@@ -54,8 +88,33 @@ class Metric:
         """Estimates by name, from `sets` in this metric's view and the `known` facts; each mapping may hold
         more than is needed."""
         facts = {name: known[name] for name in self.known}
-        result = self.compute(*(sets[name] for name in self.sets), **facts, space=space)
-        return result._asdict() if isinstance(result, PRDC) else {self.compute.__name__: result}
+        facts |= {"space": space} if _takes_space(self.compute) else {}
+        given = [sets[name] for name in self.sets]
+        result = self.compute(*given, **facts)
+        if isinstance(result, PRDC):
+            return result._asdict()
+        if isinstance(result, Estimate):
+            return {self.name: result}
+
+        def number(*some: Tensor) -> float:
+            value: Any = self.compute(*some, **facts)
+            if isinstance(value, bool) or getattr(value, "ndim", 0) or not hasattr(value, "__float__"):
+                raise ValueError(f"it gives {type(value).__name__}, where an Estimate or a number is wanted")
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"it gives {float(value)} of {', '.join(str(len(x)) for x in some)} examples"
+                )
+            return float(value)
+
+        value = number(*given)
+        low, high = student(value, jackknife(number, *given, blocks=_BLOCKS), _BLOCKS)
+        n = len(sets["fake"])
+        return {self.name: Estimate(value, low, high, n, space, self.name, "delete-block jackknife")}
+
+
+def _takes_space(function: Callable[..., Any]) -> bool:
+    arguments = inspect.signature(function).parameters.values()
+    return any(p.name == "space" or p.kind is p.VAR_KEYWORD for p in arguments)
 
 
 PAIR = ("real", "fake")

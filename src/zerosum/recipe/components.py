@@ -31,7 +31,18 @@ from typing import Any
 
 from zerosum.recipe.schema import Component, RecipeError
 
-__all__ = ["HOMES", "argument", "bound", "call", "complete", "name_of", "product", "sentence", "suggest"]
+__all__ = [
+    "HOMES",
+    "argument",
+    "bound",
+    "call",
+    "cause",
+    "complete",
+    "name_of",
+    "product",
+    "sentence",
+    "suggest",
+]
 
 HOMES = {
     "data": "zerosum.data",
@@ -117,7 +128,7 @@ def call(function: Callable[..., Any], where: str, **runtime: Any) -> Any:
     except RecipeError:
         raise
     except (Exception, SystemExit) as error:  # whatever a function of the user's raises
-        raise RecipeError(f"{where}: {_cause(error)}") from error
+        raise RecipeError(f"{where}: {cause(error)}") from error
 
 
 def complete(key: str, value: Component, where: str, home: str = "") -> Any:
@@ -153,7 +164,7 @@ def _find(name: str, home: str, where: str) -> Callable[..., Any]:
             result = attrgetter(attribute)(import_module(module))
         except (Exception, SystemExit) as error:  # whatever a module of the user's does on being imported
             raise RecipeError(
-                f"{where}: cannot import {name!r}: {_cause(error)} (not in {Path.cwd()} nor in PYTHONPATH)"
+                f"{where}: cannot import {name!r}: {cause(error)} (not in {Path.cwd()} nor in PYTHONPATH)"
             ) from error
     else:
         library = import_module(home)
@@ -209,7 +220,7 @@ def _adapter(hint: Any) -> Any:
     return TypeAdapter(Any)
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """One line: what a function says is wrong, or the type and place of an error it did not foresee."""
     text = " ".join(str(error).split())
     if isinstance(error, ValueError | TypeError | OSError):
