@@ -1,5 +1,4 @@
 """Write the generator of a run to a folder: weights, what they are, a model card with samples and figures.
-figures.
 
 zerosum export runs/mine --to mine                 load it by zerosum.load("mine")
 zerosum export runs/mine --to mine --onnx          also model.onnx, and sample.py for it

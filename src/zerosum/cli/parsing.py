@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from zerosum.recipe import Recipe
 
-__all__ = ["HelpShown", "Parser", "UsageError", "recipe_of", "some_path", "some_text", "whole"]
+__all__ = ["TRACKERS", "HelpShown", "Parser", "UsageError", "recipe_of", "some_path", "some_text", "whole"]
 
+TRACKERS = ["tensorboard", "wandb", "mlflow", "trackio"]
+"""Those of `zerosum.trackers`, which takes time to import."""
 _WIDTH = 100
 
 

@@ -5,6 +5,7 @@ the run, exactly. Any field of the recipe is set by its dotted name; `zerosum re
   zerosum train photos --data FOLDER --data.size 32 --out runs/mine
   zerosum train digits --data mnist --watch thorough --on-fault stop
   zerosum train ring --G.width 64 --penalties.0.weight 0.5 --objective hinge
+  zerosum train photos --data FOLDER --log tensorboard        into the run's directory, as it plays
   zerosum train ring --seeds 16
   torchrun --nproc-per-node 2 -m zerosum train photos --data FOLDER        one game on several processes
 """
@@ -20,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zerosum.cli.output import say, say_notes
-from zerosum.cli.parsing import Parser, UsageError, recipe_of, some_path, some_text, whole
+from zerosum.cli.output import say, say_error, say_notes
+from zerosum.cli.parsing import TRACKERS, Parser, UsageError, recipe_of, some_path, some_text, whole
 from zerosum.text import printable
 
 if TYPE_CHECKING:
@@ -53,6 +54,13 @@ def parser() -> Parser:
         action="store_true",
         help="at a fault, train again beside the run with what is advised, and say whether it helped",
     )
+    p.add_argument(
+        "--log",
+        choices=TRACKERS,
+        action="append",
+        default=[],
+        help="send what is logged there too, while it plays; may be given several times",
+    )
     p.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     return p
 
@@ -61,6 +69,11 @@ def run(args: argparse.Namespace) -> int:
     args.fields |= {name: text for name in ("steps", "seed") if (text := getattr(args, name)) is not None}
     recipe = recipe_of(args, args.recipe)
     from zerosum.run.ranks import several, together
+
+    if args.log:
+        from zerosum import trackers
+
+        trackers.check(args.log)
 
     if args.seeds is None:
         return together(lambda: _train(recipe, args))
@@ -87,16 +100,19 @@ def _play(
     """Train to the end: the run, the step it began from, and what stopped it."""
     from zerosum.display import display, loading, plan
     from zerosum.run.run import Run, RunError
+    from zerosum.trackers import keeping_up
 
     with loading(args.quiet), Run.start(out, recipe, override) as run:
         before = run.game.step
         say_notes(run.notes, args.quiet)
         if not args.quiet:
             say(plan(run))
-        with display(run, args.quiet) as show, _stopping(run):
+        logs = keeping_up(run.path, args.log, say_error)
+        with logs as keep_up, display(run, args.quiet) as show, _stopping(run):
             try:
                 for record in run.play(args.on_fault == "stop" or args.follow_advice):
                     show(record)
+                    keep_up()
             except RunError as error:
                 return run, before, error
     return run, before, None
@@ -125,8 +141,9 @@ def _train_seeds(recipe: Recipe, args: argparse.Namespace) -> int:
     from zerosum.recipe import RecipeError
     from zerosum.run import seeds
 
-    if args.follow_advice:
-        raise UsageError("--follow-advice is for one seed: leave out --seeds")
+    if args.follow_advice or args.log:
+        name = "--follow-advice" if args.follow_advice else "--log"
+        raise UsageError(f"{name} is for one seed: leave out --seeds (`zerosum log` takes those afterwards)")
     numbers = seeds.numbered(recipe, args.seeds)
     out = args.out or Path("runs") / printable(f"{recipe.name}-seeds{numbers[0]}-{numbers[-1]}")
     try:
