@@ -34,7 +34,9 @@ SOURCES: dict[str, Callable[[int], data.Source]] = {
     "swiss_roll": lambda seed: data.swiss_roll(seed=seed),
     "two_moons": lambda seed: data.two_moons(seed=seed),
     "images": lambda seed: data.Images(bytes_of(37, 3, 4, 5), seed=seed),
-    "labelled_images": lambda seed: data.Images(bytes_of(11, 1, 2, 3), torch.arange(11) % 4, 0.0, 1.0, seed),
+    "labelled_images": lambda seed: data.Images(
+        bytes_of(11, 1, 2, 3), torch.arange(11) % 4, 0.0, 1.0, seed=seed
+    ),
     "vectors": lambda seed: data.Vectors(bytes_of(29, 4).float(), seed=seed),
     "labelled_vectors": lambda seed: data.Vectors(bytes_of(7, 2).float(), torch.arange(7) % 2, seed=seed),
     "digits": lambda seed: data.digits(seed=seed),

@@ -16,7 +16,7 @@ import torch
 
 from zerosum import claims as demonstration
 from zerosum import data, game, objectives
-from zerosum.claims import MULTIPLE, ROWS, Row, claims, experiments, optimum, row
+from zerosum.claims import MULTIPLE, ROWS, Row, claims, estimates, experiments, optimum, row
 from zerosum.cli import main
 from zerosum.page import theory as theory_page
 from zerosum.randomness import stream
@@ -103,7 +103,7 @@ def test_every_row_refuses_a_wrong_prediction(i: int, shown: Shown) -> None:
 def planted(claim: str, prediction: float) -> Callable[[int], Row]:
     def wrong(seed: int) -> Row:
         right = optimum.value_at_equilibrium(seed)
-        return replace(right, tex=claim, predicted=row.exactly(prediction), wrong={})
+        return replace(right, tex=claim, predicted=estimates.exactly(prediction), wrong={})
 
     return wrong
 
@@ -152,7 +152,7 @@ def test_relations_hold_by_more_than_the_errors(relation: str, below: int, equal
 def test_what_is_not_a_number_agrees_with_nothing() -> None:
     for relation in "=<>":
         for measured in (Quantity(math.nan, 1.0, ""), Quantity(1.0, math.nan, "")):
-            assert not Row("", "", row.exactly(1.0), measured, "", relation=relation).agrees
+            assert not Row("", "", estimates.exactly(1.0), measured, "", relation=relation).agrees
 
 
 def test_a_row_is_a_pure_function_of_its_seed_and_leaves_torch_as_it_was() -> None:
@@ -171,21 +171,21 @@ def test_means_and_squared_norms_cover_the_truth() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(400):
         draws = truth + torch.randn(200, 3, generator=generator, dtype=torch.float64)
-        covered["mean"] += row.along(draws, truth).agrees(float(truth.norm()))
-        covered["norm"] += row.squared_norm(draws).agrees(float(truth.square().sum()))
+        covered["mean"] += estimates.along(draws, truth).agrees(float(truth.norm()))
+        covered["norm"] += estimates.squared_norm(draws).agrees(float(truth.square().sum()))
     assert all(360 <= count <= 396 for count in covered.values()), covered  # 95 % of 400, 4 standard errors
 
 
 def test_expectations_on_the_line_are_exact() -> None:
     for power, moment in ((0, 1.0), (1, 0.0), (2, 1.0), (4, 3.0)):
-        found = row.expectation(lambda z, power=power: z[:, 0] ** power, NormalPrior(1))
+        found = estimates.expectation(lambda z, power=power: z[:, 0] ** power, NormalPrior(1))
         assert float(found) == pytest.approx(moment, abs=1e-12)
 
 
 def test_quantities_as_text() -> None:
     assert row.written(Quantity(0.0, 1e-12, "")) == "0 ± 1e-12"
     assert row.written(Quantity(-1.0640571, 0.0049, "")) == "-1.06406 ± 0.005"
-    assert row.written(row.exactly(20)) == "20"
+    assert row.written(estimates.exactly(20)) == "20"
 
 
 # Games ----------------------------------------------------------------------------------------------------

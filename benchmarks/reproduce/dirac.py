@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ledger
 from zerosum import Game, objectives, penalties, theory
 from zerosum.claims import MULTIPLE
+from zerosum.claims.estimates import ROUNDING
 from zerosum.claims.experiments import Point, Slope
-from zerosum.claims.row import ROUNDING
 from zerosum.objectives import Objective
 from zerosum.optimizers import Factory, clipped, extragradient, lookahead_minmax, optimistic, sgd
 from zerosum.penalties import Penalty

@@ -10,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.nn.functional import logsigmoid
 
 from zerosum import objectives, theory
+from zerosum.claims.estimates import ROUNDING, along, exactly, expectation, largest, mean
 from zerosum.claims.experiments import (
     first_turns,
     fixed_match,
@@ -18,18 +19,7 @@ from zerosum.claims.experiments import (
     watch,
     watched_match,
 )
-from zerosum.claims.row import (
-    ROUNDING,
-    Claim,
-    Numbers,
-    Row,
-    along,
-    claim,
-    exactly,
-    expectation,
-    largest,
-    mean,
-)
+from zerosum.claims.row import Claim, Numbers, Row, claim
 from zerosum.objectives import Objective
 from zerosum.theory import NormalPrior, Quantity
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zerosum import game, objectives, theory
+from zerosum.claims.estimates import ROUNDING, along, exactly, expectation, largest, squared_norm
 from zerosum.claims.experiments import (
     DIRAC_RATE,
     MEAN,
@@ -30,18 +31,7 @@ from zerosum.claims.experiments import (
     watched_match,
 )
 from zerosum.claims.losses import nonsaturating_slope, weighted_gradient
-from zerosum.claims.row import (
-    ROUNDING,
-    Claim,
-    Numbers,
-    Row,
-    along,
-    claim,
-    exactly,
-    expectation,
-    largest,
-    squared_norm,
-)
+from zerosum.claims.row import Claim, Numbers, Row, claim
 from zerosum.objectives import Objective
 from zerosum.randomness import stream
 from zerosum.theory import NormalPrior, Quantity

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from zerosum import game, objectives, theory
+from zerosum.claims.estimates import exactly, largest, mean, squared_norm
 from zerosum.claims.experiments import (
     MEAN,
     MOMENTS,
@@ -28,16 +29,7 @@ from zerosum.claims.experiments import (
     watched_at_the_best,
     watched_match,
 )
-from zerosum.claims.row import (
-    Claim,
-    Numbers,
-    Row,
-    claim,
-    exactly,
-    largest,
-    mean,
-    squared_norm,
-)
+from zerosum.claims.row import Claim, Numbers, Row, claim
 from zerosum.theory import NormalPrior, Quantity, UniformPrior, pushforward
 
 __all__ = ["ROWS"]

@@ -1,41 +1,20 @@
-"""A row: what is predicted beside what is measured; and how a measurement comes by its error."""
+"""A row: what is predicted beside what is measured."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from zerosum import theory
+from zerosum.claims.estimates import exactly
 from zerosum.theory import Quantity
 
-__all__ = [
-    "MULTIPLE",
-    "ROUNDING",
-    "Numbers",
-    "Row",
-    "along",
-    "claim",
-    "exactly",
-    "expectation",
-    "largest",
-    "mean",
-    "plain",
-    "squared_norm",
-    "written",
-]
+__all__ = ["MULTIPLE", "Numbers", "Row", "claim", "plain", "written"]
 
 MULTIPLE = 3
 """How many times their stated errors a prediction and a measurement may differ."""
-
-ROUNDING = 1e-12
-"""What float64 may lose in the sums of one turn, whose terms are of order one."""
 
 
 @dataclass(frozen=True)
@@ -127,38 +106,6 @@ def plain(text: str) -> str:
 
 
 # Measurements ----------------------------------------------------------------------------------------------
-
-
-def exactly(value: float) -> Quantity:
-    """A number that is known in closed form."""
-    return Quantity(value, 0.0, "closed form")
-
-
-def largest(differences: Tensor) -> Quantity:
-    """The largest of differences that only rounding should part from zero."""
-    return Quantity(float(differences.abs().max()), ROUNDING, f"largest of {differences.numel():,}")
-
-
-def mean(draws: Tensor) -> Quantity:
-    """The mean of independent draws [n]; the error is 1.96 standard errors and rounding."""
-    error = 1.96 * float(draws.std()) / math.sqrt(len(draws))
-    return Quantity(float(draws.mean()), error + ROUNDING, f"mean of {len(draws)} turns")
-
-
-def squared_norm(draws: Tensor) -> Quantity:
-    """|E g|^2 from independent draws g [n, d], without bias: the mean of g . g' over disjoint pairs."""
-    return mean((draws[0::2] * draws[1::2]).sum(1))
-
-
-def along(draws: Tensor, direction: Tensor) -> Quantity:
-    """E g . u for draws g [n, d], u the unit vector of a direction [d]."""
-    return mean(draws @ direction / direction.norm())
-
-
-def expectation(f: Callable[[Tensor], Tensor], density: theory.Density) -> Tensor:
-    """E f(x) on the line, for f [n, 1] -> [n]: the trapezoid rule, exact to rounding for smooth f."""
-    x = torch.linspace(-15, 15, 2**14 + 1, dtype=torch.float64)[:, None]
-    return (density.log_prob(x).exp() * f(x)).sum() * float(x[1] - x[0])
 
 
 def written(q: Quantity) -> str:

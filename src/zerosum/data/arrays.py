@@ -9,7 +9,7 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import product
@@ -28,7 +28,20 @@ from zerosum.randomness import key, stream
 __all__ = ["Finite", "Images", "Stacked", "Vectors", "checksum", "digits", "named"]
 
 
-class Finite(ABC):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Split:
+    """What is said of a part of a data set, whatever its examples are: see `Finite`."""
+
+    seed: int = 0
+    split_name: str = "train"
+    class_names: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    opener: Callable[[str], Finite] | None = None
+    checksum: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Finite(Split, ABC):
     """Examples of which there are N, each shown once per epoch; a part of a data set.
 
     Arguments of all kinds of it, beside their own:
@@ -42,13 +55,6 @@ class Finite(ABC):
     """
 
     labels: Tensor | None
-    seed: int
-    split_name: str
-    class_names: tuple[str, ...]
-    splits: tuple[str, ...]
-    opener: Callable[[str], Finite] | None
-    checksum: str
-    notes: tuple[str, ...]
 
     @property
     @abstractmethod
@@ -139,14 +145,6 @@ class Images(Finite):
     labels: Tensor | None = None
     low: float = -1.0
     high: float = 1.0
-    seed: int = 0
-    split_name: str = "train"
-    _: KW_ONLY
-    class_names: tuple[str, ...] = ()
-    splits: tuple[str, ...] = ()
-    opener: Callable[[str], Finite] | None = None
-    checksum: str = ""
-    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 4 or self.pixels.dtype != torch.uint8 or self.pixels.numel() == 0:
@@ -260,14 +258,6 @@ class Vectors(Finite):
 
     rows: Tensor
     labels: Tensor | None = None
-    seed: int = 0
-    split_name: str = "train"
-    _: KW_ONLY
-    class_names: tuple[str, ...] = ()
-    splits: tuple[str, ...] = ()
-    opener: Callable[[str], Finite] | None = None
-    checksum: str = ""
-    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rows.ndim < 2 or self.rows.dtype != torch.float32 or self.rows.numel() == 0:
@@ -330,7 +320,7 @@ def digits(split: str = "train", *, low: float = -1.0, high: float = 1.0, seed: 
         if name not in parts:
             raise ValueError(f"digits has the splits {', '.join(parts)}: got {name!r}")
         x, y = pixels[parts[name]], labels[parts[name]]
-        return Images(x, y, low, high, seed, name, splits=tuple(parts), opener=opener)
+        return Images(x, y, low, high, seed=seed, split_name=name, splits=tuple(parts), opener=opener)
 
     return opener(split)
 

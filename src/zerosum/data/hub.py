@@ -86,7 +86,7 @@ def hf(
             pixels, readable = _decode(found, column, places, form, missing)
             y = None if codes is None else torch.from_numpy(codes[places[readable]])
             about: dict[str, Any] = {"class_names": class_names, "splits": SPLITS, "opener": opener}
-            return Images(pixels, y, low, high, seed, name, **about)
+            return Images(pixels, y, low, high, seed=seed, split_name=name, **about)
 
         return opener(split)
 

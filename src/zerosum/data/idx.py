@@ -111,7 +111,9 @@ def _open(read: Read, parts: Sequence[str], split: str, low: float, high: float,
             s for s, (of, some) in SPLITS.items() if of in parts and (divided or some == slice(None))
         )
         x, y = pixels[rows, None], None if y is None else y[rows]
-        return Images(x, y, low, high, seed, name, class_names=names, splits=splits, opener=opener)
+        return Images(
+            x, y, low, high, seed=seed, split_name=name, class_names=names, splits=splits, opener=opener
+        )
 
     return opener(split)
 

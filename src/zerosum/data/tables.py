@@ -7,9 +7,9 @@ header is not a row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -56,14 +56,6 @@ class Table(Finite):
     columns: Columns
     places: Tensor
     labels: Tensor | None = None
-    seed: int = 0
-    split_name: str = "train"
-    _: KW_ONLY
-    class_names: tuple[str, ...] = ()
-    splits: tuple[str, ...] = ()
-    opener: Callable[[str], Finite] | None = None
-    checksum: str = ""
-    notes: tuple[str, ...] = ()
 
     @property
     def codec(self) -> Columns:
@@ -293,8 +285,8 @@ def table(
             codec,
             places,
             None if labels is None else labels[places],
-            seed,
-            part,
+            seed=seed,
+            split_name=part,
             class_names=class_names,
             splits=SPLITS,
             opener=opener,
@@ -315,7 +307,9 @@ def _images(content: _Pixels, split: str, missing: str, low: float, high: float,
         rows = torch.from_numpy(rows_of(parts, name))
         x = pixels.index_select(0, rows) if len(rows) < len(pixels) else pixels  # else the file stays mapped
         y = None if labels is None else labels[rows]
-        return Images(x, y, low, high, seed, name, class_names=class_names, splits=SPLITS, opener=opener)
+        return Images(
+            x, y, low, high, seed=seed, split_name=name, class_names=class_names, splits=SPLITS, opener=opener
+        )
 
     return opener(split)
 
