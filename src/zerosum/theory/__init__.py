@@ -31,7 +31,6 @@ from zerosum.theory.generators import (
 )
 
 __all__ = [
-    *games.__all__,
     "Density",
     "KernelDensity",
     "NormalPrior",
@@ -51,3 +50,4 @@ __all__ = [
     "value",
     "wasserstein1",
 ]
+__all__ += games.__all__
