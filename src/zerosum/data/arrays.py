@@ -25,23 +25,10 @@ from zerosum.data.rows import FileRows
 from zerosum.data.source import no_such_split, order
 from zerosum.randomness import key, stream
 
-__all__ = ["Finite", "Images", "Stacked", "Vectors", "checksum", "digits", "named"]
+__all__ = ["Finite", "Images", "Split", "Stacked", "Vectors", "checksum", "digits", "named"]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Split:
-    """What is said of a part of a data set, whatever its examples are: see `Finite`."""
-
-    seed: int = 0
-    split_name: str = "train"
-    class_names: tuple[str, ...] = ()
-    splits: tuple[str, ...] = ()
-    opener: Callable[[str], Finite] | None = None
-    checksum: str = ""
-    notes: tuple[str, ...] = ()
-
-
-class Finite(Split, ABC):
+class Finite(ABC):
     """Examples of which there are N, each shown once per epoch; a part of a data set.
 
     Arguments of all kinds of it, beside their own:
@@ -55,6 +42,13 @@ class Finite(Split, ABC):
     """
 
     labels: Tensor | None
+    seed: int
+    split_name: str
+    class_names: tuple[str, ...]
+    splits: tuple[str, ...]
+    opener: Callable[[str], Finite] | None
+    checksum: str
+    notes: tuple[str, ...]
 
     @property
     @abstractmethod
@@ -122,8 +116,21 @@ class Finite(Split, ABC):
             raise ValueError(f"there are {len(self.class_names)} names of classes, and a label {highest}")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Split:
+    """The fields of `Finite` that need not be given, for its dataclasses."""
+
+    seed: int = 0
+    split_name: str = "train"
+    class_names: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
+    opener: Callable[[str], Finite] | None = None
+    checksum: str = ""
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
-class Images(Finite):
+class Images(Split, Finite):
     """Images in memory, shown to the game as float32 in [low, high].
 
     Arguments:
@@ -241,7 +248,7 @@ class Stacked:
 
 
 @dataclass(frozen=True, eq=False)
-class Vectors(Finite):
+class Vectors(Split, Finite):
     """Numbers in memory: rows [N, d], signals [N, C, L], or of any other shape.
 
     Arguments:

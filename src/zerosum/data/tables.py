@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zerosum.data.array_files import channels_first, read_npy, read_npz, sheet_of_array
-from zerosum.data.arrays import Finite, Images, shipped
+from zerosum.data.arrays import Finite, Images, Split, shipped
 from zerosum.data.columns import Columns, Packed
 from zerosum.data.kinds import describe, fit
 from zerosum.data.readers import TEXT, join_names, one_line, read_parquet, read_text
@@ -40,7 +40,7 @@ ENDINGS = ".npy", ".npz", ".parquet", *TEXT
 
 
 @dataclass(frozen=True, eq=False)
-class Table(Finite):
+class Table(Split, Finite):
     """A table as a source: its rows in memory, packed, and the codec of its columns.
 
     Arguments:

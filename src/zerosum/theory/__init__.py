@@ -5,7 +5,6 @@ Three chapters: two densities and how far apart they are (`densities`), the dens
 number that had to be approximated is a `Quantity`: it carries its error and the method that gave it.
 """
 
-from zerosum.theory import games
 from zerosum.theory.densities import (
     Density,
     Quantity,
@@ -19,7 +18,29 @@ from zerosum.theory.densities import (
     value,
     wasserstein1,
 )
-from zerosum.theory.games import *  # noqa: F403
+from zerosum.theory.games import (
+    Field,
+    Play,
+    alternating,
+    bilinear,
+    clipped,
+    consensus,
+    dirac_instance_noise,
+    dirac_minimax,
+    dirac_nonsaturating,
+    dirac_wasserstein,
+    eigenvalues,
+    extragradient,
+    generator_gradients,
+    gradient_penalty,
+    gradient_ratio,
+    jacobian,
+    measured_rate,
+    optimistic,
+    predicted_rate,
+    simultaneous,
+    trajectory,
+)
 from zerosum.theory.generators import (
     KernelDensity,
     NormalPrior,
@@ -32,22 +53,42 @@ from zerosum.theory.generators import (
 
 __all__ = [
     "Density",
+    "Field",
     "KernelDensity",
     "NormalPrior",
+    "Play",
     "Prior",
     "Quantity",
     "UniformPrior",
+    "alternating",
     "bandwidth",
+    "bilinear",
     "by_kernel_density",
+    "clipped",
+    "consensus",
+    "dirac_instance_noise",
+    "dirac_minimax",
+    "dirac_nonsaturating",
+    "dirac_wasserstein",
+    "eigenvalues",
+    "extragradient",
+    "generator_gradients",
+    "gradient_penalty",
+    "gradient_ratio",
+    "jacobian",
     "jsd",
     "kl",
+    "measured_rate",
     "monte_carlo",
     "optimal_discriminator",
     "optimal_logit",
+    "optimistic",
+    "predicted_rate",
     "pushforward",
     "quadrature",
+    "simultaneous",
     "total_variation",
+    "trajectory",
     "value",
     "wasserstein1",
 ]
-__all__ += games.__all__
