@@ -19,9 +19,20 @@ if TYPE_CHECKING:
     from zerosum.run.examined import Examined
     from zerosum.run.run import Run
     from zerosum.run.seeds import StackedSeeds
+    from zerosum.sweep import Outcome, Sweep
     from zerosum.watch.diagnosis import Finding
 
-__all__ = ["curve", "display", "display_seeds", "format_diagnoses", "format_diagnosis", "loading", "plan"]
+__all__ = [
+    "curve",
+    "display",
+    "display_seeds",
+    "format_diagnoses",
+    "format_diagnosis",
+    "format_outcome",
+    "format_sweep",
+    "loading",
+    "plan",
+]
 
 Record = dict[str, Any]
 Show = Callable[[Record], None]
@@ -283,6 +294,41 @@ def format_diagnoses(path: Path, seeds: Sequence[Examined]) -> str:
         state = _state(seed.findings) if seed.findings else "too early to say"
         lines.append(f"{printable(seed.path.name)}, step {step:,}: {printable(state)}")
     return "\n".join([*lines, f"to see why: zerosum diagnose {printable(seeds[0].path)}"])
+
+
+def format_outcome(outcome: Outcome) -> str:
+    """What a trial came to, in a line."""
+    drawn = "  ".join(f"{name} {_setting(value)}" for name, value in outcome.drawn.items())
+    return f"trial {outcome.number}: {_came_to(outcome)}  {printable(drawn)}"
+
+
+def _came_to(outcome: Outcome) -> str:
+    if outcome.value is None:
+        return f"{outcome.state}: {printable(outcome.reason)}" if outcome.reason else outcome.state
+    ends = "" if outcome.low is None else f" [{outcome.low:.4g}, {outcome.high:.4g}]"
+    return f"{outcome.value:.4g}{ends}"
+
+
+def _setting(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def format_sweep(sweep: Sweep, most: int = 10) -> str:
+    """The best trials of a sweep as a table, what became of the others, and what mattered."""
+    names = [r.name for r in sweep.ranges]
+    ranked, everything = sweep.ranked(), sweep.outcomes()
+    rows = [["trial", sweep.goal.name, *map(printable, names)]]
+    rows += [
+        [str(o.number), _came_to(o), *(printable(_setting(o.drawn.get(n, ""))) for n in names)]
+        for o in ranked[:most]
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    counts = Counter(outcome.state for outcome in everything)
+    lines.append(f"{len(everything)} trials: " + ", ".join(f"{n} {state}" for state, n in counts.items()))
+    if shares := sweep.importances():
+        lines.append("what mattered: " + ", ".join(f"{printable(k)} {v:.0%}" for k, v in shares.items()))
+    return "\n".join(lines)
 
 
 def _curve_of(run: Examined, name: str) -> str:

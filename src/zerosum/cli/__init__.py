@@ -16,6 +16,7 @@ __all__ = ["VERBS", "main"]
 
 VERBS = {
     "train": "play the game of a recipe; the same command again resumes it",
+    "sweep": "search for the settings that serve a goal best, over many trials and seeds",
     "sample": "draw samples from a run: a picture, a folder, an array or a table",
     "evaluate": "judge a run, seeds, or anybody's samples against held-out real data",
     "export": "write a generator to a folder, with its card, for others to use",

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from zerosum.recipe import Recipe
 
-__all__ = ["TRACKERS", "HelpShown", "Parser", "UsageError", "recipe_of", "some_path", "some_text", "whole"]
+__all__ = [
+    "TRACKERS",
+    "HelpShown",
+    "Parser",
+    "UsageError",
+    "recipe_of",
+    "some_path",
+    "some_text",
+    "stopping",
+    "whole",
+]
 
 TRACKERS = ["tensorboard", "wandb", "mlflow", "trackio"]
 """Those of `zerosum.trackers`, which takes time to import."""
@@ -122,3 +134,23 @@ class whole:
         if not self.low <= value <= self.high:
             raise argparse.ArgumentTypeError(f"{text} is not between {self.low:,} and {self.high:,}")
         return value
+
+
+class Stoppable(Protocol):
+    def stop(self, reason: str) -> None: ...
+
+
+@contextmanager
+def stopping(run: Stoppable) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after the present turn; a second one at once."""
+
+    def stop(number: int, frame: object) -> None:
+        run.stop(signal.Signals(number).name)
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -16,19 +16,25 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zerosum.cli.output import say, say_error, say_notes
-from zerosum.cli.parsing import TRACKERS, Parser, UsageError, recipe_of, some_path, some_text, whole
+from zerosum.cli.parsing import (
+    TRACKERS,
+    Parser,
+    UsageError,
+    recipe_of,
+    some_path,
+    some_text,
+    stopping,
+    whole,
+)
 from zerosum.text import printable
 
 if TYPE_CHECKING:
     from zerosum.recipe import Recipe
     from zerosum.run.run import Run, RunError
-    from zerosum.run.seeds import StackedSeeds, SubprocessSeeds
 
 __all__ = ["parser", "run"]
 
@@ -108,7 +114,7 @@ def _play(
         if not args.quiet:
             say(plan(run))
         logs = keeping_up(run.path, args.log, say_error)
-        with logs as keep_up, display(run, args.quiet) as show, _stopping(run):
+        with logs as keep_up, display(run, args.quiet) as show, stopping(run):
             try:
                 for record in run.play(args.on_fault == "stop" or args.follow_advice):
                     show(record)
@@ -156,7 +162,7 @@ def _train_seeds(recipe: Recipe, args: argparse.Namespace) -> int:
     else:
         say_notes([note for run in (runs, *runs.runs) for note in run.notes], args.quiet)
         before = len(runs.notes)
-        with runs, loading(args.quiet), _stopping(runs), display_seeds(runs, args.quiet) as show:
+        with runs, loading(args.quiet), stopping(runs), display_seeds(runs, args.quiet) as show:
             for records in runs.play(args.on_fault == "stop"):
                 show(records)
         say_notes(runs.notes[before:], quiet=False)
@@ -179,28 +185,12 @@ def _train_in_processes(out: Path, recipe: Recipe, args: argparse.Namespace, why
     worst = 0
     if not args.quiet:
         say(f"each seed in a process of its own: {why}")
-    with _stopping(runs):
+    with stopping(runs):
         for seed, code in runs.play():
             worst = max(worst, code)
             if not args.quiet:
                 say(f"seed {seed}: " + (f"ended with exit code {code}" if code else "finished"))
     return worst, runs.interrupted
-
-
-@contextmanager
-def _stopping(run: Run | StackedSeeds | SubprocessSeeds) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after the present turn; a second one at once."""
-
-    def stop(number: int, frame: object) -> None:
-        run.stop(signal.Signals(number).name)
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say_how_it_ended(run: Run, before: int, quiet: bool, again: list[str]) -> int:

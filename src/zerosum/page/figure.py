@@ -146,6 +146,8 @@ class Figure:
         if self.time:
             return Axis(0.0, max([1.0, self.end, *xs]))
         low, high = min(xs), max(xs)
+        if low == high:
+            low, high = (low / 2, 2 * low) if "x" in self.logs else (low - 0.5, low + 0.5)
         if self.square:
             middle, half = (low + high) / 2, self._half_side(low, high)
             low, high = middle - half, middle + half

@@ -36,7 +36,18 @@ from zerosum.run.run import Run
 from zerosum.run.session import Session
 from zerosum.text import printable
 
-__all__ = ["StackedSeeds", "SubprocessSeeds", "folder", "members", "numbered", "summary", "table"]
+__all__ = [
+    "StackedSeeds",
+    "SubprocessSeeds",
+    "ending_fault",
+    "folder",
+    "last_values",
+    "members",
+    "numbered",
+    "over_seeds",
+    "summary",
+    "table",
+]
 
 TABLE = ("modes_covered", "high_quality", "coverage", "spread", "d_loss", "g_loss")
 """What the table on the terminal has, of what there is; seeds.json has everything."""
@@ -60,7 +71,7 @@ class StackedSeeds:
         self.notes: list[str] = []
         self.broken: list[Run] = []
         self.interrupted = ""
-        left = [] if override else [seed for seed in numbers if _ended_by_fault(folder(path, seed))]
+        left = [] if override else [seed for seed in numbers if ending_fault(folder(path, seed))]
         for seed in left:
             self.notes.append(f"warning: seed {seed} was ended by a fault, and is left as it is")
         playing = [seed for seed in numbers if seed not in left]
@@ -160,13 +171,18 @@ def _refuse_a_run(path: Path) -> None:
         raise RunError(f"{printable(path)} holds a run of one seed: give --out another directory for many")
 
 
-def _ended_by_fault(place: Path) -> bool:
-    """Whether the last thing that happened to a run is a fault that ended it."""
+def ending_fault(place: Path) -> str:
+    """The fault that ended a run, with its step, if that is the last thing that happened to it; else ""."""
     for last in reversed(Log(place).events()):
-        if last["event"] == "fault":
-            return last["name"] == "non-finite"
-        return last["event"] == "stopped" and last.get("reason", "").startswith("the fault")
-    return False
+        name = last.get("name", "") if last["event"] == "fault" else ""
+        if last["event"] == "stopped" and (reason := last.get("reason", "")).startswith(_FAULT):
+            return f"{reason.removeprefix(_FAULT).strip(chr(39))} at step {last['step']:,}"
+        return f"{name} at step {last['step']:,}" if name == "non-finite" else ""
+    return ""
+
+
+_FAULT = "the fault "
+"""How the reason begins that a run gives for ending at a fault."""
 
 
 def _refuse_convolutions(run: Run) -> None:
@@ -269,7 +285,7 @@ def summary(path: Path, seeds: Sequence[int]) -> dict[str, Any]:
     Of each reading its last value. The 95 % interval of a mean is Student's, over seeds. Raises RunError
     where no seed has a record, and where the disk refuses.
     """
-    rows = {seed: _last(Log(folder(path, seed)).records()) for seed in seeds}
+    rows = {seed: last_values(Log(folder(path, seed)).records()) for seed in seeds}
     last = max(row.get("step", 0) for row in rows.values())
     whole = [row for row in rows.values() if row.get("step") == last]
     if not whole:
@@ -278,22 +294,23 @@ def summary(path: Path, seeds: Sequence[int]) -> dict[str, Any]:
             f"{shlex.quote(str(folder(path, seeds[0])))}"
         )
     names = [name for name in whole[0] if name not in ("step", "seconds", "steps_per_second")]
-    means = {name: _mean([row[name] for row in whole if name in row]) for name in names}
+    means = {name: over_seeds([row[name] for row in whole if name in row]) for name in names}
     result = {"step": last, "seeds": {str(seed): row for seed, row in rows.items()}, "means": means}
     with disk(path, "after the last step"):
         files.write(path / "seeds.json", (json.dumps(result, indent=1) + "\n").encode(), within=path)
     return result
 
 
-def _last(lines: Sequence[Record]) -> Record:
-    """The last value of each reading, and of each term, that is a finite number."""
+def last_values(lines: Sequence[Record]) -> Record:
+    """Of a run's records the last value of each reading, and of each term, that is a finite number."""
     latest: Record = {}
     for line in lines:
         latest |= {name: x for name, x in line.items() if name != "intervals"}
     return latest
 
 
-def _mean(values: Sequence[float]) -> dict[str, Any]:
+def over_seeds(values: Sequence[float]) -> dict[str, Any]:
+    """The mean, and its 95 % interval from two seeds on (Student)."""
     value = fmean(values)
     if len(values) < 2:
         return {"mean": value, "low": None, "high": None, "n": len(values)}
