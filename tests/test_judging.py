@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
+from refusals import refused
 from zerosum import metrics
 from zerosum.data import Images, Vectors
+from zerosum.data.tables import read_sheet
 from zerosum.evaluation import Judge, evaluate, judge_for, read_samples, real_data
 from zerosum.metrics import two_sample
 from zerosum.randomness import key
@@ -121,7 +123,10 @@ def population(form: str, what: str) -> tuple[Array, Array]:
 
 
 def judged(real: Path, fake: Path, features: str = "filters") -> dict[str, dict[str, Any]]:
-    judge = judge_for(fake, str(real), features, n=COUNT)
+    return judged_by(judge_for(fake, str(real), features, n=COUNT), fake)
+
+
+def judged_by(judge: Judge, fake: Path) -> dict[str, dict[str, Any]]:
     samples, wanted = read_samples(fake, judge.real, COUNT)
     rows = list(evaluate(judge, samples, wanted=wanted))
     assert sum("skipped" in row and row["applies"] for row in rows) <= 2, rows
@@ -308,7 +313,11 @@ def shuffled(path: Path) -> Path:
 
 def test_a_table_that_is_right_gets_no_complaint_and_one_that_is_wrong_does(tmp_path: Path) -> None:
     real = table(tmp_path / "real.csv", 3000, "real")
-    right = judged(real, table(tmp_path / "right.csv", 600, "right"))
+    right_file = table(tmp_path / "right.csv", 600, "right")
+    judge = judge_for(right_file, str(real), n=COUNT)  # one for all: its floors are made once
+    right = judged_by(judge, right_file)
+    of_rows = {"quality", "detection", "utility", "values_present", "values_outside", "nearness_to_training"}
+    assert of_rows <= set(right) and right["utility"]["space"] == "AUC of kind"
     assert not worse(right), {name: right[name] for name in worse(right)}
     wrong = [
         table(
@@ -317,8 +326,30 @@ def test_a_table_that_is_right_gets_no_complaint_and_one_that_is_wrong_does(tmp_
         table(tmp_path / "lost.csv", 600, "lost", lambda row: [*row[:3], "north", row[4]]),
         shuffled(table(tmp_path / "shuffled.csv", 600, "shuffled")),
     ]
-    for path in wrong:
-        assert worse(judged(real, path)), path
+    seen = [worse(judged_by(judge, path)) for path in wrong]
+    assert {"detection", "utility"} <= set(seen[0])
+    assert {"detection", "values_present"} <= set(seen[1])
+    assert {"detection", "utility"} <= set(seen[2])
+
+
+def test_rows_under_a_condition_are_judged_by_real_rows_under_it(tmp_path: Path) -> None:
+    real, made = (table(tmp_path / f"{name}.csv", n, name) for name, n in (("real", 1200), ("made", 300)))
+    held_out = table(tmp_path / "held.csv", 300, "held")
+    judge = judge_for(
+        made, str(real), n=300, where="shop=south", predict="amount", unseen=read_sheet(held_out)
+    )
+    assert set(judge.real.judged.sheet.objects("shop")) == {"south"} and len(judge.real.train) < 450
+    samples, _ = read_samples(made, judge.real, 300)
+    names = ["conditions_obeyed", "table_quality", "utility"]
+    rows = {row["metric"]: row for row in evaluate(judge, samples, names)}
+    share = np.mean(samples.sheet.objects("shop") == "south")
+    assert rows["conditions_obeyed"]["value"] == share < 0.4 and rows["conditions_obeyed"]["worse"]
+    assert rows["conditions_obeyed"]["floor"]["value"] == 1 and rows["column_shapes"]["worse"]
+    assert rows["utility"]["space"] == "R^2 of amount"
+    with refused("moon"):
+        judge_for(made, str(real), where="shop=moon")
+    with refused("colour"):
+        judge_for(made, str(real), predict="colour")
 
 
 # what cannot be judged ----------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from zerosum.metrics import tables
+from zerosum.metrics.table_models import choose_target, detection, nearness_to_training, utility
 
 REFERENCE = json.loads((Path(__file__).parent / "fixtures" / "sdmetrics.json").read_text())
 
@@ -48,7 +49,7 @@ def test_a_table_is_like_itself() -> None:
 
 def test_trees_tell_what_differs_and_nothing_else() -> None:
     real, same = rows(4000), rows(4000, seed=1)
-    alike = tables.detection(real, same)
+    alike = detection(real, same)
     assert alike.low < 0.52 and alike.high > 0.5 and alike.n == 4000
     for fault in (
         {"x": np.round(same["x"], 1)},
@@ -56,23 +57,24 @@ def test_trees_tell_what_differs_and_nothing_else() -> None:
         {"kind": same["kind"][::-1]},
         {"x": np.where(np.arange(4000) % 3 == 0, np.nan, same["x"])},
     ):
-        assert tables.detection(real, same | fault).low > 0.55
+        assert detection(real, same | fault).low > 0.55
 
 
 def test_utility_is_lost_where_dependence_is() -> None:
     real, same, held_out = rows(3000), rows(3000, seed=1), rows(3000, seed=2)
-    for target, kind in (("y", "R2"), ("kind", "AUC")):
-        kept = tables.utility(real, same, held_out, target)
-        torn = same | {"x": same["x"][::-1], "y": np.roll(same["y"], 7)}
-        lost = tables.utility(real, torn, held_out, target)
-        assert kept.kind == kind and abs(kept.loss) < 0.03 and lost.loss > 0.2
+    for target, kind in (("y", "R^2 of y"), ("kind", "AUC of kind")):
+        floor, kept = utility(real, held_out, target), utility(same, held_out, target)
+        lost = utility(same | {"x": same["x"][::-1], "y": np.roll(same["y"], 7)}, held_out, target)
+        assert kept.space == kind and kept.low < floor.value < kept.high
+        assert lost.high < floor.low - 0.1
+    assert choose_target(real) == "kind" and choose_target({"x": real["x"]}) is None
 
 
 def test_copies_are_nearer_to_training() -> None:
     train, held_out, fresh = rows(1000), rows(1000, seed=1), rows(1000, seed=2)
-    fair = tables.nearness_to_training(train, held_out, fresh)
+    fair = nearness_to_training(train, held_out, fresh)
     assert fair.low < 0.5 < fair.high
-    assert tables.nearness_to_training(train, held_out, train).value > 0.9
+    assert nearness_to_training(train, held_out, train).value > 0.9
 
 
 def test_what_cannot_be_is_counted() -> None:
@@ -84,3 +86,23 @@ def test_what_cannot_be_is_counted() -> None:
     assert tables.unmet_values(train, fake) == {"kind": ["low", None]} or tables.unmet_values(
         train, fake
     ) == {"kind": [None, "low"]}
+
+
+def test_faults_that_are_counted() -> None:
+    train = rows(1000) | {"pair": np.array(["high", "low"] * 500, dtype=object)}
+    train["pair"] = np.where([k is None for k in train["kind"]], "none", train["kind"]).astype(object)
+    assert tables.consistency(train, train) == 1 and tables.training_copies(train, train).value == 1
+    assert tables.share_difference(train, train) == 0 == tables.missing_difference(train, train)
+    torn = train | {"kind": train["kind"][::-1]}
+    assert tables.consistency(train, torn) < 0.7 and tables.training_copies(train, torn).value < 0.7
+    assert tables.share_difference(train, train | {"kind": np.array(["high"] * 1000, dtype=object)}) > 0.4
+    missing = np.where(np.arange(1000) < 250, np.nan, train["x"])
+    assert tables.missing_difference(train, train | {"x": missing}) == 0.25
+    assert tables.training_copies({"x": missing}, {"x": np.array([np.nan, 9.0])}).value == 0.5
+
+
+def test_quality_has_an_interval_that_holds_its_own_value() -> None:
+    found = tables.table_quality(rows(600), rows(600, seed=1))
+    assert found.quality.value == tables.quality(rows(600), rows(600, seed=1)).score
+    for part in found:
+        assert part.low < part.value <= part.high <= 1

@@ -23,7 +23,7 @@ from pages import Parsed, add, checked, evaluation, trained
 from zerosum import recipe as recipes
 from zerosum.cli import main
 from zerosum.data import digits
-from zerosum.page import curves, events, judged, report, samples
+from zerosum.page import columns, curves, events, judged, report, samples
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
 
@@ -503,3 +503,23 @@ def test_a_fault_stands_in_the_page_with_its_advice(tmp_path: Path) -> None:
     assert all(finding.name in parsed.text for finding in findings)
     assert all(str(one) in parsed.text for finding in findings for one in finding.advice)
     assert len(charts(run).readings) > 20
+
+
+# tables -----------------------------------------------------------------------------------------------------
+
+
+def test_a_table_has_its_columns_real_and_made_and_two_maps(tmp_path: Path) -> None:
+    rows = ["height,kind,day", *(f"{i % 7}.5,{'ab'[i % 2]},2024-01-{1 + i % 28:02d}" for i in range(60))]
+    (tmp_path / "rows.csv").write_text("\n".join(rows))
+    data = {"name": "file", "path": str(tmp_path / "rows.csv"), "encoding": "ranks"}
+    run = trained(tmp_path / "run", "table", data=data, steps=2, batch=8)
+    found = columns.of_run(Run.open(run), recipes.build_source(Log(run).recipe()))
+    assert found is not None and found.rows[0] == found.rows[1]
+    assert [f.title.split(":")[0] for f in found.numbers] == ["height", "day"]
+    for curve in (curve for figure in found.numbers for curve in figure.curves):
+        assert sum(y for _, y in curve.points[1:-1]) / 2 == pytest.approx(100)  # two points a bin
+    assert [row[0] for row in found.categories[0].rows] == ["a", "b"]
+    assert [sum(row[i] for row in found.categories[0].rows) for i in (1, 2)] == pytest.approx([100, 100])
+    assert [m.names for m in found.maps] == [["height", "kind", "day"]] * 2
+    text = report.page(run)
+    assert checked(text) and text.count('class="matrix"') == 2 and "days since 2024-01-01" in text

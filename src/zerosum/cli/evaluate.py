@@ -4,7 +4,8 @@ its floor: what the same metric says of two halves of the real data.
   zerosum evaluate runs/digits-seed0               the newest checkpoint; rows go to its evaluation.jsonl
   zerosum evaluate runs/mine --metrics prdc,mine.metrics:spread                     some, one of your own
   zerosum evaluate runs/digits-seed0 --all         every checkpoint, and which was the best
-  zerosum evaluate made.csv --data real.csv        samples of any software: what train reads and sample writes
+  zerosum evaluate real.csv made.csv               samples of any software: what train reads and sample writes
+  zerosum evaluate RUN --where "sex=Female"        rows under a condition, by real rows that meet it
   zerosum evaluate made/ --data photos/            folders, at the size of the samples
   zerosum evaluate runs/a --compare runs/b runs/c  paired differences, and which are significant
   zerosum evaluate runs/ring-seeds0-7              the runs of all seeds, the mean and its interval over them
@@ -38,7 +39,18 @@ def parser() -> Parser:
     p.add_argument(
         "target", type=some_path, help="a run, a directory of seeds, a file or a folder of samples"
     )
+    p.add_argument("made", nargs="?", type=some_path, help="samples, where the target is the real data")
     p.add_argument("--data", type=some_text, help="the real data (default: what the run was trained on)")
+    p.add_argument(
+        "--where", help='of a table: conditions that the rows meet, such as "sex=Female and age>60"'
+    )
+    p.add_argument("--predict", metavar="COLUMN", help="of a table: what utility is measured by")
+    p.add_argument(
+        "--held-out",
+        type=some_path,
+        metavar="FILE",
+        help="of a table: real rows that nobody has learnt from (default: the tenth that train leaves out)",
+    )
     p.add_argument(
         "--metrics",
         help="names, or package.module:name, separated by commas (default: all that suit the data)",
@@ -68,6 +80,11 @@ def parser() -> Parser:
 def run(args: argparse.Namespace) -> int:
     if args.all and (args.compare or args.step is not None):
         raise UsageError("--all judges every checkpoint: leave out --step and --compare")
+
+    if args.made is not None:
+        if args.data is not None:
+            raise UsageError("REAL MADE and --data both say what is real: leave one out")
+        args.data, args.target = str(args.target), args.made
 
     from zerosum.recipe import RecipeError
 
@@ -120,7 +137,13 @@ def _progress(quiet: bool) -> Iterator[_Progress]:
 def _evaluate(args: argparse.Namespace, progress: _Progress) -> None:
     from zerosum import evaluation
 
-    judge = evaluation.judge_for(args.target, args.data, args.features, args.n, args.seed, progress)
+    of_table: dict[str, Any] = {"where": args.where, "predict": args.predict}
+    if args.held_out is not None:
+        from zerosum.data.tables import read_sheet
+
+        of_table["unseen"] = read_sheet(args.held_out)
+    options = args.data, args.features, args.n, args.seed, progress
+    judge = evaluation.judge_for(args.target, *options, **of_table)
     names = [name.strip() for name in args.metrics.split(",")] if args.metrics else []
     evaluation.chosen(names, judge.real)  # what cannot be is said before anything is made
     count = f"{len(judge.real.judged):,} examples"
@@ -144,7 +167,7 @@ def _subjects(target: Path, judge: Judge, args: argparse.Namespace, every: bool 
     from zerosum import evaluation
 
     return evaluation.subjects(
-        target, judge.real, args.n, args.seed, args.step, every, args.live, judge.progress
+        target, judge.real, args.n, args.seed, args.step, every, args.live, args.where, judge.progress
     )
 
 

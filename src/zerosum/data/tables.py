@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -28,6 +28,7 @@ from zerosum.data.readers import TEXT, join_names, one_line, read_parquet, read_
 from zerosum.data.sheet import Cells, Coded, Sheet, from_frame
 from zerosum.data.source import order
 from zerosum.data.splits import SPLITS, check_choice, classes, divide, rows_of, usable_rows
+from zerosum.data.where import Where, conditions, rows_that_meet
 from zerosum.randomness import stream
 from zerosum.text import printable
 
@@ -68,6 +69,25 @@ class Table(Split, Finite):
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def with_rows(self, sheet: Sheet) -> Table:
+        """Other rows of the same columns, as a source without splits. Raises ValueError for other columns."""
+        sheet = sheet.only([*self.codec.names]) if set(self.codec.names) <= set(sheet) else sheet
+        places = torch.arange(len(sheet))
+        packed = self.codec.pack(sheet)
+        return replace(self, sheet=sheet, packed=packed, places=places, labels=None, splits=(), opener=None)
+
+    def only_where(self, where: Where) -> Table:
+        """The rows of the split that meet conditions (`zerosum.data.where`), as a source without splits.
+
+        Raises ValueError as `conditions` does, and where no row meets them.
+        """
+        met = rows_that_meet(self.values, conditions(where, self.codec), self.codec)
+        if not met.any():
+            raise ValueError(f"no row of the split {self.split_name!r} meets {printable(where)}")
+        rows = torch.from_numpy(np.flatnonzero(met))
+        labels = None if self.labels is None else self.labels[rows]
+        return replace(self, places=self.places[rows], labels=labels, splits=(), opener=None)
 
     def split(self, name: str) -> Table:
         """The same table, other rows: nothing is read again."""

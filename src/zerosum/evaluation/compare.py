@@ -47,6 +47,8 @@ def compare(
     for name, metric in chosen(names or smooth, judge.real).items():
         judge.progress(name)
         try:
+            if metric.view in ("rows", "sheet"):
+                raise Inapplicable("differences are not computed of metrics of rows: judge each table")
             sets, facts = [judge.sets(metric, x) for x in views], judge.known(metric)
             rows = [
                 {"metric": part, "space": judge.space_of(metric), **_difference(part, metric, facts, sets)}

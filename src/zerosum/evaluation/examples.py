@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from zerosum.data.sheet import Sheet
+
 __all__ = ["LARGEST_SIDE", "ROOM", "Examples", "gathered", "room"]
 
 ROOM = 2**28
@@ -25,10 +27,12 @@ class Examples:
     `side`.
 
     values: uint8 ``[N, C, H, W]`` of images, float32 ``[N, d]`` of anything else, as the players see it.
+    sheet: the same rows of a table as their file has them, None where they are only known as `values`.
     """
 
     values: Tensor
     side: int | None = LARGEST_SIDE
+    sheet: Sheet | None = None
 
     @property
     def of_images(self) -> bool:
@@ -66,10 +70,15 @@ class Examples:
         return torch.cat([self[i : min(i + step, rows)] for i in range(0, rows, step)])
 
     def take(self, rows: Tensor | slice) -> Examples:
-        return replace(self, values=self.values[rows])
+        at = rows.numpy() if isinstance(rows, Tensor) else rows
+        return replace(
+            self, values=self.values[rows], sheet=None if self.sheet is None else self.sheet.take(at)
+        )
 
     def joined(self, other: Examples) -> Examples:
-        return replace(self, values=torch.cat([self.values, other.values]))
+        known = self.sheet is not None and other.sheet is not None
+        sheet = Sheet.joined([self.sheet, other.sheet]) if known else None  # pyright: ignore[reportArgumentType]
+        return replace(self, values=torch.cat([self.values, other.values]), sheet=sheet)
 
 
 def room(shape: tuple[int, ...], of_images: bool) -> int:

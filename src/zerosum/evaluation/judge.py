@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zerosum import metrics
+from zerosum.data.columns import Columns
 from zerosum.evaluation.examples import Examples
 from zerosum.evaluation.real import Real
 from zerosum.metrics import Classifier, Estimate, FeatureSpace, Metric
@@ -112,14 +113,20 @@ class Judge:
 
     def space_of(self, metric: Metric) -> str:
         """The name of the space that a metric's figure is of."""
+        if metric.view in ("rows", "sheet"):
+            return "rows"
         if metric.view == "samples":
             return "pixels" if self.real.of_images else "points"
         return self.space.name if metric.view == "features" else f"classifier of {self.real.name}"
 
     # views ----------------------------------------------------------------------------------------------
 
-    def view(self, examples: Examples, kind: str) -> Tensor:
-        """Examples as a metric of this view wants them: samples, features, probabilities or labels."""
+    def view(self, examples: Examples, kind: str) -> Any:
+        """Examples as a metric of this view wants them: samples, features, probabilities, labels, rows or a
+        sheet."""
+        if kind in ("rows", "sheet") and isinstance(self.real.codec, Columns):
+            sheet = self.real.codec.decode(examples.values) if examples.sheet is None else examples.sheet
+            return sheet if kind == "sheet" else self.real.codec.arrays(sheet)
         if kind == "samples" or (kind == "features" and self.kind in ("points", "pixels")):
             return examples.viewed()
         if kind == "features":
@@ -144,23 +151,21 @@ class Judge:
         }
         return {name: Views(self, x) for name, x in sets.items() if x is not None}
 
-    def sets(
-        self, metric: Metric, fake: Mapping[str, Tensor], wanted: Tensor | None = None
-    ) -> dict[str, Tensor]:
+    def sets(self, metric: Metric, fake: Mapping[str, Any], wanted: Tensor | None = None) -> dict[str, Any]:
         """The sets that a metric needs, in its view.
 
         wanted: the labels that a conditional generator was asked for, ``[n]``. Raises Impossible where one
         cannot be had, Inapplicable where there is none in data of this kind.
         """
-        views: dict[str, Mapping[str, Tensor]] = {**self.views, "fake": fake}
+        views: dict[str, Mapping[str, Any]] = {**self.views, "fake": fake}
         views |= {} if wanted is None else {"wanted": {"labels": wanted}}
         for name in metric.sets:
             if name not in views:
                 raise (Impossible if name == "unseen" else Inapplicable)(f"it needs {_ABSENT[name]}")
         sets = {name: views[name][metric.view] for name in metric.sets}
         if metric.equal_sizes:
-            n = min(map(len, sets.values()))
-            sets = {name: x[:n] for name, x in sets.items()}
+            least = min(len(x) for x in sets.values())
+            return {name: x[:least] for name, x in sets.items()}
         return sets
 
     def known(self, metric: Metric) -> dict[str, Any]:
@@ -186,6 +191,8 @@ class Judge:
 
     def _floor(self, metric: Metric, n: int) -> Mapping[str, Estimate]:
         known, space, real = self.known(metric), self.space_of(metric), self.real
+        if metric.view in ("rows", "sheet"):
+            return self._floor_of_rows(metric, n)
         compared = next((part for part in ("real", "unseen") if part in metric.sets), None)
         if compared is not None:
             sets = self.sets(metric, self.views[compared])
@@ -199,8 +206,22 @@ class Judge:
         wanted = None if real.labels is None else real.labels[rows]
         return metric(self.sets(metric, fake, wanted), space=space, known=known)
 
+    def _floor_of_rows(self, metric: Metric, n: int) -> Mapping[str, Estimate]:
+        """The same for a metric of rows: the held-out ones, in two halves where they are what is compared
+        with."""
+        known, space = self.known(metric), self.space_of(metric)
+        if metric.floor_of:
+            stand_in = Views(self, self.views[metric.floor_of].examples.take(slice(n)))
+            return metric(self.sets(metric, stand_in), space=space, known=known)
+        compared = next((part for part in ("real", "unseen") if part in metric.sets), None)
+        held_out = self.views[compared or "real"].examples
+        halves = [held_out.take(slice(i, None, 2)) for i in (0, 1)] if compared else [held_out, held_out]
+        first, second = (Views(self, half) for half in (halves[0], halves[1].take(slice(n))))
+        sets = self.sets(metric, second) | ({compared: first[metric.view]} if compared else {})
+        return metric(sets, space=space, known=known)
 
-class Views(dict[str, Tensor]):
+
+class Views(dict[str, Any]):
     """One set of examples as each view shows it, made when it is first asked for."""
 
     def __init__(self, judge: Judge, examples: Examples) -> None:
@@ -208,5 +229,5 @@ class Views(dict[str, Tensor]):
         self.judge = judge
         self.examples = examples
 
-    def __missing__(self, kind: str) -> Tensor:
+    def __missing__(self, kind: str) -> Any:
         return self.setdefault(kind, self.judge.view(self.examples, kind))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,13 @@ from torch import Tensor
 
 from zerosum.data import Density
 from zerosum.data.codec import Codec, Pixels
+from zerosum.data.columns import Columns
+from zerosum.data.sheet import Sheet
+from zerosum.data.source import order
+from zerosum.data.tables import Table
+from zerosum.data.where import Where, conditions, rows_that_meet
 from zerosum.evaluation.examples import Examples, gathered, room
+from zerosum.metrics.table_models import choose_target
 from zerosum.randomness import stream
 
 __all__ = ["FEW", "Real", "real_data"]
@@ -61,12 +68,27 @@ class Real:
         return None if None in found or not found else torch.tensor(found)
 
 
-def real_data(source: Any, name: str, n: int, seed: int = 0, label: str = "class") -> Real:
+def real_data(
+    source: Any,
+    name: str,
+    n: int,
+    seed: int = 0,
+    label: str = "class",
+    where: Where | None = None,
+    predict: str | None = None,
+    unseen: Sheet | None = None,
+) -> Real:
     """The real data of a source: at most `n` held-out examples, and what training saw.
 
     Sources with splits are held to them: "test" (or "valid") is judged against, "train" is what may have been
     memorised. Where fewer than `FEW` are held out, or none, all real examples are judged against together. A
     density gives fresh points for both.
+
+    Of tables: where: conditions that all of the real rows meet, so that rows under a condition are judged by
+    real ones under it. predict: the column that utility is measured by, else `choose_target` says. unseen:
+    rows that no software has learnt from, which are judged against; what training saw is all of the source.
+
+    Raises ValueError for a source that is no table where one of the three is given, and for what it has not.
     """
     codec, of_images = source.codec, isinstance(source.codec, Pixels)
     n = min(n, room(source.shape, of_images))
@@ -75,9 +97,15 @@ def real_data(source: Any, name: str, n: int, seed: int = 0, label: str = "class
         known = {"modes": source.modes, "std": source.std} if len(source.modes) else {}
         judged, train = map(Examples, fresh)
         return Real(name, "fresh points", codec, judged, train, unseen=judged, apart=n, known=known)
-    train = source.split("train") if "train" in source.splits else source
+    if not isinstance(source, Table) and (where or predict or unseen is not None):
+        raise ValueError(f"{name} is no table: it has no columns to choose rows or a target by")
+    train = source.split("train" if unseen is None else "all") if "train" in source.splits else source
     split = next((name for name in _HELD_OUT if name in source.splits), None)
     held_out = None if split is None else source.split(split)
+    if isinstance(source, Table) and unseen is not None:
+        split, held_out = "held-out rows of a file of their own", source.with_rows(unseen)
+    if where is not None:
+        train, held_out = train.only_where(where), held_out and held_out.only_where(where)
     most = room(source.shape, of_images)
     seen, seen_labels = _read(train, len(train) if hasattr(train, "__len__") else n, most, codec)
     classes = tuple(source.class_names)
@@ -89,6 +117,8 @@ def real_data(source: Any, name: str, n: int, seed: int = 0, label: str = "class
     }
     if classes and seen_labels is not None:
         about["known"] = {"classes": len(classes), "expected": torch.tensor(source.class_shares)}
+    if isinstance(source, Table) and seen.sheet is not None:
+        about["known"] = about.get("known", {}) | _known_of_table(seen.sheet, source.codec, where, predict)
     if held_out is None or split is None:
         first = seen.take(slice(n))
         labels = None if seen_labels is None else seen_labels[:n]
@@ -99,9 +129,9 @@ def real_data(source: Any, name: str, n: int, seed: int = 0, label: str = "class
         )
     judged, labels = _read(held_out, n, n, codec)
     real = Real(name, split, judged=judged, labels=labels, apart=len(judged), **about)
-    if "valid" in source.splits and split != "valid":
+    if "valid" in source.splits and split not in ("valid", None) and unseen is None:
         real = replace(real, validation=_read(source.split("valid"), 1000, 1000, codec)[0])
-    if len(judged) >= min(FEW, n):
+    if len(judged) >= min(FEW, n) or unseen is not None:
         return replace(real, unseen=judged)
     both = None if labels is None or seen_labels is None else torch.cat([labels, seen_labels])[:n]
     return replace(
@@ -130,7 +160,21 @@ def _read(source: Any, n: int, most: int, codec: Codec) -> tuple[Examples, Tenso
             yield _held(x, codec)
 
     values = gathered(parts(), n)
-    return Examples(values), torch.cat(labels)[: len(values)] if labels else None
+    rows = order(len(source), source.seed, 0, n).numpy() if isinstance(source, Table) else None
+    sheet = None if rows is None else source.values.take(rows)
+    return Examples(values, sheet=sheet), torch.cat(labels)[: len(values)] if labels else None
+
+
+def _known_of_table(sheet: Sheet, codec: Columns, where: Where | None, predict: str | None) -> dict[str, Any]:
+    """What metrics of rows are told: `target` of utility, and of a condition `obeys`, sheet -> bool [n]."""
+    rows = codec.arrays(sheet.take(slice(2000)))
+    if predict is not None and predict not in rows:
+        raise ValueError(f"there is no column {predict!r} to predict: there are {', '.join(rows)}")
+    found = predict or choose_target(rows)
+    facts: dict[str, Any] = {} if found is None else {"target": found}
+    if where is not None:
+        facts["obeys"] = partial(rows_that_meet, found=conditions(where, codec), codec=codec)
+    return facts
 
 
 def _held(x: Tensor, codec: Codec) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from zerosum import metrics
+from zerosum.data.columns import Columns
 from zerosum.evaluation.examples import Examples
 from zerosum.evaluation.judge import Inapplicable, Judge, Views
 from zerosum.evaluation.real import Real
@@ -39,6 +40,8 @@ _SURE = 0.001  # a p-value below this speaks; of a dozen metrics one in a hundre
 
 def table(real: Real) -> dict[str, Metric]:
     """The metrics that suit this kind of data."""
+    if isinstance(real.codec, Columns):
+        return metrics.TABLES
     return metrics.IMAGES if real.of_images else metrics.POINTS
 
 

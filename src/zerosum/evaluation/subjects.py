@@ -18,6 +18,7 @@ from zerosum.data.array_files import read_npy, read_npz
 from zerosum.data.columns import Columns
 from zerosum.data.sheet import Coded, Sheet
 from zerosum.data.tables import ending_of, located, read_sheet
+from zerosum.data.where import Where
 from zerosum.evaluation.examples import Examples, gathered, room
 from zerosum.evaluation.judge import Judge, Progress
 from zerosum.evaluation.real import Real, real_data
@@ -25,7 +26,7 @@ from zerosum.metrics import as_images
 from zerosum.recipe import Component
 from zerosum.run import checkpoints
 from zerosum.run.log import Log
-from zerosum.sampling import Generator
+from zerosum.sampling import Generator, Sampler
 from zerosum.text import printable
 
 __all__ = ["Subject", "judge_for", "read_samples", "runs_of_seeds", "subjects"]
@@ -65,6 +66,7 @@ def subjects(
     step: int | None = None,
     every: bool = False,
     live: bool = False,
+    where: Where | None = None,
     progress: Progress = lambda what: None,
 ) -> Iterator[Subject]:
     """A run at one step or at `every` checkpoint, each run of a directory of seeds, or the samples in a file
@@ -83,7 +85,7 @@ def subjects(
     for path in runs:
         for at in checkpoints.steps(path / "checkpoints") if every else [step]:
             run = Run.open(path, at)
-            samples, wanted = _drawn(Generator.of(run, live), real, n, seed, progress)
+            samples, wanted = _drawn(Sampler(Generator.of(run, live), seed, where=where), real, n, progress)
             about = {
                 "step": run.game.step,
                 "average": not live and run.game.G.average is not None,
@@ -93,8 +95,8 @@ def subjects(
             yield Subject(name, samples, about, path / "evaluation.jsonl", wanted)
 
 
-def _drawn(G: Generator, real: Real, n: int, seed: int, progress: Progress) -> tuple[Examples, Tensor | None]:
-    labels: list[Tensor] = []
+def _drawn(sampler: Sampler, real: Real, n: int, progress: Progress) -> tuple[Examples, Tensor | None]:
+    G, labels = sampler.G, list[Tensor]()
     if G.of_images != real.of_images:
         kinds = {True: "images", False: "no images"}
         raise ValueError(
@@ -104,10 +106,14 @@ def _drawn(G: Generator, real: Real, n: int, seed: int, progress: Progress) -> t
 
     def parts() -> Iterator[Tensor]:
         first = 0
-        for x, y in G.parts(n, seed):
+        if real.of_images and G.of_images:
+            drawn = ((G.codec.view(x), y) for x, y in sampler.parts(n))
+        else:
+            drawn = ((_encoded(rows, real), y) for rows, y in sampler.decoded(n))
+        for x, y in drawn:
             progress(f"drawing samples: {first:,} of {n:,}")
             labels.extend([] if y is None else [y.cpu()])
-            yield G.codec.view(x) if real.of_images and G.of_images else _encoded(G.decode(x, first), real)
+            yield x
             first += len(x)
 
     samples = Examples(gathered(parts(), n))
@@ -129,6 +135,7 @@ def read_samples(path: Path, real: Real, n: int | None = None) -> tuple[Examples
     if not path.exists():
         raise ValueError(f"{printable(path)}: no such run, file or folder")
     with located(printable(path)):
+        sheet: Sheet | None = None
         if path.is_dir() and real.of_images:
             source = _folder(path, size=real.judged.shape[1:], channels=real.judged.shape[0])
             count = min(len(source), n or len(source))
@@ -141,9 +148,10 @@ def read_samples(path: Path, real: Real, n: int | None = None) -> tuple[Examples
         else:
             sheet = read_sheet(path)
             labels = _cells(sheet.columns.get(real.label))
-            values = _encoded(sheet.take(slice(n)), real)
+            sheet = sheet.take(slice(n))
+            values = _encoded(sheet, real)
         wanted = None if labels is None else real.classes_of(labels[: len(values)])
-        return Examples(values), wanted
+        return Examples(values, sheet=sheet if isinstance(real.codec, Columns) else None), wanted
 
 
 def _cells(cells: Any) -> list[Any] | None:
@@ -204,11 +212,13 @@ def judge_for(
     n: int = 5000,
     seed: int = 0,
     progress: Progress = lambda what: None,
+    **of_table: Any,
 ) -> Judge:
     """Real data and a feature space for a target: what is not said follows from the run's recipe and from
     the data.
 
-    A folder of images is judged in the size of its own images, at which the data are read, too.
+    A folder of images is judged in the size of its own images, at which the data are read, too. of_table:
+    where, predict and unseen of `real_data`.
     """
     if not target.exists():
         raise ValueError(f"{printable(target)}: no such run, file or folder")
@@ -224,7 +234,7 @@ def judge_for(
     progress("reading the data")
     source = _source(component, target if run is None and target.is_dir() else None, seed)
     label = component.get("label") if isinstance(component, dict) else None
-    real = real_data(source, recipes.name_of(component), n, seed, str(label or "class"))
+    real = real_data(source, recipes.name_of(component), n, seed, str(label or "class"), **of_table)
     return Judge(real, features, seed, progress)
 
 

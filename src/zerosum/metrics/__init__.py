@@ -12,7 +12,7 @@ data: no generator can be expected to do better.
 1.414 [1.414, 1.414] (Wasserstein-1, n = 50, space: points)
 """
 
-from zerosum.metrics.defaults import IMAGES, POINTS, Metric
+from zerosum.metrics.defaults import IMAGES, POINTS, TABLES, Metric
 from zerosum.metrics.diversity import ms_ssim, ms_ssim_diversity, perceptual_path_length
 from zerosum.metrics.estimate import Estimate, floor
 from zerosum.metrics.features import (
@@ -53,6 +53,7 @@ __all__ = [
     "IMAGES",
     "POINTS",
     "PRDC",
+    "TABLES",
     "Classifier",
     "Estimate",
     "FeatureSpace",

@@ -24,10 +24,19 @@ from zerosum.metrics.modes import (
     reverse_kl,
 )
 from zerosum.metrics.neighbours import PRDC, memorisation_test, prdc
+from zerosum.metrics.table_models import detection, nearness_to_training, utility
+from zerosum.metrics.tables import (
+    QualityEstimates,
+    conditions_obeyed,
+    table_quality,
+    training_copies,
+    values_outside,
+    values_present,
+)
 from zerosum.metrics.transport import sliced_wasserstein
 from zerosum.metrics.two_sample import referee, two_sample_test
 
-__all__ = ["IMAGES", "POINTS", "Metric"]
+__all__ = ["IMAGES", "POINTS", "TABLES", "Metric"]
 
 _SETS = "real", "fake", "train", "validation", "unseen", "wanted"
 _KNOWN = "modes", "std", "classes", "expected"
@@ -41,19 +50,22 @@ class Metric:
 
     `sets` are its positional arguments: `real` (held out from training), `fake`, `train`, `validation`,
     `unseen` (real, and held out in any case), and `wanted` (the labels asked of a conditional generator).
-    `view` is how it wants to see them: `samples`,
-    `features`, or a classifier's `probabilities` or `labels`. `known` are keyword arguments that come from
-    the source: `modes`, `std`, `classes`, `expected` (shares of the real labels). `higher_is_better` is None
-    where being near the real data's value is best. `equal_sizes`: its value depends on how many examples each
-    set has, and says something only where these are as many.
+    `view` is how it wants to see them: `samples`, `features`, a classifier's `probabilities` or `labels`, or
+    of tables the `rows` as `zerosum.metrics.tables` has them or the `sheet` that their file holds. `known`
+    are keyword arguments that come from the source: `modes`, `std`, `classes`, `expected` (shares of the real
+    labels), `target`, `obeys`. `higher_is_better` is None where being near the real data's value is best.
+    `equal_sizes`: its value depends on how many examples each set has, and says something only where these
+    are as many. `floor_of`: the set that stands for `fake` where it is asked what real data score, if that is
+    not held-out examples.
     """
 
-    compute: Callable[..., Estimate | PRDC | float | Tensor]
+    compute: Callable[..., Estimate | PRDC | QualityEstimates | float | Tensor]
     sets: tuple[str, ...]
     view: str
     higher_is_better: bool | None
     known: tuple[str, ...] = ()
     equal_sizes: bool = False
+    floor_of: str = ""
 
     @classmethod
     def of(cls, function: Callable[..., Any], view: str = "samples") -> Self:
@@ -83,7 +95,7 @@ class Metric:
         return getattr(self.compute, "__name__", type(self.compute).__name__)
 
     def __call__(
-        self, sets: Mapping[str, Tensor], *, space: str, known: Mapping[str, Any]
+        self, sets: Mapping[str, Any], *, space: str, known: Mapping[str, Any]
     ) -> dict[str, Estimate]:
         """Estimates by name, from `sets` in this metric's view and the `known` facts; each mapping may hold
         more than is needed."""
@@ -91,7 +103,7 @@ class Metric:
         facts |= {"space": space} if _takes_space(self.compute) else {}
         given = [sets[name] for name in self.sets]
         result = self.compute(*given, **facts)
-        if isinstance(result, PRDC):
+        if isinstance(result, PRDC | QualityEstimates):
             return result._asdict()
         if isinstance(result, Estimate):
             return {self.name: result}
@@ -159,4 +171,22 @@ POINTS: dict[str, Metric] = {
     "prdc": Metric(prdc, PAIR, "samples", higher_is_better=True, equal_sizes=True),
     "memorisation_test": COPIES,
     **CLASSES,
+}
+
+TABLES: dict[str, Metric] = {
+    "table_quality": Metric(table_quality, PAIR, "rows", higher_is_better=True),
+    "detection": Metric(detection, PAIR, "rows", higher_is_better=False),
+    "utility": Metric(
+        utility, ("fake", "real"), "rows", higher_is_better=True, known=("target",), floor_of="train"
+    ),
+    "values_present": Metric(values_present, ("train", "fake"), "rows", higher_is_better=True),
+    "values_outside": Metric(values_outside, ("train", "fake"), "rows", higher_is_better=False),
+    "conditions_obeyed": Metric(
+        conditions_obeyed, ("fake",), "sheet", higher_is_better=True, known=("obeys",)
+    ),
+    "nearness_to_training": Metric(
+        nearness_to_training, ("train", "unseen", "fake"), "rows", higher_is_better=False
+    ),
+    "training_copies": Metric(training_copies, ("train", "fake"), "rows", higher_is_better=False),
+    **POINTS,
 }

@@ -1,4 +1,4 @@
-"""Tables judged: each column, each pair of them, what trees can tell, what is learnt from them, and copies.
+"""Tables judged: each column, each pair of them, and what made rows may not be.
 
 A table here is a mapping from names to columns of equal length: numbers are float arrays, NaN where one is
 missing; anything else is an array of objects, None where one is missing.
@@ -7,35 +7,42 @@ missing; anything else is an array of objects, None where one is missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from itertools import combinations
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations, permutations
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosum.metrics.estimate import Estimate, normal, wilson
+from zerosum.metrics.estimate import Estimate, jackknife_error, student, wilson
 
 __all__ = [
     "Quality",
-    "Utility",
+    "QualityEstimates",
+    "Rows",
     "column_pairs",
     "column_shapes",
-    "detection",
-    "nearness_to_training",
+    "conditions_obeyed",
+    "consistency",
+    "dependences",
+    "missing_difference",
     "outside",
     "quality",
+    "share_difference",
+    "table_quality",
+    "training_copies",
     "unmet_values",
-    "utility",
+    "values_outside",
+    "values_present",
 ]
 
 Array = NDArray[Any]
 Rows = Mapping[str, Array]
 
-_MOST_VALUES = 250  # of a category that trees see; the others are one
-_MOST_ROWS = 12_000  # that trees are trained on to tell tables apart
 LEAST_CORRELATION, LEAST_ASSOCIATION = 0.5, 0.3  # of pairs that depend on each other, in SDMetrics
 _DECIMALS = 14  # to which SDMetrics rounds numbers
+_BLOCKS = 10  # of rows, of which a jackknife deletes one at a time
+_SURE = 20.0  # that a column determines another by chance is less likely than e to the minus this
 
 
 class Quality(NamedTuple):
@@ -46,16 +53,56 @@ class Quality(NamedTuple):
 
     @property
     def score(self) -> float:
-        return (self.shapes + self.pairs) / 2
+        """The mean of both, or of what there is: a table may have no pair of columns that depend."""
+        parts = [part for part in self if not math.isnan(part)]
+        return math.fsum(parts) / len(parts) if parts else math.nan
 
 
 def quality(real: Rows, fake: Rows) -> Quality:
     """The two parts of the quality report of SDMetrics, and its score."""
+    return _quality(real, fake, list(_dependent(real)))
+
+
+def _quality(real: Rows, fake: Rows, pairs: Sequence[tuple[str, str]]) -> Quality:
     means = [
         [x for x in scores.values() if not math.isnan(x)]
-        for scores in (column_shapes(real, fake), column_pairs(real, fake))
+        for scores in (column_shapes(real, fake), _pair_scores(real, fake, pairs))
     ]
     return Quality(*(math.fsum(part) / len(part) if part else math.nan for part in means))
+
+
+class QualityEstimates(NamedTuple):
+    """The two parts of the quality report of SDMetrics, and its score, with their intervals."""
+
+    column_shapes: Estimate
+    column_pairs: Estimate
+    quality: Estimate
+
+
+def table_quality(real: Rows, fake: Rows, space: str = "rows") -> QualityEstimates:
+    """`quality` with intervals: a delete-a-block jackknife over the made rows, 10 blocks, Student.
+
+    Raises ValueError for tables in which nothing can be compared.
+    """
+    pairs, n = list(_dependent(real)), length(fake)
+    value = _quality(real, fake, pairs)
+    if math.isnan(value.score):
+        raise ValueError("it needs a column of numbers or of categories with cells in both tables")
+    block = np.arange(n) % _BLOCKS
+    deleted = [_quality(real, taken(fake, block != b), pairs) for b in range(_BLOCKS)]
+
+    def estimate(at: int, what: str) -> Estimate:
+        values = [(*part, part.score)[at] for part in deleted]
+        middle, usable = (*value, value.score)[at], [x for x in values if not math.isnan(x)]
+        error = jackknife_error(usable) if usable else 0.0
+        low, high = student(middle, error, _BLOCKS)
+        return Estimate(middle, low, min(high, 1.0), n, space, what, "jackknife of 10 blocks")
+
+    return QualityEstimates(
+        estimate(0, "mean of 1 - D over columns"),
+        estimate(1, f"mean similarity of {len(pairs)} dependent pairs"),
+        estimate(2, "quality score of SDMetrics"),
+    )
 
 
 def column_shapes(real: Rows, fake: Rows) -> dict[str, float]:
@@ -68,10 +115,10 @@ def column_shapes(real: Rows, fake: Rows) -> dict[str, float]:
     """
     scores: dict[str, float] = {}
     for name in real:
-        a, b = (x[~_missing(x)] for x in (real[name], fake[name]))
+        a, b = (x[~missing(x)] for x in (real[name], fake[name]))
         if not len(a) or not len(b):
             scores[name] = math.nan
-        elif _is_number(real[name]):
+        elif is_number(real[name]):
             a, b = np.sort(np.round(a, _DECIMALS)), np.sort(np.round(b, _DECIMALS))
             both = np.concatenate([a, b])
             gaps = [np.searchsorted(x, both, side="right") / len(x) for x in (a, b)]
@@ -89,143 +136,97 @@ def column_pairs(real: Rows, fake: Rows, every: bool = False) -> dict[tuple[str,
     CorrelationSimilarity and ContingencySimilarity of SDMetrics, as its quality report has them. So are the
     pairs: those with |r| > 0.5, or Cramer's V > 0.3, in the real table. every: all pairs.
     """
-    binned = {name: _codes(_bins(real[name]), _bins(fake[name])) for name in real}
+    return _pair_scores(real, fake, list(combinations(real, 2)) if every else list(_dependent(real)))
+
+
+def _dependent(real: Rows) -> Iterator[tuple[str, str]]:
+    strength = np.abs(dependences(real))
+    for (i, first), (j, second) in combinations(enumerate(real), 2):
+        of_numbers = is_number(real[first]) and is_number(real[second])
+        if strength[i, j] > (LEAST_CORRELATION if of_numbers else LEAST_ASSOCIATION):
+            yield first, second
+
+
+def _pair_scores(real: Rows, fake: Rows, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    used = {name for pair in pairs for name in pair}
+    binned = {name: _codes(_bins(real[name]), _bins(fake[name])) for name in used}
+    numbers = [name for name in real if name in used and is_number(real[name])]
+    at = {name: i for i, name in enumerate(numbers)}
+    r = [_correlations([rows[name] for name in numbers]) for rows in (real, fake)]
     scores: dict[tuple[str, str], float] = {}
-    for first, second in combinations(real, 2):
-        if _is_number(real[first]) and _is_number(real[second]):
-            r = _correlation(real[first], real[second])
-            if every or abs(r) > LEAST_CORRELATION:
-                scores[first, second] = 1 - abs(r - _correlation(fake[first], fake[second])) / 2
-        elif every or _association(binned[first][0], binned[second][0]) > LEAST_ASSOCIATION:
+    for first, second in pairs:
+        if first in at and second in at:
+            here, there = (float(matrix[at[first], at[second]]) for matrix in r)
+            scores[first, second] = 1 - abs(here - there) / 2
+        else:
             (a, b), (c, d) = binned[first], binned[second]
             width = int(max(c.max(), d.max())) + 1
             scores[first, second] = 1 - _variation((a * width + c, b * width + d))
     return scores
 
 
+def dependences(rows: Rows) -> Array:
+    """How much each column depends on each other, ``[D, D]``: Pearson's r of two of numbers, else Cramer's V,
+    numbers in ten bins; NaN where a column has one value.
+    """
+    names, found = list(rows), np.full((len(rows), len(rows)), math.nan)
+    at = [i for i, name in enumerate(names) if is_number(rows[name])]
+    found[np.ix_(at, at)] = _correlations([rows[names[i]] for i in at])
+    coded = [np.unique(_codes(_bins(x), x[:0])[0], return_inverse=True)[1] for x in rows.values()]
+    for i, j in combinations(range(len(names)), 2):
+        if i not in at or j not in at:
+            found[i, j] = found[j, i] = _association(coded[i], coded[j])
+    np.fill_diagonal(found, 1.0)
+    return found
+
+
 def _association(a: Array, b: Array) -> float:
-    """Cramer's V of two columns of codes; 0 where one has one value."""
-    from scipy.stats.contingency import association
-
-    a, b = (np.unique(x, return_inverse=True)[1] for x in (a, b))
-    shape = int(a.max()) + 1, int(b.max()) + 1
-    counts = np.bincount(a * shape[1] + b, minlength=shape[0] * shape[1]).reshape(shape)
-    return float(association(counts, method="cramer")) if min(shape) > 1 else 0.0
-
-
-def detection(real: Rows, fake: Rows, seed: int = 0) -> Estimate:
-    """How well boosted trees tell `fake` from `real`: the area under their ROC curve on rows that they have
-    not seen. 0.5: not at all.
-
-    As many rows of each; half to learn from. The error is that of Hanley & McNeil (1982).
-    """
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.metrics import roc_auc_score
-
-    n = min(len(next(iter(real.values()))), len(next(iter(fake.values()))), _MOST_ROWS // 2)
-    draw = np.random.default_rng(seed)
-    parts = [
-        {name: x[draw_rows] for name, x in rows.items()}
-        for rows in (real, fake)
-        for draw_rows in [draw.permutation(len(next(iter(rows.values()))))[:n]]
-    ]
-    design = _Design(parts[0], parts[1])
-    x, y = np.concatenate([design(part) for part in parts]), np.repeat([0, 1], n)
-    order = draw.permutation(2 * n)
-    learn, judge = order[:n], order[n:]
-    trees = HistGradientBoostingClassifier(random_state=seed, **design.options)
-    trees.fit(x[learn], y[learn])
-    area = float(roc_auc_score(y[judge], trees.predict_proba(x[judge])[:, 1]))
-    m, k = int((y[judge] == 1).sum()), int((y[judge] == 0).sum())
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (m - 1) * (q1 - area**2) + (k - 1) * (q2 - area**2)
-    low, high = normal(area, math.sqrt(max(variance, 0) / (m * k)))
-    about = ("rows", "area under the ROC curve of trees", "Hanley & McNeil")
-    return Estimate(area, low, min(high, 1.0), n, *about)
+    """Cramer's V of two columns of codes 0, 1, ...; NaN where one has one value."""
+    shape = int(a.max(initial=0)) + 1, int(b.max(initial=0)) + 1
+    if min(shape) < 2:
+        return math.nan
+    if shape[0] * shape[1] > 4 * len(a):  # as the sum over the cells that occur: the others' are known
+        cells, counts = np.unique(a * shape[1] + b, return_counts=True)
+        p, q = (np.bincount(x) / len(a) for x in (a, b))
+        chi2 = float((counts**2 / (p[cells // shape[1]] * q[cells % shape[1]])).sum()) / len(a) - len(a)
+    else:
+        counts = np.bincount(a * shape[1] + b, minlength=shape[0] * shape[1]).reshape(shape)
+        expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / len(a)
+        chi2 = float(((counts - expected) ** 2 / expected).sum())
+    return math.sqrt(max(chi2, 0.0) / len(a) / (min(shape) - 1))
 
 
-class Utility(NamedTuple):
-    """What a model of the column `target` is worth on held-out real rows: trained on real ones, on fake ones.
-
-    kind: "AUC" of the area under the ROC curve (of several classes the mean over one against the rest), or
-    "R2".
-    """
-
-    target: str
-    kind: str
-    real: float
-    fake: float
-
-    @property
-    def loss(self) -> float:
-        return self.real - self.fake
-
-
-def utility(real: Rows, fake: Rows, held_out: Rows, target: str, seed: int = 0) -> Utility:
-    """Boosted trees that predict the column `target` from the others, judged on the `held_out` real rows."""
-    design = _Design(real, held_out, leave_out=target)
-    kind = "R2" if _is_number(real[target]) else "AUC"
-    real_score, fake_score = (_predicted(rows, held_out, target, design, seed) for rows in (real, fake))
-    return Utility(target, kind, real_score, fake_score)
+def _correlations(columns: Sequence[Array]) -> Array:
+    """Pearson's r ``[d, d]`` of columns of numbers, over the rows in which neither is missing."""
+    if not columns:
+        return np.empty((0, 0))
+    x = np.stack(columns, axis=1)
+    there = ~np.isnan(x)
+    n = np.maximum(there.sum(axis=0), 1)
+    x = np.where(there, x, 0.0)
+    x = np.where(there, x - x.sum(axis=0) / n, 0.0)
+    x /= np.maximum(
+        np.abs(x).max(axis=0, initial=0.0), np.finfo(float).tiny
+    )  # squares neither over- nor underflow
+    here = there.astype(np.float64)
+    both = np.maximum(here.T @ here, 1)
+    mean = x.T @ here / both  # of the first where both are there
+    cov = x.T @ x / both - mean * mean.T
+    var = (x**2).T @ here / both - mean**2
+    var = np.where(var > 1e-13 * np.maximum((x**2).T @ here / both, 1e-300), var, math.nan)
+    with np.errstate(invalid="ignore"):
+        r = np.clip(cov / np.sqrt(var * var.T), -1, 1)
+    return np.where(both >= 2, r, math.nan)
 
 
-def _predicted(rows: Rows, held_out: Rows, target: str, design: _Design, seed: int) -> float:
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.metrics import r2_score, roc_auc_score
-
-    learn, judge = (~_missing(x[target]) for x in (rows, held_out))
-    x, y = design(rows)[learn], rows[target][learn]
-    x_judged, y_judged = design(held_out)[judge], held_out[target][judge]
-    options: dict[str, Any] = {"random_state": seed, **design.options}
-    if _is_number(held_out[target]):
-        return float(r2_score(y_judged, HistGradientBoostingRegressor(**options).fit(x, y).predict(x_judged)))
-    labels = y.astype(str)
-    if len(set(labels)) < 2:
-        return 0.5
-    trees = HistGradientBoostingClassifier(**options).fit(x, labels)
-    shares = trees.predict_proba(x_judged)
-    areas = [
-        roc_auc_score(y_judged.astype(str) == label, shares[:, i])
-        for i, label in enumerate(trees.classes_)
-        if 0 < (y_judged.astype(str) == label).sum() < len(y_judged)
-    ]
-    return float(np.mean(areas)) if areas else 0.5
-
-
-def nearness_to_training(
-    train: Rows, held_out: Rows, fake: Rows, most: int = 2000, seed: int = 0
-) -> Estimate:
-    """The share of `fake` rows that are nearer to a row of `train` than to any of as many `held_out` ones.
-
-    0.5 where training rows are no better known than others. Distances are Euclidean, numbers in units of
-    their standard deviation; rows that differ in a category are sqrt 2 apart in it. Ties count half.
-    """
-    from sklearn.neighbors import NearestNeighbors
-
-    draw = np.random.default_rng(seed)
-    n = min(len(next(iter(held_out.values()))), len(next(iter(train.values()))))
-    design = _Design(train, held_out)
-    at = draw.permutation(len(next(iter(fake.values()))))[:most]
-    some = {name: x[at] for name, x in fake.items()}
-    near: list[Array] = []
-    for rows in (train, held_out):
-        at = draw.permutation(len(next(iter(rows.values()))))[:n]
-        points = design.embedded({name: x[at] for name, x in rows.items()})
-        index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points)
-        near.append(index.kneighbors(design.embedded(some))[0][:, 0])
-    hits = float((near[0] < near[1]).sum() + (near[0] == near[1]).sum() / 2)
-    m = len(near[0])
-    low, high = wilson(hits, m)
-    return Estimate(
-        hits / m, low, high, m, "rows", "share nearer to training than to held-out rows", "Wilson"
-    )
+# what may not be ----------------------------------------------------------------------------------------
 
 
 def outside(train: Rows, fake: Rows) -> float:
     """The share of `fake` rows with a number outside of the range of `train`."""
     out = np.zeros(len(next(iter(fake.values()))), dtype=bool)
     for name, x in train.items():
-        if _is_number(x) and not _missing(x).all():
+        if is_number(x) and not missing(x).all():
             with np.errstate(invalid="ignore"):
                 out |= (fake[name] < np.nanmin(x)) | (fake[name] > np.nanmax(x))
     return float(out.mean())
@@ -233,70 +234,138 @@ def outside(train: Rows, fake: Rows) -> float:
 
 def unmet_values(train: Rows, fake: Rows) -> dict[str, list[Any]]:
     """The values of each category that `train` has and `fake` has not."""
-    lost = {name: set(x) - set(fake[name]) for name, x in train.items() if not _is_number(x)}
+    lost = {name: set(x) - set(fake[name]) for name, x in train.items() if not is_number(x)}
     return {name: sorted(values, key=str) for name, values in lost.items() if values}
 
 
-class _Design:
-    """Rows as trees and neighbours want them: float ``[n, d]``; categories as codes of the values of two
-    tables, the rarest of many as one.
+def values_outside(train: Rows, fake: Rows, space: str = "rows") -> Estimate:
+    """`outside` with Wilson's interval."""
+    n = length(fake)
+    share = outside(train, fake)
+    return Estimate(share, *wilson(share * n, n), n, space, "share of rows out of range", "Wilson")
+
+
+def values_present(train: Rows, fake: Rows, space: str = "rows") -> Estimate:
+    """How many of the values that the categories of `train` have occur in `fake`.
+
+    p_value: the probability that n real rows lack the commonest of those that are lost, (1 - p)^n, times the
+    number of values (Bonferroni). Raises ValueError where there is no category.
     """
-
-    def __init__(self, first: Rows, second: Rows, leave_out: str | None = None) -> None:
-        self.names = [name for name in first if name != leave_out]
-        self.values: dict[str, dict[str, int]] = {}
-        self.scale: dict[str, float] = {}
-        for name in self.names:
-            if _is_number(first[name]):
-                self.scale[name] = float(np.nanstd(first[name])) or 1.0
-                continue
-            values, counts = np.unique(
-                np.concatenate([first[name], second[name]]).astype(str), return_counts=True
-            )
-            common = values[np.argsort(-counts, kind="stable")][:_MOST_VALUES]
-            self.values[name] = {str(value): i for i, value in enumerate(common)}
-        self.options: dict[str, Any] = {"categorical_features": [name in self.values for name in self.names]}
-
-    def __call__(self, rows: Rows) -> Array:
-        return np.stack([self._column(rows, name) for name in self.names], axis=1)
-
-    def _column(self, rows: Rows, name: str) -> Array:
-        if name not in self.values:
-            return rows[name].astype(np.float64)
-        values, places = np.unique(rows[name].astype(str), return_inverse=True)
-        return np.array([self.values[name].get(str(value), np.nan) for value in values])[places]
-
-    def embedded(self, rows: Rows) -> Array:
-        """Numbers in units of their deviation, 0 where one is missing; categories one-hot over sqrt 2."""
-        parts: list[Array] = []
-        for name in self.names:
-            column = self._column(rows, name)
-            if name in self.values:
-                codes = np.nan_to_num(column, nan=len(self.values[name])).astype(int)
-                parts.append(np.eye(len(self.values[name]) + 1)[codes] / math.sqrt(2))
-            else:
-                parts.append((np.nan_to_num(column) / self.scale[name])[:, None])
-        return np.concatenate(parts, axis=1).astype(np.float32)
+    lost, n = unmet_values(train, fake), length(fake)
+    most = sum(len(set(x)) for x in train.values() if not is_number(x))
+    if not most:
+        raise ValueError("it needs a column of categories")
+    shares = [
+        sum(cell == value for cell in train[name]) / length(train) for name in lost for value in lost[name]
+    ]
+    count = most - len(shares)
+    p = min(1.0, most * (1 - max(shares, default=0.0)) ** n)
+    about = space, "values of categories", "counted"
+    return Estimate(count, count, count, n, *about, of=most, p_value=p)
 
 
-def _is_number(x: Array) -> bool:
+def conditions_obeyed(fake: Any, obeys: Callable[[Any], Array], space: str = "rows") -> Estimate:
+    """The share of rows that meet the conditions that were asked for. obeys: rows -> bool ``[n]``."""
+    met = obeys(fake)
+    hits, n = int(met.sum()), len(met)
+    return Estimate(hits / n, *wilson(hits, n), n, space, "share of rows that meet the conditions", "Wilson")
+
+
+def share_difference(train: Rows, fake: Rows) -> float:
+    """The largest difference between the shares that a value of a category has in the two, missing ones too.
+
+    >>> a, b = np.array(["x", "x", None, "y"]), np.array(["x", "y", "y", "y"])
+    >>> share_difference({"kind": a}, {"kind": b})
+    0.5
+    """
+    worst = 0.0
+    for name, x in train.items():
+        if not is_number(x):
+            a, b = _codes(x, fake[name])
+            size = int(max(a.max(initial=0), b.max(initial=0))) + 1
+            p, q = (np.bincount(codes, minlength=size) / len(codes) for codes in (a, b))
+            worst = max(worst, float(np.abs(p - q).max()))
+    return worst
+
+
+def missing_difference(train: Rows, fake: Rows) -> float:
+    """The largest difference between the shares of missing cells that a column has in the two."""
+    return max(float(abs(missing(x).mean() - missing(fake[name]).mean())) for name, x in train.items())
+
+
+def training_copies(train: Rows, fake: Rows, space: str = "rows") -> Estimate:
+    """The share of `fake` rows that are a row of `train`, cell for cell."""
+    known = set(_tuples(train))
+    n = length(fake)
+    hits = sum(row in known for row in _tuples({name: fake[name] for name in train}))
+    return Estimate(hits / n, *wilson(hits, n), n, space, "share of copies of training rows", "Wilson")
+
+
+def consistency(train: Rows, fake: Rows) -> float:
+    """The share of `fake` rows that contradict `train` nowhere: where one column determines another in all
+    rows of `train`, and not by chance, a value of the one comes with the value of the other that it had.
+
+    1 where no column determines another. Values that `train` has not are passed over.
+    """
+    coded = {name: _codes(x, fake[name]) for name, x in train.items()}
+    fine = np.ones(length(fake), dtype=bool)
+    for first, second in permutations(train, 2):
+        (a, there), (b, here) = coded[first], coded[second]
+        if not _determines(a, b):
+            continue
+        value = np.full(int(max(a.max(initial=0), there.max(initial=0))) + 1, -1)
+        value[a] = b
+        fine &= (value[there] < 0) | (value[there] == here)
+    return float(fine.mean())
+
+
+def _determines(a: Array, b: Array) -> bool:
+    value = np.zeros(int(a.max(initial=0)) + 1, dtype=np.int64)
+    value[a] = b
+    if (value[a] != b).any():
+        return False
+    alike = float(((np.bincount(b) / len(b)) ** 2).sum())  # that two rows agree in b by chance
+    return alike < 1 and (len(a) - len(np.unique(a))) * math.log(alike) < -_SURE
+
+
+def _tuples(rows: Rows) -> Iterator[tuple[Any, ...]]:
+    columns = [[None if cell != cell else cell for cell in x.tolist()] for x in rows.values()]
+    return zip(*columns, strict=True)
+
+
+# cells --------------------------------------------------------------------------------------------------
+
+
+def taken(rows: Rows, at: Any) -> dict[str, Array]:
+    """The rows of these places."""
+    return {name: x[at] for name, x in rows.items()}
+
+
+def length(rows: Rows) -> int:
+    return len(next(iter(rows.values()), ()))
+
+
+def is_number(x: Array) -> bool:
     return x.dtype.kind == "f"
 
 
-def _missing(x: Array) -> Array:
-    return np.isnan(x) if _is_number(x) else np.array([cell is None for cell in x], dtype=bool)
+def missing(x: Array) -> Array:
+    return np.isnan(x) if is_number(x) else np.array([cell is None for cell in x], dtype=bool)
 
 
 def _codes(a: Array, b: Array) -> tuple[Array, Array]:
-    """Cells of two columns as the numbers of the values that they have together."""
-    values: dict[Any, int] = {}
-    codes = [values.setdefault(cell, len(values)) for cell in (*a.tolist(), *b.tolist())]
-    return np.array(codes[: len(a)], dtype=np.int64), np.array(codes[len(a) :], dtype=np.int64)
+    """Cells of two columns as the numbers of the values that they have together, missing ones as one more."""
+    if is_number(a) and is_number(b):
+        codes = np.unique(np.concatenate([a, b]), return_inverse=True)[1].reshape(-1)
+    else:
+        values: dict[Any, int] = {}
+        codes = np.array([values.setdefault(cell, len(values)) for cell in (*a.tolist(), *b.tolist())], int)
+    return codes[: len(a)], codes[len(a) :]
 
 
 def _bins(x: Array) -> Array:
     """Numbers as the place of their bin, 1 to 11, and 11 where one is missing; other cells as they are."""
-    if not _is_number(x):
+    if not is_number(x):
         return x
     present = x[~np.isnan(x)]
     return np.digitize(x, np.histogram_bin_edges(present, 10)) if len(present) else np.full(len(x), 11)
@@ -310,10 +379,3 @@ def _variation(codes: tuple[Array, Array]) -> float:
         size = int(max(codes[0].max(), codes[1].max())) + 1
     p, q = (np.bincount(code, minlength=size) / len(code) for code in codes)
     return float(np.abs(p - q).sum()) / 2
-
-
-def _correlation(x: Array, y: Array) -> float:
-    both = ~(np.isnan(x) | np.isnan(y))
-    if both.sum() < 2 or x[both].std() == 0 or y[both].std() == 0:
-        return math.nan
-    return float(np.corrcoef(x[both], y[both])[0, 1])

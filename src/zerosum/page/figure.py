@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from zerosum.page.formats import number, signed
 
-__all__ = ["Axis", "Curve", "Figure", "Level", "Mark", "spread", "thinned"]
+__all__ = ["Axis", "Curve", "Figure", "Level", "Mark", "Matrix", "spread", "thinned"]
 
 Points = Sequence[tuple[float, float]]
 
@@ -232,6 +232,23 @@ class Figure:
 
     def _y(self, value: float) -> str:
         return f"{1000 - 1000 * self.y.at(value):.1f}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Numbers in [-1, 1] of each pair of names as a map: the stronger the colour, the larger the number."""
+
+    title: str
+    names: Sequence[str]
+    values: Sequence[Sequence[float]]
+
+    def cells(self) -> Iterator[tuple[int, int, str, float, str]]:
+        """Column and row, colour, strength in [0, 1], and words."""
+        for i, row in enumerate(self.values):
+            for j, value in enumerate(row):
+                if not math.isnan(value):
+                    words = f"{self.names[i]}, {self.names[j]}: {number(value, 2)}"
+                    yield j, i, "c1" if value >= 0 else "c2", min(abs(value), 1.0), words
 
 
 def spread(items: Sequence[Any], most: int) -> list[Any]:

@@ -18,7 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from zerosum import recipe as recipes
-from zerosum.page import curves, events, samples
+from zerosum.page import columns, curves, events, samples
 from zerosum.page.document import render
 from zerosum.page.figure import Curve, Figure, Level, spread
 from zerosum.page.formats import brief, date, duration, finite, flow, number
@@ -182,6 +182,7 @@ def _of_run(run: RunFiles) -> str:
         sample_every=run.recipe.sample_every if run.recipe else 0,
         real=_unless_it_fails(lambda: samples.real(run.run, source) if run.run and source else None),
         images=run.images,
+        columns=_unless_it_fails(lambda: columns.of_run(run.run, source) if run.run and source else None),
         charts=charts,
         table_of_figures=_table(run),
         marked=list(dict.fromkeys((*events.sign(e), events.kind(e)) for e in run.events))[:20],

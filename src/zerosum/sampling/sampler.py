@@ -13,7 +13,7 @@ from torch import Tensor
 from zerosum import pictures
 from zerosum.data.columns import Columns
 from zerosum.data.sheet import Sheet
-from zerosum.data.where import conditions, draw_where
+from zerosum.data.where import Where, conditions, draw_where
 from zerosum.game.prior import normal
 from zerosum.sampling.generator import Generator
 from zerosum.sampling.prior import SamplingError, lerp, slerp, truncated
@@ -41,7 +41,7 @@ class Sampler:
     seed: int = 0
     classes: tuple[int | str, ...] = ()
     truncation: float | None = None
-    where: str | None = None
+    where: Where | None = None
 
     def __post_init__(self) -> None:
         self.labels_of(1)  # a class that there is not is an error now,
