@@ -303,7 +303,7 @@ def test_every_metric_has_a_floor(ring_run: Path) -> None:
     for row in evaluate(judge, points(300, "floors")):
         if row.get("applies", True):
             assert row["floor"]["low"] <= row["floor"]["value"] <= row["floor"]["high"]
-    assert judge.floors["mode_coverage", 300]["mode_coverage"].value == 8
+    assert judge.floors[metrics.POINTS["mode_coverage"], 300]["mode_coverage"].value == 8
 
 
 def test_float_images_in_0_1_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
