@@ -347,5 +347,12 @@ def test_a_directory_of_seeds_is_judged_and_compared(
     assert main(["evaluate", str(tmp_path / "a"), "--compare", str(tmp_path / "b"), *few]) == 0
     assert "paired by seed" in capsys.readouterr().out
     assert len((tmp_path / "b" / "seed1" / "evaluation.jsonl").read_text().splitlines()) == 1
-    assert main(["evaluate", str(tmp_path / "a"), "--compare", str(ring_run), *few]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    for one, other in ((tmp_path / "a", ring_run), (ring_run, tmp_path / "a")):  # like with like
+        assert main(["evaluate", str(one), "--compare", str(other), *few]) == 1
+        assert capsys.readouterr().err.count("\n") == 1
+    made = [str(tmp_path / "made.csv"), str(tmp_path / "report.html")]
+    for words in (["diagnose"], ["sample", "--n", "8", "--out", made[0]], ["report", "--out", made[1]]):
+        assert main([words[0], str(tmp_path / "a"), *words[1:]]) == 0
+        assert "seed1" in capsys.readouterr().out or "seed1" in Path(made[1]).read_text()
+    assert main(["export", str(tmp_path / "a"), "--to", str(tmp_path / "G")]) == 1  # of one: which?
+    assert "seed0" in capsys.readouterr().err

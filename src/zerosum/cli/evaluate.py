@@ -205,6 +205,8 @@ def _keep(results: Path, row: dict[str, Any]) -> None:
 def _compare(judge: Judge, args: argparse.Namespace, names: Sequence[str], progress: _Progress) -> None:
     from zerosum import evaluation
 
+    if (many := next(filter(evaluation.runs_of_seeds, args.compare), None)) is not None:
+        raise ValueError(f"{many} is a directory of seeds, and {args.target} is not: compare like with like")
     first, *others = (next(_subjects(path, judge, args)) for path in (args.target, *args.compare))
     for second in others:
         progress.say(

@@ -211,10 +211,11 @@ class Log:
         that cannot be."""
         file = self.path / "recipe.yaml"
         if not os.path.lexists(file):
-            raise RunError(
-                f"{printable(self.path)} is not a run: it holds no recipe.yaml "
-                "(a run is what `zerosum train` writes)"
-            )
+            seeds = sorted(self.path.glob("seed*/recipe.yaml"))
+            what = "not a run: it holds no recipe.yaml (a run is what `zerosum train` writes)"
+            if seeds:
+                what = f"a directory of seeds: name one, such as {printable(seeds[0].parent)}"
+            raise RunError(f"{printable(self.path)} is {what}")
         self._read("recipe.yaml")
         return recipes.load(str(file))
 
