@@ -31,7 +31,8 @@ html_title = f"zerosum {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 
-PAGES = Path(__file__).parent / "api"
+DOCS = Path(__file__).parent
+PAGES = DOCS / "api"
 
 
 def public_modules() -> list[str]:
@@ -57,6 +58,26 @@ def write_reference(_: Any) -> None:
         (PAGES / f"{name}.rst").write_text("\n".join(lines) + "\n")
 
 
+def write_notebooks(_: Any) -> None:
+    """A page for each percent script in examples/: its cells, and the pictures that they save."""
+    folder = DOCS / "examples"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for script in sorted((DOCS.parent / "examples").glob("*.py")):
+        cells = re.split(r"^# %%(.*)\n", script.read_text(), flags=re.MULTILINE)[1:]
+        page: list[str] = []
+        for kind, cell in zip(cells[::2], cells[1::2], strict=True):
+            if "markdown" in kind:
+                page.append(re.sub(r"^# ?", "", cell.strip(), flags=re.MULTILINE))
+                continue
+            page.append(f"```python\n{cell.strip()}\n```")
+            pictures = [f"../images/examples/{name}" for name in re.findall(r'save\("(\w+\.png)"\)', cell)]
+            page += [f"![what it draws]({p})" for p in pictures if (folder / p).exists()]
+        if page:
+            page.insert(1, f"The script: [examples/{script.name}](../../examples/{script.name}).")
+            (folder / f"{script.stem}.md").write_text("\n\n".join(page) + "\n")
+
+
 def escape_formulas(*args: Any) -> None:
     """|x| and x* are mathematics in our docstrings, where reStructuredText sees signs of its own."""
     _, what, name, *_, lines = args
@@ -74,4 +95,5 @@ def escape_formulas(*args: Any) -> None:
 
 def setup(app: Any) -> None:
     app.connect("builder-inited", write_reference)
+    app.connect("builder-inited", write_notebooks)
     app.connect("autodoc-process-docstring", escape_formulas)

@@ -28,7 +28,7 @@ FLOORS = {
     **dict.fromkeys(
         ("recipe", "run", "sampling", "evaluation", "pictures", "export", "sweep", "trackers", "tables"), 4
     ),
-    **dict.fromkeys(("cli", "__main__", "page", "display"), 5),
+    **dict.fromkeys(("cli", "__main__", "page", "display", "notebook"), 5),
 }
 # beside the engine: judges that train networks of their own, and the duality gap, which moves copies only
 MAY_TRAIN = {

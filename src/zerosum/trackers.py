@@ -1,9 +1,9 @@
 """Trackers: what a run has logged, sent to TensorBoard, Weights & Biases, MLflow or Trackio.
 
 One adapter reads the run's own log, so a run that has ended is sent as one that is still played; training
-knows of no tracker. `Follower` sends what is new each time that it is asked.
+knows of no tracker. `Follower` sends what is new each time that it is asked ::
 
-    send(Path("runs/mine"), "tensorboard")        # to runs/mine/tensorboard
+    send(Path("runs/mine"), "tensorboard")  # to runs/mine/tensorboard
     with keeping_up(Path("runs/mine"), ["wandb"], print) as keep_up:
         for record in run.play():
             keep_up()

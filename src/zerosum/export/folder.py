@@ -228,10 +228,7 @@ def save(G: Generator, folder: Path, *, onnx: bool = False, license: str = "othe
     files.write(folder / "model.safetensors", to_safetensors(weights))
     written = [folder / name for name in _FILES]
     picture = BytesIO()
-    n = 64 if G.of_images else 2500
-    Sampler(G, classes=("all",) if G.classes and G.of_images else ()).picture(n, real=G.real(n)).save(
-        picture, format="PNG"
-    )
+    Sampler.overview(G, G.real).save(picture, format="PNG")
     files.write(folder / "samples.png", picture.getvalue())
     if onnx:
         files.write(folder / "model.onnx", to_onnx(G))

@@ -16,6 +16,7 @@ from zerosum.game.prior import Prior, normal, numbered_classes, numbered_noise
 from zerosum.objectives import Objective
 from zerosum.optimizers import Factory, adam
 from zerosum.penalties import Penalty
+from zerosum.text import facts_html
 
 __all__ = ["Pair"]
 
@@ -219,3 +220,7 @@ class Pair:
         how += ["simultaneous"] * self.simultaneous + [f"{self.classes} classes"] * (self.classes > 0)
         head = f"{type(self).__name__} at step {self.step}: {terms}; {', '.join(how)}"
         return f"{head}\n  G: {self.G}\n  D: {self.D}"
+
+    def _repr_html_(self) -> str:
+        head, *_ = repr(self).split("\n")
+        return facts_html(head, {"G": self.G, "D": self.D})

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from zerosum.metrics.inputs import matched
 from zerosum.randomness import stream
+from zerosum.text import facts_html
 
 __all__ = ["Estimate", "floor", "jackknife", "jackknife_error", "normal", "student", "wilson"]
 
@@ -56,6 +57,14 @@ class Estimate:
 
     def __float__(self) -> float:
         return self.value
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the value with its interval, and what goes with it."""
+        interval = f"[{self.low:.4g}, {self.high:.4g}] ({self.interval})"
+        more = {"of": self.of, "floor": self.floor, "p-value": self.p_value}
+        facts = {"95 % interval": interval, "n": f"{self.n:,}", "space": self.space}
+        facts |= {name: f"{value:.4g}" for name, value in more.items() if value is not None}
+        return facts_html(f"{self.metric}: {self.value:.4g}", facts)
 
     def __str__(self) -> str:
         width = self.high - self.low

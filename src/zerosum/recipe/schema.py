@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
+
+from zerosum.text import facts_html
 
 __all__ = ["RESUMABLE_FIELDS", "Component", "Recipe", "RecipeError"]
 
@@ -88,6 +90,12 @@ class Recipe:
     """turns between two checkpoints"""
     keep: Annotated[int, Gt(0)] = 3
     """checkpoints kept"""
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the choices that differ from the defaults."""
+        chosen = [(f.name, getattr(self, f.name), f.default) for f in fields(self)]
+        facts = {name: x for name, x, default in chosen if x != default and name not in ("name", "about")}
+        return facts_html(f"{self.name}: {self.about}" if self.about else self.name, facts)
 
 
 RESUMABLE_FIELDS = {

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -23,7 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zerosum import __version__
 from zerosum import recipe as recipes
 from zerosum.data import ImageFolder
 from zerosum.data.source import Ahead
@@ -37,7 +35,7 @@ from zerosum.run.datacard import DataCard
 from zerosum.run.log import FORMAT, Log, NotFinite, Record, RunError, disk
 from zerosum.run.session import Session, watch_of
 from zerosum.sampling import Generator, Sampler
-from zerosum.text import printable
+from zerosum.text import facts_html, printable
 from zerosum.watch import diagnosis
 from zerosum.watch.diagnosis import Finding
 from zerosum.watch.instrument import Instrument
@@ -163,7 +161,7 @@ class Run:
         if step == 0 and 0 not in self.log.pictures():
             self.picture()
         again = found is not None and (step > 0 or any(event["event"] == "started" for event in events))
-        about = {"format": FORMAT, **_environment(self.game), **self.about_game()}
+        about = {"format": FORMAT, **runtime.environment(self.game), **self.about_game()}
         self.log.add_event("resumed" if again else "started", step, **about)
 
     def _take_up(self, checkpoint: Checkpoint, begun_with: Recipe, override: bool) -> Checkpoint:
@@ -317,16 +315,24 @@ class Run:
     def picture(self) -> None:
         """What the fixed grid of noise has become, as samples/NNNNNN.png."""
         content = BytesIO()
-        self.draw(64 if len(self.data.shape) == 3 else 2500).save(content, format="PNG")
+        self.draw().save(content, format="PNG")
         self.log.write_picture(self.game.step, content.getvalue())
 
     # look -----------------------------------------------------------------------------------------------
 
-    def draw(self, n: int, live: bool = False) -> Any:
-        """A picture of `n` samples: a grid of images, a column for each class; or points over real ones."""
-        G = Generator.of(self, live)
-        real = self.source.batch(0, 2500)[0] if self.source is not None and not G.of_images else None
-        return Sampler(G, classes=("all",) if G.classes and G.of_images else ()).picture(n, real=real)
+    def draw(self, n: int | None = None, live: bool = False) -> Any:
+        """A picture of samples, `n` of them or as many as suit: see `Sampler.overview`."""
+        real = None if self.source is None else lambda count: self.source.batch(0, count)[0]
+        return Sampler.overview(Generator.of(self, live), real, n)
+
+    def __repr__(self) -> str:
+        return f"Run({printable(self.path)}, {printable(self.recipe.name)}, step {self.game.step:,})"
+
+    def _repr_html_(self) -> str:
+        names = ("value", "d_real", "d_fake", "d_loss", "g_loss", "modes_covered", "high_quality", "coverage")
+        last = {name: f"{r[name]:.4g}" for r in self.history[-1:] for name in names if name in r}
+        state = ", ".join(finding.name for finding in self.findings) or "too early to say"
+        return facts_html(self, {"state": state, **last}, self.draw())
 
     # what may go wrong ----------------------------------------------------------------------------------
 
@@ -404,19 +410,6 @@ def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
 
 def _finite(x: float | None) -> float | None:
     return x if x is not None and math.isfinite(x) else None
-
-
-def _environment(game: Game) -> dict[str, Any]:
-    return {
-        "zerosum": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": str(game.device),
-        "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-        "ranks": game.world,
-        "parts": game.world * game.accumulate,
-    }
 
 
 def _path_of_game(recipe: Recipe) -> dict[str, Any]:

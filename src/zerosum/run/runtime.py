@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import re
 import signal
 import sys
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["end_with_parent", "keep_memory", "peak_memory"]
+from zerosum import __version__
+
+if TYPE_CHECKING:
+    from zerosum.game import Game
+
+__all__ = ["end_with_parent", "environment", "keep_memory", "peak_memory"]
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # malloc.h
 
@@ -53,3 +60,19 @@ def peak_memory() -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def environment(game: Game) -> dict[str, Any]:
+    """What a run is played with: versions, the device, threads and parts."""
+    import torch
+
+    return {
+        "zerosum": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": str(game.device),
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "ranks": game.world,
+        "parts": game.world * game.accumulate,
+    }

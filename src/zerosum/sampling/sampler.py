@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,16 @@ class Sampler:
         return torch.cat([self.G.codec.view(x) for x, _ in self.parts(n)])
 
     # pictures -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def overview(
+        cls, G: Generator, real: Callable[[int], Tensor | None] | None = None, n: int | None = None
+    ) -> Image:
+        """What a generator makes, in a picture: 64 images, each class in a column, or 2,500 points over
+        `real(2500)`; `n` of them if given."""
+        if G.of_images:
+            return cls(G, classes=("all",) if G.classes else ()).picture(n or 64)
+        return cls(G).picture(n or _REAL, real=None if real is None else real(_REAL))
 
     def columns(self, n: int) -> int:
         return pictures.columns_for(n, len(self.labels))
