@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import math
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +17,8 @@ import torch
 from pages import Tab
 from test_live import Server
 from zerosum import recipe as recipes
-from zerosum.page import player, steering, view
+from zerosum.cli import main
+from zerosum.page import player, steering, view, watched
 from zerosum.run import changes
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
@@ -88,9 +92,9 @@ def test_a_game_that_was_steered_plays_to_the_same_bytes_again(game: steering.Ga
         {"g_optimizer.lr": 3e-4, "k": 2}, {"penalties.0.weight": 1.5, "objective": "minimax"},
     ]  # fmt: skip
     assert [change.step for change in steered] == [4, 5]
-    with Run.start(tmp_path / "again", Log(path).recipe(), steered=steered) as run:
-        for _ in run.play():
-            pass
+    shown = shlex.split(watched.again(path))  # the command that the page shows
+    assert shown[0] == "zerosum" and main([*shown[1:-1], str(tmp_path / "again"), "--quiet"]) == 0
+    assert changes.written(Log(tmp_path / "again").events()) == steered
     for name in ("G", "D", "ema"):
         file = f"checkpoints/000040/{name}.safetensors"
         assert (tmp_path / "again" / file).read_bytes() == (path / file).read_bytes()
@@ -180,6 +184,11 @@ def test_a_fork_of_a_step_that_is_not_there_is_refused(game: steering.Game, tmp_
     assert not (tmp_path / "fork").exists()
 
 
+def levels(text: str) -> torch.Tensor:
+    """The bytes of a surface."""
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
+
+
 # what is drawn ----------------------------------------------------------------------------------------------
 
 
@@ -190,12 +199,17 @@ def test_the_surfaces_are_d_and_the_best_d(tmp_path: Path) -> None:
         with torch.no_grad():
             logits = run.game.D.network(drawn.cells.float())
         expected = torch.sigmoid(logits.double()) * 255
-        torch.testing.assert_close(torch.tensor(frame["surface"]).double(), expected, atol=0.51, rtol=0)
+        torch.testing.assert_close(levels(frame["surface"]).double(), expected, atol=0.51, rtol=0)
         mode = run.source.modes[0].double()
         nearest = int((drawn.cells - mode).norm(dim=1).argmin())
-        best = torch.tensor(frame["best"])
+        best = levels(frame["best"])
         assert best[nearest] == best.max() or best[nearest] > 200 or best.max() < 255
-        assert 0 <= frame["jsd"] <= 0.7
+        numbers = frame["numbers"]
+        assert numbers["floor"] < 0.05 < numbers["jsd"] - numbers["jsd_error"] < 0.7  # G is as it was made
+        assert numbers["best_value"] == pytest.approx(2 * numbers["jsd"] - math.log(4), abs=1e-3)
+        assert numbers["value"] == pytest.approx(-numbers["d_loss"], rel=1e-3)
+        assert numbers["slope_minimax"] == numbers["d_fake"] != numbers["slope_nonsaturating"]
+        assert (numbers["modes"] <= numbers["modes_of"]) and numbers["modes_of"] == len(run.source.modes)
 
 
 def test_arrows_go_where_d_says_more_real(tmp_path: Path) -> None:
@@ -224,7 +238,7 @@ def test_points_on_the_line_have_densities_and_d(tmp_path: Path) -> None:
     with Run.start(tmp_path / "run", recipes.load("ring", {**SMALL, "data": data})) as run:
         frame = view.view(run).draw(run.game)
         assert frame["kind"] == "line"
-        assert len(frame["p_data"]) == len(frame["p_g"]) == len(frame["surface"])
+        assert len(frame["p_data"]) == len(frame["p_g"]) == len(levels(frame["surface"]))
         width = (frame["high"][0] - frame["low"][0]) / (len(frame["p_data"]) - 1)
         assert sum(frame["p_data"]) * width == pytest.approx(1, abs=0.01)
 

@@ -7,6 +7,7 @@ the run, exactly. Any field of the recipe is set by its dotted name; `zerosum re
   zerosum train ring --G.width 64 --penalties.0.weight 0.5 --objective hinge
   zerosum train photos --data FOLDER --log tensorboard        into the run's directory, as it plays
   zerosum train ring --seeds 16
+  zerosum train runs/played/ring-1/recipe.yaml --changes runs/played/ring-1 --out runs/again
   torchrun --nproc-per-node 2 -m zerosum train photos --data FOLDER        one game on several processes
 """
 
@@ -54,6 +55,9 @@ def parser() -> Parser:
     p.add_argument("--seed", help="where all randomness starts (default: 0)")
     p.add_argument("--seeds", type=whole(1, 2**16), metavar="N", help="train N seeds, from --seed on")
     p.add_argument("--override", action="store_true", help="resume although the recipe has changed")
+    p.add_argument(
+        "--changes", type=some_path, metavar="RUN", help="play the changes of this run again, at their steps"
+    )
     p.add_argument("--on-fault", choices=["continue", "stop"], default="continue", help="(default: continue)")
     p.add_argument(
         "--follow-advice",
@@ -81,10 +85,14 @@ def run(args: argparse.Namespace) -> int:
 
         trackers.check(args.log)
 
+    if args.changes is not None and args.follow_advice:
+        raise UsageError("--changes plays again what was, --follow-advice something else: leave one out")
     if args.seeds is None:
         return together(lambda: _train(recipe, args))
     if several():
         raise UsageError("--seeds is for one process: leave it out, or torchrun")
+    if args.changes is not None:
+        raise UsageError("--changes is for one seed: leave out --seeds")
     return _train_seeds(recipe, args)
 
 
@@ -105,10 +113,12 @@ def _play(
 ) -> tuple[Run, int, RunError | None]:
     """Train to the end: the run, the step it began from, and what stopped it."""
     from zerosum.display import display, loading, plan
+    from zerosum.run.changes import replayed
     from zerosum.run.run import Run, RunError
     from zerosum.trackers import keeping_up
 
-    with loading(args.quiet), Run.start(out, recipe, override) as run:
+    steered = [] if args.changes is None else replayed(args.changes, out)
+    with loading(args.quiet), Run.start(out, recipe, override, steered=steered) as run:
         before = run.game.step
         say_notes(run.notes, args.quiet)
         if not args.quiet:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,15 +19,23 @@ from markupsafe import Markup
 from zerosum import __version__
 from zerosum.page import formats
 
-__all__ = ["fill", "render", "static"]
+__all__ = ["fill", "inlined", "render", "static"]
 
 
 def render(template: str, **context: Any) -> str:
     """The template filled in, as one self-contained page."""
-    script = static("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    style = Markup(static("page.css"))
-    return fill(template, style=style, script=Markup(script), digest=digest, **context)
+    return fill(template, **inlined(["page.css"], ["page.js"]), **context)
+
+
+def inlined(styles: Sequence[str], scripts: Sequence[str]) -> dict[str, Any]:
+    """What a template needs to hold these files of `static` itself: their texts, and what the policy calls
+    the scripts."""
+    digests = (hashlib.sha256(static(name).encode()).digest() for name in scripts)
+    return {
+        "styles": [Markup(static(name)) for name in styles],
+        "scripts": [Markup(static(name)) for name in scripts],
+        "digests": " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests),
+    }
 
 
 def fill(template: str, **context: Any) -> str:

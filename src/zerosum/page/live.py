@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,9 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from zerosum.page import samples, watched
+from zerosum.page import samples, tour, watched
 from zerosum.page.document import fill, static
+from zerosum.page.view import difference
 from zerosum.run import files
 from zerosum.run.log import RunError
 from zerosum.run.run import Run
@@ -41,6 +43,7 @@ STATIC = {
     "page.css": "text/css",
     "live.css": "text/css",
     "live.js": "text/javascript",
+    "board.js": "text/javascript",
     "play.js": "text/javascript",
     "vendor/uplot/uPlot.min.css": "text/css",
     "vendor/uplot/uPlot.iife.min.js": "text/javascript",
@@ -66,10 +69,11 @@ class Hub:
         """Read on, as long as somebody looks."""
         while True:
             if self.clients:
-                await asyncio.to_thread(self._read)
+                await asyncio.to_thread(self.read)
             await asyncio.sleep(PACE)
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Look at the files of every run."""
         self.show()
         for run in self.runs:
             run.poll()
@@ -132,8 +136,16 @@ def application(hub: Hub, token: str, port: int) -> Starlette:
 
     async def page(request: Request) -> Response:
         hub.show()
-        names = [run.name for run in hub.runs]
-        return HTMLResponse(fill("live.html", names=names, title=", ".join(names), game=hub.game))
+        game, names = hub.game, [run.name for run in hub.runs]
+        shown = [game is None or run.path in game.compared for run in hub.runs]
+        stop = request.query_params.get("stop", game.name) if game else None
+        stop = stop if stop in tour.STOPS else None
+        title = tour.STOPS[stop].title if stop else ", ".join(compress(names, shown))
+        links = {name: f"?stop={name}" for name in tour.STOPS} if game else {}
+        about: dict[str, Any] = {"stops": tour.STOPS, "stop": stop, "links": links, "title": title}
+        return HTMLResponse(
+            fill("live.html", names=names, shown=shown, game=game, board=game, recorded=None, **about)
+        )
 
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
@@ -188,7 +200,8 @@ async def _converse(hub: Hub, connection: WebSocket) -> None:
     hub.clients += 1
     sent: dict[int, tuple[int, int, int]] = {}
     hearing = asyncio.create_task(_hear(hub, connection))
-    looked, frame = 0.0, 0
+    looked, count = 0.0, (None, 0)
+    frame: dict[str, Any] = {}
     try:
         while not hearing.done():
             now = asyncio.get_running_loop().time()
@@ -196,9 +209,10 @@ async def _converse(hub: Hub, connection: WebSocket) -> None:
                 looked = now
                 for message in hub.news(sent):
                     await connection.send_text(json.dumps(message))
-            if hub.game and hub.game.player.count != frame:
-                frame, picture = hub.game.player.count, hub.game.player.frame
-                await connection.send_text(json.dumps({"type": "frame", "runs": len(hub.runs), **picture}))
+            if hub.game and (hub.game.player, hub.game.player.count) != count:
+                count = hub.game.player, hub.game.player.count
+                before, frame = frame, {"runs": len(hub.runs), **hub.game.player.frame}
+                await connection.send_text(json.dumps({"type": "frame", **difference(before, frame)}))
             await asyncio.wait([hearing], timeout=1 / 30 if hub.game else PACE)
     except (WebSocketDisconnect, RuntimeError):  # it has gone
         pass

@@ -11,6 +11,8 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from torch import Tensor
 from zerosum import objectives
 from zerosum import recipe as recipes
 from zerosum.game import Turn
+from zerosum.page import address
+from zerosum.page.address import Place
 from zerosum.page.view import View, view
 from zerosum.recipe import Recipe, RecipeError
-from zerosum.run import changes, checkpoints
+from zerosum.run import changes, checkpoints, files
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
 from zerosum.run.session import Session
@@ -38,11 +42,15 @@ SLOW = 0.7  # seconds that half a turn lasts in slow motion
 class Player:
     """Plays the run in `path` as it is told by `do` and `change`, in a thread of its own.
 
+    place: the game that it is, as an address says it, None where it has none: it is played to its step by
+    itself. first: fields of the recipe that change before anything is played, in a run that has begun.
     frame: what a page draws, as plain data; count: of the frames so far.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, override: bool = False) -> None:
-        self.path, self.recipe, self.override = path, recipe, override
+    def __init__(
+        self, path: Path, recipe: Recipe, place: Place | None = None, first: Mapping[str, Any] | None = None
+    ) -> None:
+        self.path, self.recipe, self.place, self.first = path, recipe, place, first
         self.frame: dict[str, Any] = {"mode": "starting", "step": 0}
         self.count = 0
         self._mode = "pause"
@@ -63,6 +71,12 @@ class Player:
         """Wish for other values of fields of the recipe, between two turns."""
         self._orders.put(("change", fields))
 
+    def leads_from(self, place: Place) -> bool:
+        """Whether this game comes, or has come, by this place."""
+        now = self.frame.get("address")
+        on_its_way = self.place is not None and str(self.place) == str(place)
+        return on_its_way or (now is not None and place.leads_to(address.read(now)))
+
     def note(self, line: str) -> None:
         """Tell the page something."""
         self._tell(note=line)
@@ -77,14 +91,23 @@ class Player:
 
     def _run(self) -> None:
         try:
-            with Run.start(self.path, self.recipe, self.override) as run:
+            steered = [] if self.first or self.place is None else self.place.changes
+            with Run.start(self.path, self.recipe, steered=steered) as run:
+                if self.first:
+                    self._wish(run, self.first)
                 self._play(run, Session(run), run.turns(), view(run))
         except (RunError, RecipeError) as error:
             self._tell(mode="ended", note=printable(error))
 
     def _play(self, run: Run, session: Session, turns: Iterator[Turn], drawn: View) -> None:
+        goal = 0 if self.first or self.place is None else self.place.step
+        if run.game.step < goal:
+            self._mode = "play"
         self._show(run, drawn)
         while not session.over:
+            if 0 < goal == run.game.step and self._mode == "play":
+                goal, self._mode = 0, "pause"
+                self._show(run, drawn)
             order, value = self._next()
             if order == "close":
                 run.stop("the page")
@@ -142,10 +165,16 @@ class Player:
             half="g" if self._before is None else "d",
             steps=checkpoints.steps(self.path / "checkpoints"),
             fields=editable(run),
+            address=None if self.place is None else str(self._now(run)),
             **drawn.draw(run.game, self._before),
         )
         now = time.monotonic()
         self._due = now + max(FRAME, (now - begun) * (1 / SHARE - 1))
+
+    def _now(self, run: Run) -> Place:
+        assert self.place is not None
+        played = [change for change in run.changes if change.written]
+        return replace(self.place, changes=played, step=run.game.step)
 
     def _tell(self, **frame: Any) -> None:
         self.frame = {**self.frame, **frame} if "note" in frame else frame
@@ -163,8 +192,12 @@ def editable(run: Run) -> list[dict[str, Any]]:
         "batch": game.batch,
     }
     now = {name: _now(x, game.step * game.k) for name, x in numbers.items()}
+    name = recipes.name_of(run.recipe.objective)
+    if "label_smoothing" in signature(getattr(objectives, name, len)).parameters:
+        own = run.recipe.objective if isinstance(run.recipe.objective, dict) else {}
+        now["objective.label_smoothing"] = float(own.get("label_smoothing", 0.0))
     choices = sorted(name for name in objectives.__all__ if name[0].islower() and name != "f_divergence")
-    fields = [{"path": "objective", "value": recipes.name_of(run.recipe.objective), "choices": choices}]
+    fields = [{"path": "objective", "value": name, "choices": choices}]
     return [*({"path": name, "value": float(f"{x:.4g}")} for name, x in now.items()), *fields]
 
 
@@ -173,17 +206,19 @@ def _now(x: float | Callable[[int], Any], step: int) -> float:
 
 
 def fork(path: Path, step: int, to: Path) -> Recipe:
-    """Copy a run as it stood at a step that it keeps, so that another can go on from there; its recipe then.
+    """Copy a run as it stood at a step that it keeps, with its changes until then, so that another can go on
+    from there; the recipe that both began with.
 
     Raises RunError if the run keeps no checkpoint of that step.
     """
     log = Log(path)
-    source = path / "checkpoints" / f"{step:06d}"
-    if not source.is_dir():
+    checkpoint = f"checkpoints/{step:06d}"
+    if step not in checkpoints.steps(path / "checkpoints"):
         raise RunError(f"{printable(path)} keeps no checkpoint of step {step}")
-    recipe = recipes.changed(log.recipe(), changes.until(changes.written(log.events()), step))
-    to.mkdir(parents=True)
-    shutil.copytree(source, to / "checkpoints" / source.name)
-    for name in ("recipe.yaml", "metrics.jsonl", "events.jsonl"):
+    recipe, events = log.recipe(), [event for event in log.events() if event["step"] <= step]
+    shutil.copytree(path / checkpoint, to / checkpoint)
+    for name in ("recipe.yaml", "metrics.jsonl"):
         shutil.copyfile(path / name, to / name)
+    for event in events:
+        files.append(to / "events.jsonl", event)
     return recipe

@@ -1,26 +1,28 @@
-"""The games that a page plays: begun from a preset or from drawn points, or forked; its orders, checked."""
+"""The games that a page plays: begun from a recipe or from drawn points, opened by an address, or forked; its
+orders, checked."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zerosum import recipe as recipes
+from zerosum.page import address, tour
+from zerosum.page.address import Place, fields_of
 from zerosum.page.player import ORDERS, Player, fork
 from zerosum.recipe import Recipe, RecipeError
 from zerosum.run.log import RunError
 from zerosum.text import printable
 
-__all__ = ["BREAKS", "OFFERED", "Game"]
+__all__ = ["BREAKS", "OFFERED", "Game", "place_of", "recipe_of", "unused"]
 
 OFFERED = ("ring", "grid", "digits", "vanilla-minimax", "vanilla-nonsaturating")
 DRAWN = 3000  # points that a page may draw, at most
-LARGEST = 10_000  # number that a field may be set to, at most: a turn of more steps would not end
 BREAKS: dict[str, dict[str, Any]] = {
     "D learns twenty times faster": {"d_optimizer.lr": 0.02, "penalties": []},
     "G learns twenty times faster": {"g_optimizer.lr": 0.02},
@@ -31,16 +33,49 @@ BREAKS: dict[str, dict[str, Any]] = {
 """What can be done to a game on purpose, to see what comes of it and what the diagnosis says."""
 
 
+def place_of(text: str) -> Place:
+    """What a command names: a recipe, or an address."""
+    return address.read(text) if "#" in text else Place(text)
+
+
+def recipe_of(place: Place) -> Recipe:
+    """The recipe that the game of a place began with."""
+    recipe = tour.load(place.recipe) if place.recipe in tour.STOPS else recipes.load(place.recipe)
+    return recipes.changed(recipe, place.fields) if place.fields else recipe
+
+
+def unused(folder: Path, name: str, besides: Sequence[Path] = ()) -> Path:
+    """A directory name-1, name-2, ... that is not there yet."""
+    numbered = (folder / f"{name}-{i}" for i in range(1, 10**6))
+    return next(path for path in numbered if not path.exists() and path not in besides)
+
+
 class Game:
-    """The game that is played now, and the runs that were begun in `folder`. Orders come one at a time."""
+    """The game that is played now, and the runs that were begun in `folder`. Orders come one at a time.
+
+    recipe: a recipe, its name or file, or an address; what it names may be begun again by the page. compared:
+    the runs of the present game and those it was forked from.
+    """
 
     def __init__(self, folder: Path, recipe: str | Recipe) -> None:
         self.folder = folder
         self.paths: list[Path] = []
+        self.compared: list[Path] = []
+        self.own = ""
         self._lock = threading.Lock()
-        self.player = self._player(recipes.load(recipe) if isinstance(recipe, str) else recipe)
+        if isinstance(recipe, Recipe):
+            self.player = self._player(recipe)
+        else:
+            place = place_of(recipe)
+            self.own = place.recipe
+            self.player = self._opened(place)
 
     offered, breaks = OFFERED, BREAKS
+
+    @property
+    def name(self) -> str:
+        """The recipe of the present game, where it has one."""
+        return self.player.place.recipe if self.player.place else ""
 
     def obey(self, text: str) -> None:
         """An order of the page. What is none does nothing."""
@@ -58,18 +93,28 @@ class Game:
         if what in ORDERS:
             self.player.do(what)
         elif what == "change":
-            self.player.change(_fields(order["fields"]))
-        elif what == "begin" and order["recipe"] in OFFERED:
-            self._replace(self._player(recipes.load(order["recipe"])))
+            self.player.change(fields_of(order["fields"]))
+        elif what == "begin":
+            fields = fields_of(order["fields"]) if order.get("fields") else {}
+            if not fields.keys() <= set(address.BEGUN_WITH):
+                raise ValueError("what a game begins with")
+            self._replace(self._opened(Place(self._allowed(order["recipe"]), fields)))
+        elif what == "open":
+            place = address.read(order["address"])
+            self._allowed(place.recipe)
+            if not (self.player.leads_from(place)):
+                self._replace(self._opened(place))
         elif what == "draw":
             self._replace(self._player(recipes.load("ring", {"data": self._drawn(order["points"])})))
         elif what == "fork":
-            step, now = int(order["step"]), self.player
+            step, fields, now = int(order["step"]), fields_of(order["fields"]), self.player
+            recipes.changed(now.recipe, fields)  # or a line that says why not, while the game is still there
             path = self._path(f"{now.path.name}-fork")
             now.close()
             recipe = fork(now.path, step, path)
             self.paths.append(path)
-            self.player = Player(path, recipes.changed(recipe, _fields(order["fields"])), override=True)
+            self.compared.append(path)
+            self.player = Player(path, recipe, now.place, first=fields)
             self.player.start()
 
     def _replace(self, player: Player) -> None:
@@ -77,15 +122,24 @@ class Game:
         self.player = player
         player.start()
 
-    def _player(self, recipe: Recipe) -> Player:
+    def _allowed(self, name: Any) -> str:
+        if name not in (*OFFERED, *tour.STOPS, self.own) or not name:
+            raise RunError(f"{name!s:.60}: this page begins {', '.join(OFFERED)}")
+        return name
+
+    def _opened(self, place: Place) -> Player:
+        """A game of a recipe that goes on by itself until it has come to its place."""
+        return self._player(recipe_of(place), place)
+
+    def _player(self, recipe: Recipe, place: Place | None = None) -> Player:
         path = self._path(recipe.name or "drawn")
+        player = Player(path, recipe, place)
         self.paths.append(path)
-        return Player(path, recipe)
+        self.compared = [path]
+        return player
 
     def _path(self, name: str) -> Path:
-        """A directory that is not there yet."""
-        return next(path for i in range(1, 10**6) if not (path := self.folder / f"{name}-{i}").exists()
-                    and path not in self.paths)  # fmt: skip
+        return unused(self.folder, name, self.paths)
 
     def _drawn(self, points: Any) -> Any:
         """Drawn points as data, kept beside the runs."""
@@ -101,15 +155,3 @@ class Game:
         file = self._path("drawn").with_suffix(".npy")
         np.save(file, array.clip(-2, 2))
         return recipes.data_component(str(file))
-
-
-def _fields(fields: Any) -> dict[str, Any]:
-    """Fields of a recipe by their paths; a page may set them to numbers, and to names of ours."""
-    if not isinstance(fields, dict) or not 1 <= len(fields) <= 20:
-        raise ValueError("some fields")
-    for name, value in fields.items():
-        named = isinstance(value, str) and value.isidentifier()  # never a module to be imported
-        number = isinstance(value, bool | int | float) and abs(value) <= LARGEST
-        if len(name) > 100 or not (named or number or value == []):
-            raise ValueError("a name or a number")
-    return fields

@@ -2,7 +2,8 @@
 
 Of points in the plane: real and generated ones, D over the plane beside the best D, where D pushes the
 generated ones, and what G makes of a sheet of noise. Of points on the line: the two densities and D over x.
-Of images: a grid of them.
+Of images: a grid of them, a square of noise to be dragged through, the nearest training examples, and what D
+takes most and least for real.
 """
 
 from __future__ import annotations
@@ -14,20 +15,28 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
+from zerosum import metrics
 from zerosum.data.densities import Density
 from zerosum.game import Game
+from zerosum.pictures import tiles
 from zerosum.run.run import Run
-from zerosum.theory import KernelDensity, bandwidth, optimal_discriminator
+from zerosum.theory import KernelDensity, bandwidth
 
-__all__ = ["View", "view"]
+__all__ = ["View", "difference", "view"]
 
 POINTS = 600  # of each kind, at most
+KERNELS = 250  # of the generated points, from which p_g is estimated; the others are judged by it
 SIDE = 40  # cells of the surface of D along a side
 ARROWS = 80
 LINES, ALONG = 11, 41  # of the sheet of noise: lines each way, and points on each
-BEST_EVERY = 6  # frames between two estimates of the best D
+RARELY = 6  # frames between two pictures of what takes long
 SEED = 2**31  # of the noise and the real examples that are shown, which no turn plays
+WALK = 9  # images along a side of the square of noise that is dragged through
+RANKED, ENDS = 128, 8  # images that D ranks, and those shown of either end
+SEARCHED = 2048  # training examples among which the nearest are looked for
+PIXELS = 360  # a picture's longer side, about
 
 
 class View(Protocol):
@@ -47,7 +56,23 @@ def view(run: Run) -> View:
     shape = run.data.shape
     if len(shape) == 1 and shape[0] in (1, 2):
         return Points(run)
-    return Grid(run)
+    return Images(run) if len(shape) == 3 else Vectors()
+
+
+def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What must be said of a frame to who knows the one before: what has gone is None."""
+    gone = dict.fromkeys(before.keys() - after.keys())
+    return gone | {name: value for name, value in after.items() if before.get(name, gone) != value}
+
+
+class Vectors:
+    """Vectors that are not looked at one by one."""
+
+    def fakes(self, game: Game) -> Tensor:
+        return torch.empty(0)
+
+    def draw(self, game: Game, before: Tensor | None = None) -> dict[str, Any]:
+        return {"kind": "none"}
 
 
 class Points:
@@ -60,7 +85,8 @@ class Points:
         self.density = source if isinstance(source, Density) else None
         self.z = run.game.noise(POINTS, SEED)
         self.sheet = _sheet(run.game)
-        low, high = self.real.amin(0), self.real.amax(0)
+        seen = torch.cat([self.real, self.fakes(run.game)])
+        low, high = seen.amin(0), seen.amax(0)
         room = 0.25 * (high - low).clamp(min=1e-3)
         self.low, self.high = low - room, high + room
         axes = [
@@ -68,18 +94,23 @@ class Points:
         ]
         self.cells = torch.cartesian_prod(*axes).reshape(-1, len(axes)).double()
         self.frames, self.best = 0, dict[str, Any]()
+        self.log_p = (
+            None if self.density is None else [self.density.log_prob(x) for x in (self.cells, self.real)]
+        )
+        others = self._divergence(source.batch(SEED + 1, POINTS)[0].double()) if self.density else None
+        self.floor = others[0] if others else 0.0
 
     @property
     def _cells(self) -> int:
         return SIDE if self.real.shape[1] == 2 else 4 * SIDE
 
     def fakes(self, game: Game) -> Tensor:
-        return game.generate(self.z, live=True).double().cpu()
+        return game.generate(self.z, live=True).detach().double().cpu()
 
     def draw(self, game: Game, before: Tensor | None = None) -> dict[str, Any]:
         fakes = self.fakes(game) if before is None else before
         D = _Judge(game, self.real, fakes)
-        if self.frames % BEST_EVERY == 0 and before is None:
+        if self.frames % RARELY == 0 and before is None:
             self.best = self._best(fakes)
         self.frames += 1
         flat = self.real.shape[1] == 2
@@ -92,19 +123,20 @@ class Points:
             "surface": _bytes(D(self.cells)),
             "centred": D.centred,
             "pair": [D.real, D.fake],
+            "players": _players(game),
             "arrows": self._arrows(game, fakes[:ARROWS]) if flat else [],
-            "sheet": self._places(self._made(game, self.sheet)) if flat and self.sheet is not None else [],
+            "sheet": self._places(game.generate(self.sheet, live=True).double().cpu())
+            if flat and self.sheet is not None
+            else [],
             "along": ALONG,
-            **self.best,
+            **{name: value for name, value in self.best.items() if name != "numbers"},
+            "numbers": {**D.numbers, **self._modes(fakes), **self.best.get("numbers", {})},
         }
 
     def _places(self, x: Tensor) -> list[int]:
         """In thousandths of the frame, one coordinate after the other."""
         shares = (x - self.low) / (self.high - self.low) * 1000
         return shares.nan_to_num(-1e4).clamp(-1e4, 1e4).round().int().flatten().tolist()
-
-    def _made(self, game: Game, z: Tensor) -> Tensor:
-        return game.generate(z, live=True).double().cpu()
 
     def _arrows(self, game: Game, fakes: Tensor) -> list[int]:
         """-dL_G/dx of fakes, where each begins and ends; the typical one a twentieth of the frame long."""
@@ -120,24 +152,60 @@ class Points:
         ends = fakes + way / typical * length
         return self._places(torch.cat([fakes, ends], dim=1).reshape(-1, 2))
 
-    def _best(self, fakes: Tensor) -> dict[str, Any]:
-        """D* = p_data/(p_data + p_g) and the divergence, with p_g estimated from the fakes."""
-        if self.density is None or not fakes.isfinite().all():
-            return {"best": [], "jsd": None}
-        try:
-            q = KernelDensity(fakes, bandwidth(fakes))
-        except ValueError:  # G gives the same few points again
-            return {"best": [], "jsd": None}
-        best = optimal_discriminator(self.density, q)
-        halves = [best(self.real), 1 - best(fakes)]
-        jsd = math.log(2) + sum(float(half.clamp(min=1e-12).log().mean()) for half in halves) / 2
-        line = {} if self.real.shape[1] == 2 else {
-            "p_data": self._density(self.density), "p_g": self._density(q)
-        }  # fmt: skip
-        return {"best": _bytes(best(self.cells)), "jsd": max(jsd, 0.0), **line}
+    def _modes(self, fakes: Tensor) -> dict[str, Any]:
+        """How many modes of a mixture have a twentieth of their share of the generated points."""
+        if self.density is None or not len(self.density.modes):
+            return {}
+        modes = self.density.modes.double()
+        near = torch.cdist(fakes.nan_to_num(1e9), modes) < 3 * self.density.std
+        return {"modes": int((near.sum(0) > 0.05 * len(fakes) / len(modes)).sum()), "modes_of": len(modes)}
 
-    def _density(self, p: Any) -> list[float]:
-        return [float(f"{y:.4g}") for y in p.log_prob(self.cells).exp().tolist()]
+    def _best(self, fakes: Tensor) -> dict[str, Any]:
+        """D* = p_data/(p_data + p_g) and the divergence, with p_g estimated from the fakes; D* fades where
+        neither has mass."""
+        found = self._divergence(fakes)
+        if found is None or self.log_p is None:
+            return {"best": "", "numbers": {"jsd": None, "best_value": None}}
+        (jsd, error, log_q), log_p = found, self.log_p[0]
+        mass = torch.logaddexp(log_p, log_q)
+        strength = (mass - mass.max() + math.log(30)).exp().clamp(max=1)
+        shown = 0.5 + (torch.sigmoid(log_p - log_q) - 0.5) * strength
+        line = {} if self.real.shape[1] == 2 else {
+            "p_data": _densities(log_p), "p_g": _densities(log_q)
+        }  # fmt: skip
+        numbers = {"jsd": jsd, "jsd_error": error, "best_value": 2 * jsd - math.log(4)}
+        numbers["floor"] = self.floor
+        return {"best": _bytes(shown), "numbers": {name: _short(x) for name, x in numbers.items()}, **line}
+
+    def _divergence(self, fakes: Tensor) -> tuple[float, float, Tensor] | None:
+        """JSD(p_data, p_g), with half of its 95 % interval, and log p_g over the cells.
+
+        p_g is estimated from a part of the fakes, and judged by the others: so it is a lower bound, on
+        average. None where p_g cannot be estimated.
+        """
+        if self.density is None or self.log_p is None or not fakes.isfinite().all():
+            return None
+        kernels, others = fakes[:KERNELS], fakes[KERNELS:]
+        try:
+            q = _Kernels(kernels)
+        except ValueError:  # G gives the same few points again
+            return None
+        of_real = logsigmoid(self.log_p[1] - q.log_prob(self.real))
+        of_fake = logsigmoid(q.log_prob(others) - self.density.log_prob(others))
+        jsd = math.log(2) + float(of_real.mean() + of_fake.mean()) / 2
+        variance = sum(float(half.var()) / len(half) for half in (of_real, of_fake)) / 4
+        return max(jsd, 0.0), 1.96 * math.sqrt(variance), q.log_prob(self.cells)
+
+
+class _Kernels:
+    """A kernel density with a tenth of its mass four times as wide, for points that lie apart."""
+
+    def __init__(self, points: Tensor) -> None:
+        h = bandwidth(points)
+        self.parts = [(0.9, KernelDensity(points, h)), (0.1, KernelDensity(points, 4 * h))]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return torch.stack([math.log(share) + part.log_prob(x) for share, part in self.parts]).logsumexp(0)
 
 
 class _Judge:
@@ -148,7 +216,9 @@ class _Judge:
         a, b = self._logits(real), self._logits(fake)
         self.centred = game.objective.probability is None
         self.centre = float(a.mean() + b.mean()) / 2 if self.centred else 0.0
-        self.real, self.fake = (_short(float(self._probability(x).mean())) for x in (a, b))
+        p, q = (self._probability(x) for x in (a, b))
+        self.real, self.fake = _short(float(p.mean())), _short(float(q.mean()))
+        self.numbers: dict[str, Any] = {"d_real": self.real, "d_fake": self.fake, **self._losses(a, b, p, q)}
 
     def __call__(self, x: Tensor) -> Tensor:
         return self._probability(self._logits(x))
@@ -162,25 +232,86 @@ class _Judge:
         shape = torch.sigmoid if self.centred else self.game.objective.probability
         return shape(logits - self.centre) if shape else logits
 
+    def _losses(self, a: Tensor, b: Tensor, p: Tensor, q: Tensor) -> dict[str, Any]:
+        """V, the losses, and what either loss of 2014 gives a generated point in the logit, on average."""
+        n = min(len(a), len(b))
+        objective = self.game.objective
+        losses = {"d_loss": objective.d(a[:n], b[:n]).mean(), "g_loss": objective.g(a[:n], b[:n]).mean()}
+        if not self.centred:
+            floor = 1e-43
+            losses["value"] = p.clamp(min=floor).log().mean() + (1 - q).clamp(min=floor).log().mean()
+            losses |= {"slope_minimax": q.mean(), "slope_nonsaturating": (1 - q).mean()}
+        return {name: _short(float(x)) for name, x in losses.items()}
 
-class Grid:
-    """A grid of images, or nothing to be seen of longer vectors."""
+
+class Images:
+    """A grid of images, and a closer look at them."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        game = run.game
+        self.z = game.noise(RANKED, SEED)
+        self.y = game.conditions(RANKED, SEED) if game.classes else None
+        self.walk = _square(game.noise(3, SEED + 1))
+        n = min(SEARCHED, len(run.source)) if hasattr(run.source, "__len__") else SEARCHED
+        self.real = run.source.batch(SEED, n)[0]
+        self.frames, self.rare = 0, dict[str, Any]()
 
     def fakes(self, game: Game) -> Tensor:
         return torch.empty(0)
 
     def draw(self, game: Game, before: Tensor | None = None) -> dict[str, Any]:
-        if len(self.run.data.shape) != 3:
-            return {"kind": "none"}
-        buffer = BytesIO()
-        self.run.draw(36, live=True).save(buffer, "PNG", compress_level=1)
+        if self.frames % RARELY == 0:
+            self.rare = self._closer(game)
+        self.frames += 1
+        return {"kind": "images", "image": _png(self.run.draw(36, live=True)), **self.rare}
+
+    def _closer(self, game: Game) -> dict[str, Any]:
+        """A square of noise; what D ranks first and last; samples over their nearest training examples."""
+        x = game.generate(self.z, y=self.y, live=True)
+        y = None if self.y is None else self.y[:1].expand(len(self.walk), *self.y.shape[1:])
+        walk = game.generate(self.walk, y=y, live=True)
+        with torch.no_grad():
+            D = game.D.network.eval()
+            logits = D(x) if self.y is None else D(x, self.y)
+        rank = logits.argsort(descending=True)
+        samples = x[:ENDS].float().cpu()
+        found = metrics.find_neighbours(samples.flatten(1), self.real.float().flatten(1), 1)
+        pairs = torch.cat([samples, self.real[found.rows[:, 0]].float()])
         return {
-            "kind": "images",
-            "image": "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(),
+            "walk": self._sheet(walk, WALK),
+            "along": WALK,
+            "most": self._sheet(x[rank[:ENDS]], ENDS),
+            "least": self._sheet(x[rank[-ENDS:]], ENDS),
+            "nearest": self._sheet(pairs, ENDS),
         }
+
+    def _sheet(self, x: Tensor, columns: int) -> str:
+        return _png(tiles(self.run.data.codec.view(x).numpy(), columns, PIXELS))
+
+
+def _square(corners: Tensor) -> Tensor:
+    """Noise over a square, a row after the other: z = cos(v)(cos(u) a + sin(u) b) + sin(v) c, which of a
+    normal prior is as likely everywhere."""
+    a, b, c = corners
+    angle = torch.linspace(0, math.pi / 2, WALK, dtype=a.dtype, device=a.device).reshape(-1, *[1] * a.ndim)
+    across = a * angle.cos() + b * angle.sin()
+    rows = [across * v.cos() + c * v.sin() for v in angle]
+    return torch.cat(rows)
+
+
+def _png(picture: Any) -> str:
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _players(game: Game) -> list[float | None] | None:
+    """Where both players stand, if each is one number."""
+    numbers = [list(player.network.parameters()) for player in (game.G, game.D)]
+    if any(sum(p.numel() for p in parameters) != 1 for parameters in numbers):
+        return None
+    return [_short(parameters[0].item()) for parameters in numbers]
 
 
 def _sheet(game: Game) -> Tensor | None:
@@ -195,8 +326,14 @@ def _sheet(game: Game) -> Tensor | None:
     return z.to(game.device, game.dtype)
 
 
-def _bytes(shares: Tensor) -> list[int]:
-    return shares.clamp(0, 1).mul(255).nan_to_num(0).round().int().flatten().tolist()
+def _bytes(shares: Tensor) -> str:
+    """Shares as bytes, in base64."""
+    levels = shares.clamp(0, 1).mul(255).nan_to_num(0).round().to(torch.uint8).flatten()
+    return base64.b64encode(levels.numpy().tobytes()).decode()
+
+
+def _densities(log_density: Tensor) -> list[float]:
+    return [float(f"{y:.4g}") for y in log_density.exp().tolist()]
 
 
 def _short(x: float) -> float | None:

@@ -6,6 +6,7 @@ Training does not know that it is watched: nothing is asked of it, and nothing i
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,12 +104,20 @@ class Watched:
                 why = printable(error)
         last = happened[-1] if happened else {}
         return {
+            "again": again(self.path),
             "state": f"{events.kind(last) if last else 'nothing yet'}, {date(last.get('time'))}",
             "why": why,
             "findings": [_finding(finding) for finding in findings],
             "events": [_event(event) for event in happened[-events.MARKED :]],
             "scales": next((e["scales"] for e in reversed(happened) if "scales" in e), {}),
         }
+
+
+def again(path: Path) -> str:
+    """The command that plays a run again, changes and all, to the same bytes."""
+    run = printable(path)
+    words = ["zerosum", "train", f"{run}/recipe.yaml", "--changes", run, "--out", f"{run}-again"]
+    return shlex.join(words)
 
 
 def _finding(finding: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from zerosum.text import printable
 if TYPE_CHECKING:
     from zerosum.run.run import Run
 
-__all__ = ["CHANGEABLE", "Change", "sweep", "take_up", "until", "wish", "written"]
+__all__ = ["CHANGEABLE", "Change", "replayed", "sweep", "take_up", "until", "wish", "written"]
 
 CHANGEABLE = frozenset(
     {
@@ -57,6 +57,20 @@ def wish(path: Path, name: str, fields: Mapping[str, Any]) -> Path:
 def written(events: Sequence[Event]) -> list[Change]:
     """The changes that are written down, in their order."""
     return [Change(event["step"], event["fields"]) for event in events if event["event"] == "changed"]
+
+
+def replayed(of: Path, into: Path) -> list[Change]:
+    """The changes of the run in `of` that the run in `into`, which may have begun, has yet to play.
+
+    Raises RunError where there is no run in `of`, or where the other run was changed otherwise.
+    """
+    Log(of).recipe()
+    wanted, there = written(Log(of).events()), written(Log(into).events())
+    if there != wanted[: len(there)]:
+        raise RunError(
+            f"{printable(into)} was changed otherwise than {printable(of)}: give --out another directory"
+        )
+    return wanted[len(there) :]
 
 
 def until(changes: Sequence[Change], step: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ const runs = [...document.querySelectorAll("#runs [value]")].map(box => ({
   standing: {},
   pictures: [],
 }));
+const recorded = JSON.parse(find("#recorded")?.textContent ?? "null");
 const shown = () => runs.filter(run => run.box.checked);
 const charts = new Map();
 const FIRST = ["modes_covered", "high_quality", "coverage", "spread", "duplicates", "value", "d", "logit", "loss"];
@@ -81,6 +82,10 @@ let socket, wait = 500;
 const say = message => { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message)); };
 
 function connect() {
+  if (recorded) {
+    recorded.messages.forEach(receive);
+    return;
+  }
   socket = new WebSocket(location.href.replace(/^http/, "ws").replace(/[?#].*$/, "") + "socket");
   const state = find("#connection");
   socket.onopen = () => {
@@ -121,12 +126,13 @@ let steps = [],
   timer = 0;
 
 function drawTime() {
-  const before = steps[time.value];
-  steps = [...new Set(shown().flatMap(run => run.pictures))].sort((a, b) => a - b);
+  const before = steps[time.value],
+    frames = typeof film === "undefined" ? [] : film.map(one => one.step);
+  steps = [...new Set([...shown().flatMap(run => run.pictures), ...frames])].sort((a, b) => a - b);
   time.max = Math.max(steps.length - 1, 0);
   const follow = find("#follow").checked || before === undefined;
   time.value = follow ? steps.length - 1 : Math.max(steps.indexOf(before), 0);
-  find("#no-pictures").hidden = steps.length > 0;
+  find("#no-pictures").hidden = shown().some(run => run.pictures.length);
   showStep();
 }
 
@@ -160,9 +166,12 @@ function showStep() {
     const [heading, image] = place.children[i].children;
     heading.textContent = title;
     image.alt = "Samples of " + name;
-    if (image.getAttribute("src") !== source) image.src = source;
+    const data = recorded ? recorded.pictures[source] : source;
+    if (image.dataset.source !== source) image.src = data ?? "";
+    image.dataset.source = source;
   });
   for (const chart of charts.values()) point(chart, step);
+  if (typeof film !== "undefined") showFrame(step, find("#follow").checked);
 }
 
 function stop() {
@@ -230,6 +239,12 @@ function drawStanding() {
 }
 
 function drawEvents() {
+  const commands = shown().map(run => run.standing.again).filter(Boolean);
+  find("#again").replaceChildren(...commands.map(command => {
+    const line = element("p", "Again, to the same bytes: ", "again");
+    line.append(element("code", command));
+    return line;
+  }));
   const lines = shown().flatMap(run => (run.standing.events ?? []).map(event => ({ ...event, run: run.name })));
   lines.sort((a, b) => b.step - a.step);
   find("#events").replaceChildren(...lines.slice(0, 300).map(event => {
@@ -406,4 +421,4 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   [...charts.values()].forEach(forget);
   draw();
 });
-connect();
+addEventListener("DOMContentLoaded", connect); // when the other scripts are there
