@@ -67,3 +67,11 @@ def test_without_groups_it_is_the_network() -> None:
     with_classes = table_mlp((4,), (12,), GROUPS, width=8, classes=3)
     assert with_classes(z_of(with_classes, 2), torch.tensor([0, 2])).shape == (2, 12)
     assert mlp((4,), (6,), width=8)(z).shape == (9, 6)
+
+
+def test_without_gradients_the_same_rows_are_drawn() -> None:
+    heads = table_mlp((4,), (12,), GROUPS, width=8)
+    z = z_of(heads, 300)
+    with torch.no_grad():
+        quick = heads(z)
+    assert torch.equal(quick, heads(z).detach())

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from zerosum import data, recipe
-from zerosum.data import readers
+from zerosum.data import parsed, readers
 from zerosum.data.sheet import Sheet, encoded
 from zerosum.data.tables import read_sheet
 from zerosum.data.writers import WRITTEN, write_sheets
@@ -413,3 +413,48 @@ def test_a_file_is_parsed_once_for_all_splits(tmp_path: Path, monkeypatch: pytes
     for name in ("test", "all", "train", "test"):
         source.split(name).batch(0, 4)
     assert len(reads) == 1
+
+
+# what is kept -----------------------------------------------------------------------------------------------
+
+
+def test_a_large_text_is_read_once_and_what_is_damaged_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(parsed, "SMALLEST", 10)
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b,c\n1,é,\n2,x y,3.5\n3,,4\n")
+    plain = readers.read_text(path)
+    reads: list[Path] = []
+
+    def read(path: Path, header: bool | None) -> Sheet:
+        reads.append(path)
+        return readers.read_text(path, header)
+
+    def again(header: bool | None = None) -> Sheet:
+        return parsed.read_once(path, header, read)
+
+    for _ in range(2):
+        sheet = again()
+        assert sheet.fingerprint == plain.fingerprint and sheet.notes == plain.notes
+    assert len(reads) == 1
+    assert list(again(header=False)) == ["0", "1", "2"] and len(reads) == 2
+    (tmp_path / "cache" / "zerosum" / "tables" / "other.txt").write_text("somebody's")
+    (kept,) = [p for p in (tmp_path / "cache").rglob("*.npz") if "None" in p.name]
+    whole = kept.read_bytes()
+    for at in range(0, len(whole), 41):
+        kept.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        assert again().fingerprint == plain.fingerprint
+        kept.write_bytes(whole[:at])
+        assert again().fingerprint == plain.fingerprint
+    assert len(reads) == 2 + 2 * len(range(0, len(whole), 41))
+    reads.clear()
+    path.write_text(path.read_text().replace("3.5", "3.6"))
+    assert again()["c"][1] == 3.6 and len(reads) == 1
+    monkeypatch.setattr(parsed, "MOST", 1)
+    path.write_text("a\n1\n22222222\n")
+    assert len(again()) == 2 and len(list((tmp_path / "cache").rglob("*.npz"))) == 1
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # where nothing can be written
+    assert len(again()) == 2

@@ -165,7 +165,7 @@ class Columns:
 
         first: how many samples there are before these; identifiers go on from there.
         """
-        array = x.detach().cpu().double().numpy().clip(-FURTHEST, FURTHEST)
+        array = x.detach().cpu().float().numpy()
         places: dict[int, list[Block]] = {}
         for block in self.blocks:
             places.setdefault(block.column, []).append(block)
@@ -176,7 +176,7 @@ class Columns:
             if isinstance(column, Constant | Identifier):
                 cells[column.name] = column.cells(len(array), first)
                 continue
-            z = array[:, places[j][0].start]
+            z = array[:, places[j][0].start].astype(np.float64).clip(-FURTHEST, FURTHEST)
             groups = [b for b in places[j] if not b.is_number]
             codes = [array[:, b.start : b.start + b.width].argmax(axis=1) for b in groups]
             stacked = np.stack(codes, axis=1) if codes else np.empty((len(array), 0), dtype=np.int64)

@@ -298,14 +298,26 @@ def _identifier(name: str, cells: Cells) -> Identifier:
         top = np.nanmax(cells) if len(cells) else 0
         return Identifier(name, start=int(top) + 1 if math.isfinite(top) else 0)
     texts = [str(value) for value in cells.values]
-    parts = [re.fullmatch(r"(.*?)(\d{1,15})(\D*)", text, re.S) for text in texts]
-    around = {(m[1], m[3]) for m in parts if m}
-    if texts and all(parts) and len(around) == 1:
-        prefix, suffix = around.pop()
-        numbers = [m[2] for m in parts if m]
+    first = re.fullmatch(r"(.*?)(\d{1,15})(\D*)", texts[0], re.S) if texts else None
+    if first and (numbers := _numbers_between(texts, first[1], first[3])):
+        prefix, suffix = first[1], first[3]
         width = len(numbers[0]) if len(set(map(len, numbers))) == 1 else 0
         return Identifier(name, max(map(int, numbers)) + 1, "text", prefix, suffix, width)
     return Identifier(name, len(texts), "text", alphabets=_alphabets(texts))
+
+
+def _numbers_between(texts: list[str], prefix: str, suffix: str) -> list[str]:
+    """The digits, at most 15, between prefix and suffix of each text; none where one has something else."""
+    numbers: list[str] = []
+    for text in texts:
+        end = len(text) - len(suffix)
+        digits = text[len(prefix) : end]
+        if not (text.startswith(prefix) and text[end:] == suffix and 0 < len(digits) <= 15):
+            return []
+        if not (digits.isascii() and digits.isdecimal()):
+            return []
+        numbers.append(digits)
+    return numbers
 
 
 def _alphabets(texts: Iterable[str]) -> tuple[str, ...]:

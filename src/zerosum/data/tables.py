@@ -24,6 +24,7 @@ from zerosum.data.array_files import channels_first, read_npy, read_npz, sheet_o
 from zerosum.data.arrays import Finite, Images, Split, shipped
 from zerosum.data.columns import Columns, Packed
 from zerosum.data.kinds import describe, fit
+from zerosum.data.parsed import read_once
 from zerosum.data.readers import TEXT, join_names, one_line, read_parquet, read_text
 from zerosum.data.sheet import Cells, Coded, Sheet, from_frame
 from zerosum.data.source import order
@@ -245,7 +246,7 @@ def _read(path: Path, header: bool | None, array: str | None, label: str | None)
         rows = offered[ending].load()(path)
         return from_frame(rows) if hasattr(rows, "columns") else sheet_of_array(np.asarray(rows))
     if ending in TEXT:
-        return read_text(path, header)
+        return read_once(path, header, read_text)
     if ending == ".parquet":
         return read_parquet(path)
     content = read_npz(path, array, label) if ending == ".npz" else read_npy(path)
