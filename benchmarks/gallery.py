@@ -180,7 +180,7 @@ are by the clock on the wall, on {machine["cores"]} cores and no GPU, at times s
 
 
 def section(name: str, facts: dict[str, Any]) -> str:
-    piece, whole = PIECES[name], load(name).steps
+    piece, whole = PIECES[name], load(name).turns
     of = "" if facts["turns"] >= whole else f" of the recipe's {whole:,}"
     threads = f"{facts['threads']} thread{'s' if facts['threads'] > 1 else ''}"
     lines = [f"zerosum {' '.join(piece.train(name))}"]

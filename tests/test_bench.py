@@ -21,6 +21,7 @@ from zerosum import Game, cli, data, objectives, optimizers, penalties
 from zerosum import recipe as recipes
 from zerosum.run import autotune, bench
 from zerosum.run.autotune import Setting
+from zerosum.run.run import Run
 
 LATENT, WIDTH, BATCH = 3, 5, 7
 GAMES: dict[str, dict[str, Any]] = {
@@ -245,6 +246,29 @@ def test_settled_takes_the_faster(monkeypatch: pytest.MonkeyPatch, name: str) ->
 def test_settled_leaves_what_is_concrete(precision: str) -> None:
     recipe = recipes.load("ring", {"precision": precision})
     assert autotune.settled(recipe, data.ring()) == (recipe, "")
+
+
+def test_a_time_becomes_turns_when_the_run_begins_and_stays(tmp_path: Path) -> None:
+    small = {"name": "mlp", "width": 4, "depth": 1}
+    fields = {"G": small, "D": small, "batch": 8, "device": "cpu", "watch": "none"}
+    falling = {
+        "name": "scheduled",
+        "base": "adam",
+        "lr": {"name": "ramp", "start": 1e-3, "end": 1e-4, "steps": "50%"},
+    }
+    recipe = recipes.load("ring", {**fields, "g_optimizer": falling, "steps": "0.002m"})
+    assert recipe.seconds == pytest.approx(0.12)
+    with Run.start(tmp_path, recipe) as run:
+        turns = run.recipe.turns
+        assert run.recipe.steps == turns and run.log.recipe().steps == turns
+        assert run.recipe.g_optimizer["lr"]["steps"] == max(1, round(turns / 2))
+        list(run.play())
+        assert run.game.step == turns
+    with Run.start(tmp_path, recipe) as run:  # the same command again: no other trial
+        assert (run.recipe.turns, run.game.step) == (turns, turns)
+    for text in ("h", "1d", "-1h", "1e3h", ""):
+        with pytest.raises(recipes.RecipeError):
+            recipes.load("ring", {"steps": text})
 
 
 # all of it ------------------------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ def test_differences_name_what_changes_the_game_and_nothing_else() -> None:
 @pytest.mark.parametrize("times", [2, 5])
 def test_more_steps_stretch_the_schedules_of_a_preset(name: str, times: int) -> None:
     """What is a share of the run stays that share; what was published in turns stays as published."""
-    steps = PRESETS[name].steps
+    steps = PRESETS[name].turns
     once, more = (recipes.settled(recipes.load(name, {"steps": steps * n})) for n in (1, times))
     for path, turns in recipes.leaves(recipes.resolved(once)):
         if path.count(".") and path.endswith(".steps"):

@@ -97,7 +97,7 @@ def plan(run: Run) -> str:
     from zerosum.run.runtime import peak_memory
 
     recipe, source = run.recipe, run.source
-    turns = recipe.steps - run.game.step
+    turns = recipe.turns - run.game.step
     if turns < 1:
         return _title(run)
     examples = f"{len(source):,} {_kind(run)}" if hasattr(source, "__len__") else f"endless {_kind(run)}"
@@ -183,7 +183,7 @@ def _state(findings: Sequence[Finding]) -> str:
 
 
 def _eta(run: Run, record: Record) -> str:
-    left = (run.recipe.steps - record["step"]) / max(record["steps_per_second"], 1e-9)
+    left = (run.recipe.turns - record["step"]) / max(record["steps_per_second"], 1e-9)
     minutes, seconds = divmod(round(left), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
@@ -193,7 +193,7 @@ def _plain(run: Run) -> Show:
 
     def show(record: Record) -> None:
         nonlocal last
-        step, steps = record["step"], run.recipe.steps
+        step, steps = record["step"], run.recipe.turns
         soon = time.monotonic() - last < _LINE_EVERY and step < steps and not run.stop_reason
         if soon or "steps_per_second" not in record:
             return
@@ -207,7 +207,7 @@ def _plain(run: Run) -> Show:
 @contextmanager
 def display_seeds(seeds: StackedSeeds, quiet: bool) -> Iterator[Callable[[Sequence[Record]], None]]:
     """A function that shows the records of all seeds in a line: means, and what stands between which."""
-    last, steps, some = -_LINE_EVERY, seeds.recipe.steps, seeds.runs[0]
+    last, steps, some = -_LINE_EVERY, seeds.recipe.turns, seeds.runs[0]
     if not quiet:
         print(f"{_title(some)}, {len(seeds.runs)} seeds as one computation", flush=True)
 
@@ -243,13 +243,13 @@ def _live(run: Run) -> Iterator[Show]:
     def panel(record: Record | None) -> Panel:
         table = Table.grid(padding=(0, 2))
         step = record["step"] if record else run.game.step
-        table.add_row("step", f"{step:,} of {run.recipe.steps:,}")
+        table.add_row("step", f"{step:,} of {run.recipe.turns:,}")
         table.add_row("ETA", _eta(run, record) if record else "...")
         for name, value in _figures(run, record) if record else []:
             table.add_row(Text(name), Text(value))
         table.add_row("checkpoint", f"step {run.saved:,}")
         sheet = Table.grid(expand=True)
-        sheet.add_row(ProgressBar(total=run.recipe.steps, completed=step))
+        sheet.add_row(ProgressBar(total=run.recipe.turns, completed=step))
         sheet.add_row(table)
         return Panel(sheet, title=Text(_title(run)), title_align="left")
 

@@ -76,7 +76,7 @@ class TableGAN:
         elif source.fingerprint != self.fingerprint:
             raise ValueError("the model has learnt from other rows: fit a new one, TableGAN().fit(rows)")
         self._polars = hasattr(rows, "to_arrow")
-        self._play(source, (steps or self.recipe.steps) - self.game.step, progress)
+        self._play(source, (steps or self.recipe.turns) - self.game.step, progress)
         return self
 
     def _play(self, source: Table, turns: int, progress: bool) -> None:
@@ -89,7 +89,7 @@ class TableGAN:
             task = bar.add_task("fitting", total=turns)
             for turn in self.game.play(source, turns):
                 if turn.step % 50 == 0:
-                    bar.update(task, completed=turns - (self.recipe.steps - turn.step))
+                    bar.update(task, completed=turns - (self.recipe.turns - turn.step))
             bar.update(task, completed=turns)
 
     def sample(self, n: int, *, where: Where | None = None, seed: int = 0) -> Any:

@@ -20,6 +20,7 @@ __all__ = [
     "Parser",
     "UsageError",
     "recipe_of",
+    "some_hours",
     "some_path",
     "some_text",
     "stopping",
@@ -113,6 +114,17 @@ def some_text(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return text
+
+
+def some_hours(text: str) -> str:
+    """So many hours, as a recipe has them in `steps`."""
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < 10_000:
+        raise argparse.ArgumentTypeError(f"a number above 0 and below 10,000 is needed, got {text!r}")
+    return f"{hours:.6f}h"
 
 
 def some_path(text: str) -> Path:

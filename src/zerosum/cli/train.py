@@ -2,7 +2,7 @@
 the run, exactly. Any field of the recipe is set by its dotted name; `zerosum recipes NAME` shows them all.
 
   zerosum train ring
-  zerosum train photos --data FOLDER --data.size 32 --out runs/mine
+  zerosum train photos --data FOLDER --hours 0.5 --size 32 --out runs/mine
   zerosum train digits --data mnist --watch thorough --on-fault stop
   zerosum train ring --G.width 64 --penalties.0.weight 0.5 --objective hinge
   zerosum train photos --data FOLDER --log tensorboard        into the run's directory, as it plays
@@ -26,6 +26,7 @@ from zerosum.cli.parsing import (
     Parser,
     UsageError,
     recipe_of,
+    some_hours,
     some_path,
     some_text,
     stopping,
@@ -51,7 +52,13 @@ def parser() -> Parser:
         "x.parquet), hf://name, package.module:function",
     )
     p.add_argument("--out", type=some_path, help="directory of the run (default: runs/RECIPE-seedN)")
-    p.add_argument("--steps", help="turns to play; a finished run given more steps goes on")
+    p.add_argument("--steps", help="turns to play, or a time (45m); a finished run given more turns goes on")
+    p.add_argument(
+        "--hours",
+        type=some_hours,
+        help="the same as --steps with so many hours: as many turns as fit in them",
+    )
+    p.add_argument("--size", help="the same as --data.size: the side of images, in pixels")
     p.add_argument("--seed", help="where all randomness starts (default: 0)")
     p.add_argument("--seeds", type=whole(1, 2**16), metavar="N", help="train N seeds, from --seed on")
     p.add_argument("--override", action="store_true", help="resume although the recipe has changed")
@@ -76,7 +83,12 @@ def parser() -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    args.fields |= {name: text for name in ("steps", "seed") if (text := getattr(args, name)) is not None}
+    own = {"steps": args.steps, "seed": args.seed, "data.size": args.size}
+    if args.hours is not None:
+        if args.steps is not None:
+            raise UsageError("--hours and --steps say the same thing: give one of them")
+        own["steps"] = args.hours
+    args.fields |= {name: text for name, text in own.items() if text is not None}
     recipe = recipe_of(args, args.recipe)
     from zerosum.run.ranks import several, together
 
@@ -160,6 +172,8 @@ def _train_seeds(recipe: Recipe, args: argparse.Namespace) -> int:
     if args.follow_advice or args.log:
         name = "--follow-advice" if args.follow_advice else "--log"
         raise UsageError(f"{name} is for one seed: leave out --seeds (`zerosum log` takes those afterwards)")
+    if recipe.seconds:
+        raise UsageError(f"steps: {recipe.steps} is for one run: give --seeds a number of turns, --steps N")
     numbers = seeds.numbered(recipe, args.seeds)
     out = args.out or Path("runs") / printable(f"{recipe.name}-seeds{numbers[0]}-{numbers[-1]}")
     try:

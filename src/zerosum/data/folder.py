@@ -103,8 +103,8 @@ def image_folder(
         path: The folder. There is none by default: a recipe for your images says so.
         split: Which part of the images.
         size: The side, or (height, width); "same": that of the images, which must all have one. None: the
-            size of the images if it is the same for all, at most 128 and a multiple of 4, else the largest of
-            8, 16, 32, 64, 128 up to their median shorter side.
+            size of the images if it is the same for all, at most 64 and a multiple of 4, else the largest of
+            8, 16, 32, 64 up to their median shorter side.
         channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA. None: 1 if all images are grey, 4 if more than
             half are see-through somewhere, else 3. What loses its alpha is laid on white.
         fit: "crop" fills the size and cuts what is over at both ends; "fit" shows all of the image, between

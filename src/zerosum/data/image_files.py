@@ -37,7 +37,7 @@ SUFFIXES = (
 )
 """Names that promise an image: such a file is bad if it holds none, any other file is only something else."""
 PIXELS = 1 << 27  # a larger picture (134 megapixels, 0.5 GB decoded) is taken for a decompression bomb
-LADDER = 8, 16, 32, 64, 128  # the sizes that are inferred; a larger one has to be asked for
+LADDER = 8, 16, 32, 64  # the sizes that are inferred; a larger one has to be asked for
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 THREADS = min(os.cpu_count() or 1, 16)
 AHEAD = 64  # files that are decoded before their turn

@@ -124,7 +124,7 @@ class Player:
             if order or self._mode != "play" or time.monotonic() > self._due:
                 self._show(run, drawn)
         session.end()
-        self._mode = "finished" if run.game.step >= run.recipe.steps else "closed"
+        self._mode = "finished" if run.game.step >= run.recipe.turns else "closed"
         self._show(run, drawn)
 
     def _next(self) -> tuple[str, Any]:

@@ -225,7 +225,7 @@ def _unless_it_fails(make: Callable[[], Any]) -> Any:
 def _state(run: RunFiles) -> str:
     """How far the run has come, in a sentence or two."""
     last = run.events[-1] if run.events else {}
-    whole = f" of {run.recipe.steps:,}" if run.recipe else ""
+    whole = f" of {run.recipe.turns:,}" if run.recipe else ""
     steps, when = f"{run.step:,}{whole} steps", date(last.get("time"))
     match last.get("event"):
         case "finished":

@@ -51,7 +51,7 @@ def settled(recipe: Recipe, begun: Recipe | None = None) -> Recipe:
     """
     tree, before = asdict(recipe), asdict(begun) if begun else {}
     for name in HOMES.keys() & tree.keys():
-        tree[name] = _in_turns(tree[name], before.get(name), recipe.steps, name in SCHEDULED)
+        tree[name] = _in_turns(tree[name], before.get(name), recipe.turns, name in SCHEDULED)
     return validated(tree)
 
 

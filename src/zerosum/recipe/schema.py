@@ -6,12 +6,15 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import StringConstraints
 
 from zerosum.text import facts_html
 
 __all__ = ["RESUMABLE_FIELDS", "Component", "Recipe", "RecipeError"]
 
 Component = str | dict[str, Any]
+Time = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(\.[0-9]+)?[mh]$")]
+"""Minutes or hours: 90m, 1.5h."""
 
 
 class RecipeError(ValueError):
@@ -48,8 +51,8 @@ class Recipe:
     """what moves G"""
     d_optimizer: Component = "adam"
     """what moves D"""
-    steps: Annotated[int, Gt(0)] = 10_000
-    """turns to play: each is k steps of D and one of G"""
+    steps: Annotated[int, Gt(0)] | Time = 10_000
+    """turns to play: each is k steps of D and one of G; or a time, 90m or 1.5h: as many as fit, by a trial"""
     batch: Annotated[int, Gt(0)] = 128
     """examples per step"""
     k: Annotated[int, Gt(0)] = 1
@@ -90,6 +93,18 @@ class Recipe:
     """turns between two checkpoints"""
     keep: Annotated[int, Gt(0)] = 3
     """checkpoints kept"""
+
+    @property
+    def turns(self) -> int:
+        """`steps` as a number; for a time that no trial has settled yet, a number to build a game with."""
+        return self.steps if isinstance(self.steps, int) else 10_000
+
+    @property
+    def seconds(self) -> float:
+        """`steps` as a time; 0 where it is a number."""
+        if isinstance(self.steps, int):
+            return 0.0
+        return float(self.steps[:-1]) * (3600 if self.steps.endswith("h") else 60)
 
     def _repr_html_(self) -> str:
         """For notebooks: the choices that differ from the defaults."""

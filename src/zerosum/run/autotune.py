@@ -14,6 +14,7 @@ from math import lcm
 from shutil import which
 from statistics import median
 from time import perf_counter
+from typing import cast
 
 import torch
 from torch import nn
@@ -31,6 +32,7 @@ __all__ = [
     "best_of",
     "cores",
     "cycle",
+    "left_open",
     "restored",
     "seconds_of",
     "set_to",
@@ -149,8 +151,14 @@ def best_of(rates: Mapping[Setting, Sequence[float]]) -> Setting:
     return short if rate[short] >= WORTH * rate[plain] else plain
 
 
+def left_open(recipe: Recipe) -> set[str]:
+    """The fields of a recipe that this machine has to settle."""
+    auto = {name for name in ("precision", "compile") if getattr(recipe, name) == "auto"}
+    return auto | ({"steps"} if recipe.seconds else set())
+
+
 def settled(recipe: Recipe, source: Source) -> tuple[Recipe, str]:
-    """The recipe with choices in place of ``precision: auto`` and ``compile: auto``; and why.
+    """The recipe with choices in place of `precision` and `compile` auto, and of `steps` in hours; and why.
 
     precision, on a processor: a trial of some three seconds decides. The turns of a game of this recipe are
     played in both precisions in turn, and where `threads` is 0 on one and on all cores, the faster of which
@@ -161,15 +169,20 @@ def settled(recipe: Recipe, source: Source) -> tuple[Recipe, str]:
     trial would take the time that it is to save: compilation costs some 25 seconds of a core, and saves one
     or two thousandths of a second a turn (`docs/performance.md`).
 
+    steps: as many turns as a trial of some three seconds says that there is time for, less a tenth of it, for
+    the watch, the pictures and the checkpoints.
+
     Another choice is left as it is, with an empty line.
     """
-    if "auto" not in (recipe.precision, recipe.compile):
+    if not left_open(recipe):
         return recipe, ""
     precision = "fp32" if recipe.precision == "auto" else recipe.precision
     game, _ = recipes.build(replace(recipe, precision=precision, compile=False), source)
     said: list[str] = []
     if recipe.precision == "auto":
         recipe = _precise(recipe, game, source, said)
+    if recipe.seconds:
+        recipe = _timed(recipe, game, source, said)
     if recipe.compile == "auto":
         recipe = _compiling(recipe, game, said)
     return recipe, "; ".join(said)
@@ -189,11 +202,22 @@ def _precise(recipe: Recipe, game: Game, source: Source, said: list[str]) -> Rec
     return replace(recipe, precision=best.precision, threads=best.threads)
 
 
+def _timed(recipe: Recipe, game: Game, source: Source, said: list[str]) -> Recipe:
+    with restored():
+        set_to(game, Setting(recipe.threads or torch.get_num_threads(), cast(Precision, recipe.precision)))
+        a_turn = warm(game, source)
+        turns = turns_within(game, 3.0, a_turn)
+        a_turn = seconds_of(game, source, turns) / turns
+    steps = turns_within(game, 0.9 * recipe.seconds, a_turn)
+    said.append(f"{recipe.steps} is time for {steps:,} turns, after a trial of {turns}")
+    return replace(recipe, steps=steps)
+
+
 def _compiling(recipe: Recipe, game: Game, said: list[str]) -> Recipe:
     modules = [*game.G.network.modules(), *game.D.network.modules()]
     dense = game.device.type == "cpu" and not any(isinstance(m, nn.modules.conv._ConvNd) for m in modules)
     found = any(which(name) for name in (os.environ.get("CXX", ""), "g++", "clang++") if name)
-    gains = dense and found and recipe.steps >= LONG
+    gains = dense and found and recipe.turns >= LONG
     said.append("compiled: the run is long enough to gain" if gains else "not compiled")
     return replace(recipe, compile=gains)
 

@@ -143,7 +143,7 @@ class Run:
             checkpoints.forget(self.path / "checkpoints", at_most)
         step = self.game.step
         self.saved = step if found is not None else -1
-        self.recipe = replace(self.recipe, steps=max(self.recipe.steps, step))
+        self.recipe = replace(self.recipe, steps=max(self.recipe.turns, step))
         self.log.write_recipe(replace(begun_with, steps=max(begun_with.steps, step)))
         self.log.keep_until(step)
         for cause in broken:
@@ -255,9 +255,9 @@ class Run:
         """The game's turns; an error inside one becomes a line, and its traceback an event."""
         try:
             source = Ahead(self.source) if isinstance(self.source, ImageFolder) else self.source
-            while self.game.step < self.recipe.steps:
+            while self.game.step < self.recipe.turns:
                 game = self.game
-                for turn in ranks.played(game, self.recipe, source, self.recipe.steps - game.step):
+                for turn in ranks.played(game, self.recipe, source, self.recipe.turns - game.step):
                     if ranks.stopped():
                         self.stop("SIGTERM")
                     yield turn
@@ -400,12 +400,13 @@ def _adopt(game: Game, state: State, path: Path, override: bool = False) -> None
 def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
     """The recipe with what is `auto` settled, as it was when the run began; and what to say of it."""
     begun = Log(path).recipe() if os.path.lexists(path / "recipe.yaml") else None
-    recipe = recipes.settled(recipe, begun)
-    auto = {name for name in ("precision", "compile") if getattr(recipe, name) == "auto"}
-    if not auto or begun is None:
-        return autotune.settled(recipe, source)
-    settled = {name: getattr(begun, name) for name in auto}
-    return replace(recipe, **settled, threads=recipe.threads or begun.threads), ""
+    left = autotune.left_open(recipe)
+    if left and begun is not None:
+        settled = {name: getattr(begun, name) for name in left}
+        recipe, said = replace(recipe, **settled, threads=recipe.threads or begun.threads), ""
+    else:
+        recipe, said = autotune.settled(recipe, source)
+    return recipes.settled(recipe, begun), said
 
 
 def _finite(x: float | None) -> float | None:

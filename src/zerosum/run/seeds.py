@@ -116,7 +116,7 @@ class StackedSeeds:
         sessions = [Session(run, stop_at_fault, steered=False) for run in self.runs]
         sources = [run.source for run in self.runs]
         try:
-            for turn in self.ensemble.play(sources, self.recipe.steps - self.step):
+            for turn in self.ensemble.play(sources, self.recipe.turns - self.step):
                 if reason := self.interrupted:  # read once: all seeds save at the same turn, or none does
                     for run in self.runs:
                         run.stop(reason)

@@ -43,7 +43,7 @@ class Session:
         self.run = run
         self.stop_at_fault = stop_at_fault
         self.steered = steered
-        self.over = run.game.step >= run.recipe.steps
+        self.over = run.game.step >= run.recipe.turns
         self._window: dict[int, dict[str, Tensor]] = {}  # the terms of the turns since the last line
         self._begun = self._last = time.monotonic()
         self._turns = 0  # since the last line
@@ -60,7 +60,7 @@ class Session:
         self._window[step] = _terms(turn)
         self._turns += 1
         readings = read(run.watch, run.game, turn)
-        self.over = step >= run.recipe.steps or bool(run.stop_reason)
+        self.over = step >= run.recipe.turns or bool(run.stop_reason)
         log, save = (self.over or step % n == 0 for n in (run.recipe.log_every, run.recipe.checkpoint_every))
         picture = self.over or picture_is_due(step, run.recipe.sample_every)
         record: Record | None = None
@@ -93,7 +93,7 @@ class Session:
         run = self.run
         self.prune()
         with run.on_disk():
-            finished = run.game.step >= run.recipe.steps
+            finished = run.game.step >= run.recipe.turns
             run.log.add_event("finished" if finished else "stopped", run.game.step, reason=run.stop_reason)
 
     def _logged(self, turn: Turn, readings: Iterable[Reading], timed: bool) -> Record:
