@@ -82,7 +82,7 @@ def _of_run(run: Run, show: Show) -> Iterator[dict[str, Any]]:
 
     def drawn() -> str:
         state = f": {run.findings[0].name}" if run.findings else ""
-        about = f"{printable(run.path)}, turn {run.game.step:,} of {run.recipe.steps:,}{printable(state)}"
+        about = f"{printable(run.path)}, turn {run.game.step:,} of {run.recipe.turns:,}{printable(state)}"
         return _html(about, run.history, scales, run.game, run.draw())
 
     try:

@@ -110,7 +110,7 @@ def _pictures(hub: live.Hub, run: int) -> Iterator[tuple[int, samples.Image]]:
 
 def _played(path: Path, recipe: Recipe, changes: Sequence[Change] = ()) -> Film:
     """Play a run to its end, and keep what its game looked like, more closely at first."""
-    due = {round(recipe.steps * (i / FRAMES) ** 1.5) for i in range(FRAMES + 1)}
+    due = {round(recipe.turns * (i / FRAMES) ** 1.5) for i in range(FRAMES + 1)}
     with Run.start(path, recipe, steered=changes) as run:
         session, drawn = Session(run), view.view(run)
         film = [{"step": run.game.step, **drawn.draw(run.game)}]
