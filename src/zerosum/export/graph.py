@@ -52,6 +52,11 @@ def to_onnx(G: Generator) -> bytes:
     assert program is not None
     model = program.model_proto
     onnx.checker.check_model(model)
+    if not all(given.type.tensor_type.shape.dim[0].dim_param for given in model.graph.input):
+        raise ExportError(
+            f"{type(G.network).__name__} would make 2 samples at a time only, as len(z) does in a forward: "
+            "write z.shape[0]"
+        )
     return model.SerializeToString()
 
 
