@@ -146,14 +146,7 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(two_sample, "STEPS", 200)
 
 
-LEARNT_ON_THESE = pytest.mark.xfail(
-    strict=True, reason="few labelled images: the classifier's space was learnt on some of those it compares"
-)
-
-
-@pytest.mark.parametrize(
-    "form", [pytest.param(f, marks=LEARNT_ON_THESE) if f == "folder, RGB, of classes" else f for f in FORMS]
-)
+@pytest.mark.parametrize("form", FORMS)
 def test_images_that_are_right_get_no_complaint_in_any_form(form: str, tmp_path: Path) -> None:
     save = FORMS[form][0]
     real, fake = (save(tmp_path / what, *population(form, what)) for what in ("real", "fake"))
@@ -249,6 +242,27 @@ def test_of_few_images_all_are_used_and_nothing_is_sure(few: int) -> None:
     for row in rows:
         sure = row["high"] - row["low"] < 0.02 and row["value"] in (0, 1) and row["p_value"] is None
         assert not sure or row["metric"] == "referee", row
+
+
+def test_features_compare_none_of_the_examples_that_they_were_learnt_on() -> None:
+    """A classifier of labels that mean nothing knows its own examples by heart: no others look like them."""
+    x, y = drawn(240, classes_of(240, "known"), "known"), classes_of(240, "by heart")
+    judge = Judge(real_data(source(x, y), "by heart", n=COUNT), "classifier")
+    of, real = judge.compared, judge.real
+    assert len(of.judged) == real.apart == 60 + 90 and of.labels is not None and len(of.labels) == 150
+    fake = torch.from_numpy(drawn(COUNT, classes_of(COUNT, "new"), "new").transpose(0, 3, 1, 2).copy())
+    rows = [row for row in evaluate(judge, fake) if "skipped" not in row]
+    assert len(rows) > 8 and not any(row["worse"] for row in rows), [row for row in rows if row["worse"]]
+    assert all("learnt" in row["split"] for row in rows)
+
+
+@pytest.mark.parametrize("n", [400, 60])
+def test_what_depends_on_how_many_there_are_is_compared_at_as_many(n: int) -> None:
+    """The value and its floor see the same half of the real examples, and as many others."""
+    judge = Judge(real_data(source(normals(400, "real")), "many", n=400))
+    (row, *_) = evaluate(judge, torch.from_numpy(normals(n, "others")), ["prdc"])
+    floor = judge.floor(metrics.POINTS["prdc"], n)["precision"]
+    assert row["n"] == floor.n == min(n, 200)
 
 
 # classes and labels -------------------------------------------------------------------------------------

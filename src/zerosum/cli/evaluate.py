@@ -146,8 +146,8 @@ def _evaluate(args: argparse.Namespace, progress: _Progress) -> None:
     judge = evaluation.judge_for(args.target, *options, **of_table)
     names = [name.strip() for name in args.metrics.split(",")] if args.metrics else []
     evaluation.chosen(names, judge.real)  # what cannot be is said before anything is made
-    count = f"{len(judge.real.judged):,} examples"
-    progress.say(f"real data: {judge.real.name}, {judge.real.split}, {count}")
+    count = f"{len(judge.compared.judged):,} examples"
+    progress.say(f"real data: {judge.real.name}, {judge.compared.split}, {count}")
     seeds = bool(evaluation.runs_of_seeds(args.target))
     if args.compare:
         (_compare_seeds if seeds else _compare)(judge, args, names, progress)

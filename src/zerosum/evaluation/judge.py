@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from zerosum.data.columns import Columns
 from zerosum.evaluation.examples import Examples
 from zerosum.evaluation.real import Real
 from zerosum.metrics import Classifier, Estimate, FeatureSpace, Metric
+from zerosum.metrics.estimate import halves
 
 __all__ = ["Impossible", "Inapplicable", "Judge", "Views"]
 
@@ -40,8 +41,8 @@ class Judge:
 
     features: pixels, classifier (trained on the data's labels), encoder (self-supervised on the data),
     filters (random ones: nothing is trained), efficientnet or inception; auto takes the first that the data
-    allow of classifier, encoder and, where what training saw is judged against too, filters. progress: is
-    told what takes time."""
+    allow of classifier, encoder and, where what training saw is judged against too, filters. Features that
+    are learnt compare none of the examples that they were learnt on. progress: is told what takes time."""
 
     real: Real
     features: str = "auto"
@@ -86,6 +87,21 @@ class Judge:
         return "encoder" if self.real.train_labels is None else "classifier"
 
     @cached_property
+    def compared(self) -> Real:
+        """The real data with the examples that samples are compared with: of those that the features were
+        learnt on, none."""
+        real = self.real
+        if self.kind not in ("classifier", "encoder") or real.apart >= len(real.judged):
+            return real
+        rows = slice(real.apart)
+        return replace(
+            real,
+            split=f"{real.split}, less those that the features were learnt on",
+            judged=real.judged.take(rows),
+            labels=None if real.labels is None else real.labels[rows],
+        )
+
+    @cached_property
     def space(self) -> FeatureSpace:
         if self.kind in ("points", "pixels"):
             return FeatureSpace(self.kind, lambda x: x)
@@ -98,7 +114,7 @@ class Judge:
         self.progress(f"making the features ({self.kind})")
         makers: dict[str, Callable[[], FeatureSpace]] = {
             "encoder": lambda: metrics.train_encoder(
-                self.real.train,
+                self.real.train.take(slice(self.real.learn_from, None)),
                 seed=self.seed,
                 name=f"encoder of {self.real.name}",
                 progress=lambda share: self.progress(f"training an encoder: {share:.0%}"),
@@ -142,7 +158,7 @@ class Judge:
     @cached_property
     def views(self) -> dict[str, Views]:
         """The sets of real examples that there are, by the names that metrics have for them."""
-        real = self.real
+        real = self.compared
         sets = {
             "real": real.judged,
             "train": real.train,
@@ -163,9 +179,9 @@ class Judge:
             if name not in views:
                 raise (Impossible if name == "unseen" else Inapplicable)(f"it needs {_ABSENT[name]}")
         sets = {name: views[name][metric.view] for name in metric.sets}
-        if metric.equal_sizes:
-            least = min(len(x) for x in sets.values())
-            return {name: x[:least] for name, x in sets.items()}
+        if metric.equal_sizes and "real" in sets:  # one half, for the floor has the other in place of fakes
+            sets["real"] = sets["real"][halves(len(sets["real"]), self.seed)[0]]
+            sets = _cut(sets)
         return sets
 
     def known(self, metric: Metric) -> dict[str, Any]:
@@ -183,14 +199,15 @@ class Judge:
     def floor(self, metric: Metric, n: int) -> Mapping[str, Estimate]:
         """What real data score: one half of the held-out examples in the place of `n` samples; made once.
 
-        A metric that sees nothing but samples gets all of the held-out examples, or `n` of them; one that
+        A metric whose value depends on how many there are compares the same half with as many samples. One
+        that sees nothing but samples gets all of the held-out examples, or `n` of them; one that
         sees classes none that the classifier was trained on."""
         if (metric, n) not in self.floors:
             self.floors[metric, n] = self._floor(metric, n)
         return self.floors[metric, n]
 
     def _floor(self, metric: Metric, n: int) -> Mapping[str, Estimate]:
-        known, space, real = self.known(metric), self.space_of(metric), self.real
+        known, space, real = self.known(metric), self.space_of(metric), self.compared
         if metric.view in ("rows", "sheet"):
             return self._floor_of_rows(metric, n)
         compared = next((part for part in ("real", "unseen") if part in metric.sets), None)
@@ -198,9 +215,11 @@ class Judge:
             sets = self.sets(metric, self.views[compared])
 
             def halved(first: Tensor, second: Tensor) -> dict[str, Estimate]:
-                return metric(sets | {compared: first, "fake": second}, space=space, known=known)
+                pair = {compared: first, "fake": second}
+                pair = _cut(pair) if metric.equal_sizes else pair
+                return metric(sets | pair, space=space, known=known)
 
-            return metrics.floor(halved, sets[compared], n=n, seed=self.seed)
+            return metrics.floor(halved, self.views[compared][metric.view], n=n, seed=self.seed)
         rows = slice(min(n, real.apart if metric.view in ("labels", "probabilities") else len(real.judged)))
         fake = {metric.view: self.views["real"][metric.view][rows]}
         wanted = None if real.labels is None else real.labels[rows]
@@ -219,6 +238,12 @@ class Judge:
         first, second = (Views(self, half) for half in (halves[0], halves[1].take(slice(n))))
         sets = self.sets(metric, second) | ({compared: first[metric.view]} if compared else {})
         return metric(sets, space=space, known=known)
+
+
+def _cut(sets: Mapping[str, Any]) -> dict[str, Any]:
+    """The first of each set, as many as the smallest has."""
+    n = min(len(x) for x in sets.values())
+    return {name: x[:n] for name, x in sets.items()}
 
 
 class Views(dict[str, Any]):

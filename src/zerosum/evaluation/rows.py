@@ -138,7 +138,7 @@ def _row(
         "floor": reference,
         "p_value": estimate.p_value,
         "higher_is_better": metric.higher_is_better,
-        "split": judge.real.split,
+        "split": judge.compared.split,
         "data": judge.real.name,
         "seed": judge.seed,
     }

@@ -21,7 +21,7 @@ from zerosum.metrics.inputs import matched
 from zerosum.randomness import stream
 from zerosum.text import facts_html
 
-__all__ = ["Estimate", "floor", "jackknife", "jackknife_error", "normal", "student", "wilson"]
+__all__ = ["Estimate", "floor", "halves", "jackknife", "jackknife_error", "normal", "student", "wilson"]
 
 Z = NormalDist().inv_cdf(0.975)
 Result = TypeVar("Result")
@@ -94,7 +94,7 @@ def student(value: float, error: float, blocks: int) -> tuple[float, float]:
     return value - reach, value + reach
 
 
-def wilson(hits: float, n: int) -> tuple[float, float]:
+def wilson(hits: float, n: float) -> tuple[float, float]:
     """Wilson's binomial interval for a share of `hits` in `n` (Wilson 1927): honest at 0 and at 1.
 
     >>> wilson(0, 10)[0], round(wilson(10, 10)[0], 3)
@@ -137,6 +137,11 @@ def floor(
     """
     real = real if isinstance(real, Tensor) else torch.as_tensor(real)
     matched(least=4, real=real)
-    order = torch.randperm(len(real), generator=stream(seed, "floor"))
-    half = len(real) // 2
-    return metric(real[order[:half]], real[order[half:][:n]], **settings)
+    first, second = halves(len(real), seed)
+    return metric(real[first], real[second[:n]], **settings)
+
+
+def halves(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Which of n examples `floor` takes as real, and which in the place of the generated ones."""
+    order = torch.randperm(n, generator=stream(seed, "floor"))
+    return order[: n // 2], order[n // 2 :]

@@ -117,9 +117,10 @@ def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
     - density: mean over fakes of (number of B(real) it is in) / k; coverage: share of B(real) that hold a
       fake.
 
-    All are 1 for identical sets, except density (about 1 for equal distributions). The intervals are binomial
-    (Wilson; for density normal) over as many examples as the smaller set has: the balls are as uncertain as
-    what they count.
+    All are 1 for identical sets, except density (about 1 for equal distributions). Precision and recall fall
+    as the sets grow, so compare them only at equal sizes. The intervals know of the uncertainty of both sets
+    (the variance over what is counted, and that over what counts it, each left out once): normal for density,
+    binomial (Wilson) for shares, over as many examples as that variance is worth, at most the smaller set's.
 
     >>> x = torch.randn(100, 2)
     >>> float(prdc(x, x).coverage), float(prdc(x, x + 100).precision)
@@ -128,29 +129,36 @@ def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
     x, y = matched(real=real, fake=fake)
     x, y = x - x.mean(0), y - x.mean(0)
     real_radius, fake_radius = (nearest(z, z, k, itself=True)[:, -1] for z in (x, y))
-    holders = torch.zeros(len(y), dtype=torch.long, device=x.device)
-    recalled, covered = [], []
+    holders, holder = (torch.zeros(len(y), dtype=torch.long, device=x.device) for _ in range(2))
+    recalled, held = list[tuple[Tensor, Tensor]](), list[tuple[Tensor, Tensor]]()
     for start, squares in _chunks(x, y):
         radius = real_radius[start : start + len(squares), None]
-        inside = squares <= radius * radius
+        inside = (squares <= radius * radius).byte()
         holders += inside.sum(0)
-        covered.append(inside.any(1))
-        recalled.append((squares <= fake_radius * fake_radius).any(1))
-    density = holders.double() / k
-    fewest = min(len(x), len(y))  # the balls of few examples are no better known than their number allows
-    error = float(density.std()) / math.sqrt(fewest)
+        holder = torch.where(inside.amax(0) > 0, start + inside.argmax(0), holder)
+        held.append((inside.sum(1), inside.argmax(1)))
+        inside = (squares <= fake_radius * fake_radius).byte()
+        recalled.append((inside.sum(1), inside.argmax(1)))
+    in_fake, in_ball = ([torch.cat(parts) for parts in zip(*rows, strict=True)] for rows in (recalled, held))
+    density, shares = holders.double() / k, in_ball[0].double() * len(x) / (k * len(y))
     mean = float(density.mean())
+    error = math.sqrt(float(density.var()) / len(y) + float(shares.var()) / len(x))
 
-    def share(hits: Tensor, name: str) -> Estimate:
-        value = float(hits.double().mean())
-        interval = wilson(value * fewest, fewest)
-        return Estimate(value, *interval, len(y), space, name, "binomial over the smaller set")
+    def share(name: str, holders: Tensor, holder: Tensor, others: int) -> Estimate:
+        """The share of rows that one of the others holds; holder: which one, of those that one alone
+        holds."""
+        n, value = len(holders), float((holders > 0).double().mean())
+        alone = torch.bincount(holder[holders == 1], minlength=others).double() / n
+        spread = value * (1 - value)
+        worth = spread / (spread / n + float((alone - alone.mean()).square().sum())) if spread else n
+        known = min(n, others, worth)
+        return Estimate(value, *wilson(value * known, known), len(y), space, name, "binomial over both sets")
 
     return PRDC(
-        share(holders > 0, "precision"),
-        share(torch.cat(recalled), "recall"),
-        Estimate(mean, *normal(mean, error), len(y), space, "density", "normal over the smaller set"),
-        share(torch.cat(covered), "coverage"),
+        share("precision", holders, holder, len(x)),
+        share("recall", in_fake[0], in_fake[1], len(y)),
+        Estimate(mean, *normal(mean, error), len(y), space, "density", "normal over both sets"),
+        share("coverage", in_ball[0], in_ball[1], len(y)),
     )
 
 
