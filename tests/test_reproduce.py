@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "benchmarks" / "reproduce"
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"reproduce_{name}", SCRIPTS / f"{name}.py")
+def script(name: str, folder: Path = SCRIPTS) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"reproduce_{name}", folder / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -449,6 +449,20 @@ def test_only_an_interval_without_zero_is_told_as_a_difference() -> None:
     assert {row["verdict"] for row in found["bf16"].values()} == {"no difference seen"}
     assert found["k = 2"]["confidence"]["verdict"] == "better"
     assert found["k = 2"]["class_kl"]["verdict"] == "worse"
+
+
+def test_the_check_of_a_device_sees_the_same_game_and_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = script("device", SCRIPTS.parent)
+    monkeypatch.setattr(device, "TURNS", 6)
+    args = device.Namespace(seconds=0.1, only="ring", compile=False)
+    device.measure(args)
+    assert "'apart': 0.0, 'moved': 0.0" in capsys.readouterr().out
+    monkeypatch.setattr(device, "moved", lambda *_: 0.1)
+    with pytest.raises(SystemExit) as end:
+        device.measure(args)
+    assert end.value.code != 0
 
 
 def test_every_setting_differs_from_its_recipe_in_what_it_names() -> None:
