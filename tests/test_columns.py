@@ -17,7 +17,9 @@ from zerosum.data import codec as codecs
 from zerosum.data import dates, kinds
 from zerosum.data.column import Category, Constant, Follower, Identifier, Number
 from zerosum.data.columns import Columns, plain
+from zerosum.data.kinds import describe, fit
 from zerosum.data.sheet import Sheet, encoded
+from zerosum.data.written import recognise_number
 
 both_encodings = pytest.mark.parametrize("encoding", ["standard", "ranks"])
 
@@ -311,3 +313,48 @@ def test_every_form_of_dates_is_recognised_and_exact(form: str) -> None:
     texts = dates.to_text([int(moment // size) for moment in moments], form)
     found = dates.recognise(texts)
     assert found is not None and dates.to_text(dates.to_units(texts, found), found) == texts
+
+
+# numbers in text --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        ("${:,.2f}", "number"),
+        ("{:,.0f}", "whole"),
+        ("{:.0f}%", "whole"),
+        ("{:.1f} %", "number"),
+        ("EUR {:,.0f}", "whole"),
+        ("{:.2f} kr", "number"),
+    ],
+)
+def test_numbers_as_people_write_them_are_numbers_and_come_back_so(form: str, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    texts = [form.format(x) for x in rng.normal(3000, 2000, 300)]
+    texts = [text.replace("$-", "-$") for text in texts]
+    for marks in (",.", ".,", " ,"):
+        own = [text.translate(str.maketrans(",.", marks)) for text in texts]
+        sheet = Sheet({"x": encoded(own)})
+        codec = fit(sheet, encoding="ranks")
+        (column,) = codec.columns
+        assert isinstance(column, Number) and column.kind == kind
+        assert codec.decode(codec.encode(sheet)).objects("x").tolist() == own
+        made = codec.decode(torch.randn(50, *codec.shape)).objects("x").tolist()
+        assert {len(text) - len(text.lstrip("$EUR -")) for text in made} and recognise_number(made + own)
+    assert np.isfinite(codec.arrays(sheet)["x"]).all()
+
+
+@pytest.mark.parametrize("texts", [["007", "012"], ["A1", "A2"], ["1.2.3", "1.2.4"], ["1", "2"], ["3 kg"]])
+def test_codes_are_no_numbers(texts: list[str]) -> None:
+    assert recognise_number(texts) is None
+
+
+def test_a_few_words_among_dates_are_missing_and_named() -> None:
+    days = [str(np.datetime64("2024-01-01") + i % 90) for i in range(200)]
+    codec = fit(Sheet({"day": encoded(["unknown" if i % 50 == 0 else day for i, day in enumerate(days)])}))
+    (column,) = codec.columns
+    assert column.kind == "date" and column.missing == pytest.approx(0.02) and column.odd == ("unknown",)
+    assert any("unknown" in line for line in describe(codec))
+    many = fit(Sheet({"day": encoded(["unknown" if i % 5 == 0 else day for i, day in enumerate(days)])}))
+    assert many.columns[0].kind == "category"

@@ -167,3 +167,25 @@ def test_the_command_line_draws_rows_that_meet_conditions(tmp_path: Path) -> Non
     for wrong in (["--where", "sex=Neither"], ["--where", "colour=red"], ["--where", "age"]):
         assert main(["sample", str(run), "--n", "5", "--out", str(out), "--quiet", *wrong]) in (1, 2)
     assert main(["sample", str(run), "--out", str(tmp_path / "x.png"), *where]) == 2
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"a": [1], "b": ["x"]},
+        {"a": [1] * 9, "b": ["x"] * 9},
+        {"id": [f"C{i:03d}" for i in range(30)]},
+        {"a": [1, 2, 3], "b": ["x", "y", "x"], "c": [0.5, None, 1.5]},
+        {"day": [f"2024-01-{1 + i % 28:02d}" for i in range(40)]},
+        {"k": [f"v{i % 70}" for i in range(140)]},
+        {"price": [f"${i * 731:,d}" for i in range(40)], "share": [f"{i % 50}%" for i in range(40)]},
+    ],
+    ids=str,
+)
+def test_any_table_is_learnt_and_drawn_with_no_option_set(columns: dict[str, list[Any]]) -> None:
+    frame = pd.DataFrame(columns)
+    made = TableGAN(steps=1, batch=4, G__width=8, D__width=8).fit(frame, progress=False).sample(5)
+    assert list(made) == list(columns) and len(made) == 5
+    for name, cells in columns.items():
+        if name not in ("id", "day", "price"):
+            assert set(made[name].dropna()) <= set(cells)

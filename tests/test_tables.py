@@ -259,8 +259,10 @@ def test_an_empty_column_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError) as error:
         data.file(path, missing="drop")
     assert "nothing" in str(error.value)
-    with pytest.raises(ValueError):
-        data.file(path, columns=["nothing", "five"])
+    nothing = data.file(path, columns=["nothing", "five"])
+    assert nothing.shape == (1,) and any("nothing to learn" in note for note in nothing.notes)
+    x, _ = nothing.batch(0, 7)
+    assert not x.any() and list(nothing.codec.decode(x).rows()) == [(None, 5)] * 7
 
 
 def test_labels_that_cannot_be(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from zerosum.data.dates import to_text, to_units
 from zerosum.data.sheet import Cells, Coded, encoded
+from zerosum.data.written import SIGN, to_number, to_written
 
 __all__ = ["Category", "Column", "Constant", "Follower", "Identifier", "Number", "as_coded", "to_numbers"]
 
@@ -35,7 +36,8 @@ class Number:
     """A column of numbers or dates t: counted from `origin` in `step`s, or as they are if `digits` is None.
 
     kind: number, whole or date. cells: float, int, text or moment, as the file has them. form: of dates
-    (`zerosum.data.dates`). missing: the share of missing cells. mean, scale: of t. low, high: the bounds of
+    (`zerosum.data.dates`) or of numbers in text (`zerosum.data.written`). odd: words among them that are
+    read as missing. missing: the share of missing cells. mean, scale: of t. low, high: the bounds of
     t; none where None. knots, below, upto: values of t, P(T < t) and P(T <= t); between two knots mass is
     spread evenly.
     """
@@ -55,6 +57,7 @@ class Number:
     knots: tuple[float, ...] = ()
     below: tuple[float, ...] = ()
     upto: tuple[float, ...] = ()
+    odd: tuple[str, ...] = ()
 
     has_number = True
 
@@ -97,12 +100,17 @@ class Number:
             return np.where(is_missing, np.datetime64("NaT"), whole.astype("datetime64[us]"))
         if self.form:
             units, codes = np.unique(whole, return_inverse=True)
-            texts = to_text(units.tolist(), self.form)
+            texts = self._texts(units)
             if self.cells == "text":
                 return Coded(np.where(is_missing, -1, codes).astype(np.int32), tuple(texts))
             whole = np.array(list(map(int, texts)), dtype=np.int64)[codes]
         values = whole / 10**self.digits if self.digits else whole
         return np.where(is_missing, math.nan, values) if self.missing else values
+
+    def _texts(self, whole: Array) -> list[str]:
+        if self.form.startswith(SIGN):
+            return to_written((whole / 10 ** (self.digits or 0)).tolist(), self.form)
+        return to_text(whole.tolist(), self.form)
 
     def _ticks(self, numbers: Array) -> Array:
         if self.digits is None:
@@ -257,7 +265,9 @@ Column = Number | Category | Constant | Identifier | Follower
 def to_numbers(cells: Cells, form: str) -> Array:
     """Cells as numbers, NaN where one is missing: dates in their unit, others as they are."""
     if isinstance(cells, Coded):
-        if form and "%" in form:
+        if form.startswith(SIGN):
+            values = np.array([to_number(str(value), form) for value in cells.values] + [math.nan])
+        elif form and "%" in form:
             values = np.array([_units(value, form) for value in cells.values] + [math.nan])
         else:
             values = np.array([_float(value) for value in cells.values] + [math.nan])

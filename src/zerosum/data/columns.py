@@ -103,7 +103,8 @@ class Columns:
 
     @property
     def shape(self) -> tuple[int]:
-        return (sum(block.width for block in self.blocks),)
+        """(d,); of a table in which there is nothing to learn a place that is always 0."""
+        return (sum(block.width for block in self.blocks) or 1,)
 
     @cached_property
     def _starts(self) -> tuple[Tensor, Tensor]:

@@ -18,10 +18,12 @@ _SHORT_DAYS = (
     "%-d/%-m/%Y",
     "%-d.%-m.%Y",
     "%m/%d/%y",
+    "%-m/%-d/%y",
     "%d.%m.%y",
     "%Y%m%d",
 )
 _TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f")
+_HALF_DAYS = ("%-I:%M %p", "%I:%M %p", "%-I:%M:%S %p", "%I:%M:%S %p")
 FORMS = (
     *_DAYS,
     *_SHORT_DAYS,
@@ -30,6 +32,8 @@ FORMS = (
     "%Y-%m",
     *("%b %-d %Y", "%b %-d, %Y", "%B %-d, %Y", "%-d %B %Y"),
     *_TIMES,
+    *_HALF_DAYS,
+    *(f"{day} {time}" for day in ("%-m/%-d/%Y", "%m/%d/%Y", "%Y-%m-%d", "%-m/%-d/%y") for time in _HALF_DAYS),
 )
 _EPOCH = datetime(1970, 1, 1)
 
@@ -78,12 +82,12 @@ def to_text(units: Iterable[int], form: str) -> list[str]:
 
 
 def _to_moment(text: str, form: str) -> datetime:
-    if form.startswith("%Y-%m-%d"):  # many times as fast
+    if form.startswith("%Y-%m-%d") and "%p" not in form:  # many times as fast
         return datetime.fromisoformat(text).replace(tzinfo=None)
     return datetime.strptime(text, form.replace("%-", "%"))
 
 
 def _to_text(moment: datetime, form: str) -> str:
-    for mark, number in (("%-m", moment.month), ("%-d", moment.day)):
+    for mark, number in (("%-m", moment.month), ("%-d", moment.day), ("%-I", moment.hour % 12 or 12)):
         form = form.replace(mark, str(number))
     return moment.strftime(form.replace("%Y", f"{moment.year:04d}"))

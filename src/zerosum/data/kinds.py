@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from zerosum.data.column import Category, Column, Constant, Follower, Identifier, Number, as_coded, to_numbers
 from zerosum.data.columns import Columns
 from zerosum.data.dates import recognise
-from zerosum.data.readers import is_number, join_names
+from zerosum.data.readers import ODD_WORDS, is_number, join_names
 from zerosum.data.sheet import Cells, Coded, Sheet
+from zerosum.data.written import SIGN, recognise_number
 from zerosum.text import printable
 
 __all__ = ["KINDS", "describe", "fit"]
@@ -79,6 +80,10 @@ def describe(codec: Columns) -> list[str]:
     one = [f"{printable(c.name)} = {printable(c.value)}" for c in constants if c.value is not None]
     if one:
         lines.append(f"columns of one value, put back into samples: {join_names(one)}")
+    for column in codec.columns:
+        if isinstance(column, Number) and column.odd:
+            words = join_names([repr(printable(word[:40])) for word in column.odd])
+            lines.append(f"column {printable(column.name)}: no {column.kind}, so missing: {words}")
     missing = [f"{printable(c.name)} {_missing(c):.1%}" for c in codec.columns if _missing(c)]
     if missing:
         lines.append(f"missing cells, which samples have too: {join_names(missing)}")
@@ -146,7 +151,7 @@ def _missing(column: Column) -> float:
 
 def _column(name: str, cells: Cells, whole: Cells, ranks: bool, kind: str | None) -> Column:
     coded = isinstance(cells, Coded)
-    form = _form(cells) if kind in (None, "date") else ""
+    form, odd = _form(cells, kind) if kind in (None, "date", "number", "whole") else ("", ())
     if kind == "date" and not form:
         raise ValueError(f"column {name} holds no dates in a form that is understood")
     if kind == "category" or (kind is None and not form and (coded or cells.dtype.kind == "b")):
@@ -155,7 +160,7 @@ def _column(name: str, cells: Cells, whole: Cells, ranks: bool, kind: str | None
         return _identifier(name, whole)
     numbers = to_numbers(cells, form)
     present = numbers[np.isfinite(numbers)] if numbers.dtype.kind == "f" else numbers
-    if coded and len(present) < (cells.codes >= 0).sum():
+    if coded and not form and len(present) < (cells.codes >= 0).sum():
         word = next(value for value in cells.values if not is_number(str(value)))
         raise ValueError(f"column {name} is no {kind}: it holds {word!r}")
     if not len(present) or (len(present) == len(numbers) and present.min() == present.max()):
@@ -164,18 +169,36 @@ def _column(name: str, cells: Cells, whole: Cells, ranks: bool, kind: str | None
         return _identifier(name, whole)
     if ranks and kind is None and not form and len(np.unique(present[:1000])) <= 2 >= len(np.unique(present)):
         return _category(name, cells)
-    return _number(name, cells, numbers, present, form, kind, ranks)
+    return replace(_number(name, cells, numbers, present, form, kind, ranks), odd=odd)
 
 
 # numbers and dates --------------------------------------------------------------------------------------
 
 
-def _form(cells: Cells) -> str:
-    """How a column of dates writes them, "" if it holds none."""
-    if isinstance(cells, Coded):
-        texts = [value for value in cells.values if isinstance(value, str)]
-        used = np.unique(cells.codes[cells.codes >= 0])
-        return recognise([cells.values[i] for i in used]) or "" if len(texts) == len(cells.values) else ""
+def _form(cells: Cells, kind: str | None) -> tuple[str, tuple[str, ...]]:
+    """How a column of dates, or of numbers in text, writes them, "" if it holds none; and the few words
+    among them."""
+    if not isinstance(cells, Coded):
+        return (_form_of_array(cells), ()) if kind in (None, "date") else ("", ())
+    if not all(isinstance(value, str) for value in cells.values):
+        return "", ()
+    used, counts = np.unique(cells.codes[cells.codes >= 0], return_counts=True)
+    texts = [cells.values[i] for i in used]
+    readers = [*[recognise] * (kind in (None, "date")), *[recognise_number] * (kind != "date")]
+    is_word = np.array([not any(map(str.isdigit, text)) for text in texts], dtype=bool)
+    few_words = 0 < counts[is_word].sum() <= ODD_WORDS * counts.sum()
+    choices = [(texts, ())]
+    if few_words:
+        words = tuple(text for text, is_it in zip(texts, is_word, strict=True) if is_it)
+        choices.append(([text for text, is_it in zip(texts, is_word, strict=True) if not is_it], words))
+    for some, odd in choices:
+        for read in readers:
+            if form := read(some):
+                return form, odd
+    return "", ()
+
+
+def _form_of_array(cells: Array) -> str:
     if cells.dtype.kind == "M":
         return "moment"
     if cells.dtype.kind not in "if" or cells.dtype.itemsize < 4:
@@ -190,17 +213,18 @@ def _form(cells: Cells) -> str:
 def _number(
     name: str, cells: Cells, numbers: Array, present: Array, form: str, kind: str | None, ranks: bool
 ) -> Column:
-    digits = 0 if form else _digits(present)
+    is_date = bool(form) and not form.startswith(SIGN)
+    digits = 0 if is_date else _digits(present)
     if kind == "whole" and digits != 0:
         raise ValueError(f"column {name} is not whole: it holds {present[present % 1 != 0][0]:g}")
-    if kind == "number" and digits == 0:
+    if kind == "number" and digits == 0 and not form:
         digits = None
     as_read = "float" if digits != 0 else "int"
     if form:
         as_read = "text" if isinstance(cells, Coded) else "moment" if form == "moment" else "int"
     column = Number(
         name,
-        "date" if form else "whole" if digits == 0 else "number",
+        "date" if is_date else "whole" if digits == 0 else "number",
         as_read,
         form,
         missing=1 - len(present) / len(numbers),

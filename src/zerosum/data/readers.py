@@ -13,7 +13,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import chain, islice, pairwise
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosum.data.sheet import Cells, Coded, Sheet, encoded, encoded_texts
+from zerosum.data.sheet import Cells, Coded, Sheet, encoded, encoded_texts, unique_names
 from zerosum.text import printable
 
 __all__ = ["TEXT", "foreign", "join_names", "one_line", "optional", "read_parquet", "read_text"]
@@ -94,7 +94,9 @@ class _TextReader:
         text.seek(0)
         self.separator = max(",;\t", key=lambda c: _agreement(csv.reader(head, delimiter=c)))
         self.reader = self._rows(text)
-        sample = list(islice(self._rows(iter(head)), 100)) if len(head) > 1 else []
+        sample: list[tuple[int, list[str]]] = []
+        with suppress(csv.Error):  # the last of these lines may end inside of a cell
+            sample.extend(islice(self._rows(iter(head if len(head) > 1 else [])), 100))
         first = next(self.reader, None)
         if first is None:
             raise ValueError("the file is empty")
@@ -109,9 +111,8 @@ class _TextReader:
         else:
             self.names = [str(j) for j in range(len(first[1]))]
             self.reader = chain([first], self.reader)
-        repeated = [name for name, count in Counter(self.names).items() if count > 1]
-        if repeated:
-            raise ValueError(f"several columns have the name {join_names(repeated)}: give each its own")
+        self.names, notes = unique_names(self.names)
+        self.notes += notes
 
     def _rows(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         """Rows with the number of their line. Blank lines are none, nor are rows of blanks at the end."""
@@ -290,14 +291,12 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Sheet:
 
 def from_arrow(table: Any) -> Sheet:
     """An Arrow table as a sheet; columns of lists, records and bytes are left out and noted."""
-    if len(set(table.column_names)) < len(table.column_names):
-        raise ValueError(f"several columns have one name: {join_names(table.column_names)}")
-    cells = {name: _from_arrow(table.column(name)) for name in table.column_names}
-    others = [f"{name} ({table.column(name).type})" for name, column in cells.items() if column is None]
-    notes = (
-        [f"columns that hold neither numbers nor text are left out: {join_names(others)}"] if others else []
-    )
-    return Sheet({name: column for name, column in cells.items() if column is not None}, tuple(notes))
+    names, notes = unique_names(table.column_names)
+    cells = {name: _from_arrow(table.column(i)) for i, name in enumerate(names)}
+    others = [f"{name} ({table.column(i).type})" for i, name in enumerate(names) if cells[name] is None]
+    if others:
+        notes = (*notes, f"columns that hold neither numbers nor text are left out: {join_names(others)}")
+    return Sheet({name: column for name, column in cells.items() if column is not None}, notes)
 
 
 def _from_arrow(column: Any) -> Cells | None:

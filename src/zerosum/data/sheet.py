@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Cells", "Coded", "Sheet", "encoded", "encoded_texts", "from_frame"]
+from zerosum.text import printable
+
+__all__ = ["Cells", "Coded", "Sheet", "encoded", "encoded_texts", "from_frame", "unique_names"]
 
 Array = NDArray[Any]
 
@@ -170,16 +172,31 @@ def _as_text(numbers: Array) -> list[str | None]:
     return [None if x != x else f"{x:.0f}" if x == int(x) else str(x) for x in numbers.tolist()]
 
 
-def from_frame(frame: Any) -> Sheet:
-    """A pandas or polars frame as a sheet.
+def unique_names(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Names of which each is another, as pandas makes them: a, a.1, a.2; and a note of what was changed.
 
-    Raises ValueError for two columns of one name.
+    >>> unique_names(["a", "b", "a"])
+    (['a', 'b', 'a.1'], ("several columns have one name: the 3rd is called 'a.1'",))
     """
-    names = [str(name) for name in frame.columns]
-    if len(set(names)) < len(names):
-        raise ValueError(f"several columns have one name: {', '.join(names)}")
-    series = [frame[name] for name in frame.columns]
-    return Sheet({name: _from_series(column) for name, column in zip(names, series, strict=True)})
+    taken, given, changed = set(names), list[str](), list[str]()
+    for i, name in enumerate(names):
+        if name in given:
+            name = next(f"{name}.{k}" for k in range(1, len(names) + 2) if f"{name}.{k}" not in taken)
+            taken.add(name)
+            ending = {1: "st", 2: "nd", 3: "rd"}.get((i + 1) % 10 if i // 10 % 10 != 1 else 0, "th")
+            changed.append(f"the {i + 1}{ending} is called {printable(name)!r}")
+        given.append(name)
+    more = f" and {len(changed) - 8:,} more" if len(changed) > 8 else ""
+    note = f"several columns have one name: {', '.join(changed[:8])}{more}"
+    return given, (note,) if changed else ()
+
+
+def from_frame(frame: Any) -> Sheet:
+    """A pandas or polars frame as a sheet."""
+    names, notes = unique_names([str(name) for name in frame.columns])
+    series = [frame.iloc[:, i] if hasattr(frame, "iloc") else frame[:, i] for i in range(len(names))]
+    columns = {name: _from_series(column) for name, column in zip(names, series, strict=True)}
+    return Sheet(columns, notes)
 
 
 def _from_series(series: Any) -> Cells:

@@ -54,6 +54,8 @@ def divide(rows: Array, test_from: int | None = None) -> dict[str, Array]:
         in_test[shuffled[: max(1, len(rows) // 10)]] = True
     else:
         in_test = rows >= test_from
+    if len(rows) == 1:  # which is all that there is, for both
+        return dict.fromkeys(SPLITS, rows)
     parts = {"train": rows[~in_test], "test": rows[in_test], "all": rows}
     rows_of(parts, "train")
     return parts

@@ -294,7 +294,7 @@ def table(
     parts = divide(rows, test_from)
     codec = fit(learnt.take(parts["train"]), learnt.take(rows), encoding, given)
     if not codec.blocks:
-        raise ValueError(f"nothing to learn: {describe(codec)[0]}")
+        notes.append("there is nothing to learn: samples are made without G")
     packed, held = codec.pack(learnt), sheet if label is None else sheet.only([*chosen, label])
     labels = None if codes is None else torch.from_numpy(codes)
 

@@ -117,7 +117,7 @@ def _axis(form: str, first: float) -> tuple[str, Any]:
     """What a column of dates, counted in its units, is drawn by: the time since the first of them."""
     from zerosum.data.dates import to_text, unit
 
-    if not form:
+    if not form or form.startswith("#"):  # of numbers in text
         return "", lambda x: x
     days = (1 if form == "moment" else unit(form)) / 86_400e6
     if form != "moment" and "%Y" not in form and "%y" not in form:

@@ -26,6 +26,7 @@ __all__ = ["Generator"]
 
 _NUMBERS = 2**16  # samples are made a batch of the game at a time, or as many as have this many numbers,
 _MOST = 1024  # if these are more, but never more than this: so activations stay below those of a turn
+_ROWS, _NUMBERS_OF_ROWS = 8192, 2**21  # the same of rows of a table, which are small and are decoded together
 
 Conditions = Callable[[int, int], Tensor | None]
 """(n, first) -> the conditions of the samples first, ..., first + n - 1."""
@@ -130,6 +131,8 @@ class Generator(nn.Module):
     @property
     def part(self) -> int:
         """How many samples are made at a time."""
+        if isinstance(self.codec, Columns):
+            return max(self.batch, min(_ROWS, _NUMBERS_OF_ROWS // math.prod(self.shape)))
         return max(self.batch, min(_MOST, _NUMBERS // math.prod(self.shape)))
 
     def __repr__(self) -> str:
