@@ -1,9 +1,10 @@
-"""The rows of `zerosum theory` agree, and would not agree with wrong answers."""
+"""The rows of `zerosum theory` agree, and would not agree with wrong answers; its page shows them."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from pages import Tab, checked
 from zerosum import claims as demonstration
 from zerosum import data, game, objectives
 from zerosum.claims import MULTIPLE, ROWS, Row, claims, estimates, experiments, optimum, row
@@ -25,11 +27,12 @@ from zerosum.theory import NormalPrior, Quantity, pushforward
 
 @dataclass(frozen=True)
 class Shown:
-    """What one run of the verb left: exit code, output and rows."""
+    """What one run of the verb left: exit code, output, rows and page. Most of this file's time is its."""
 
     code: int
     text: str
     rows: list[Row]
+    page: str
 
 
 def as_row(record: dict[str, Any]) -> Row:
@@ -48,8 +51,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Shown:
     records = json.loads((out / "theory.json").read_text())["rows"]
     rows = [as_row(record) for record in records]
     assert [r.agrees for r in rows] == [record["agrees"] for record in records]
-    assert (out / "theory.html").is_file()
-    return Shown(done.returncode, done.stdout, rows)
+    return Shown(done.returncode, done.stdout, rows, (out / "theory.html").read_text())
 
 
 every_row = pytest.mark.parametrize("i", range(len(ROWS)))
@@ -243,3 +245,61 @@ def test_no_tex_is_left_in_plain_text(shown: Shown) -> None:
         r"$\theta_d \leftarrow \theta_d + \eta_d \nabla V$, $\pm i/2$, $2\,\text{JSD}(D^* \| D)$"
     )
     assert written == "theta_d <- theta_d + eta_d grad V, +-i/2, 2 JSD(D* || D)"
+
+
+# the page ---------------------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_every_row_and_figure_and_needs_nothing_else(shown: Shown) -> None:
+    page = checked(shown.page)
+    assert len(page.all("th", scope="row")) == len(shown.rows)
+    assert all(row.how in page.text for row in shown.rows)
+    assert len(page.all("span", **{"class": "good"})) == len(shown.rows) + 1
+    assert not page.all("span", **{"class": "bad"})
+    pictures = page.all("svg", role="img")
+    assert len(pictures) == len(page.all("figure")) == 8
+    assert all(picture["aria-label"] and "<" not in picture["aria-label"] for picture in pictures)
+    assert "nan" not in shown.page.split("<body>")[1].lower()
+
+
+def test_the_formulas_of_the_page_are_mathml(shown: Shown) -> None:
+    page = checked(shown.page)
+    formulas = sum((row.tex + "".join(row.wrong)).count("$") // 2 for row in shown.rows)
+    assert len(page.all("math")) >= formulas + len({row.topic for row in shown.rows})
+    assert "$" not in page.text and "\\" not in page.text.split("use strict")[0]
+
+
+def test_every_curve_of_the_page_has_one_name_and_lies_within_its_frame(shown: Shown) -> None:
+    curves: list[list[tuple[float, float]]] = []
+    for tag, attributes in checked(shown.page).elements:
+        if "data-points" in attributes:
+            curves.append(json.loads(attributes["data-points"] or ""))
+        elif tag == "div" and "data-x" in attributes:
+            frame = [json.loads(attributes[f"data-{axis}"] or "")[:2] for axis in "xy"]
+            for point in (point for curve in curves for point in curve):
+                assert all(
+                    low - 1e-5 * abs(low) <= at <= high + 1e-5 * abs(high)
+                    for at, (low, high) in zip(point, frame, strict=True)
+                )
+            curves = []
+    for figure in shown.page.split("<figure")[1:]:
+        names = re.findall(r"<li data-points.*?</svg>(.*?)<b>", figure, re.DOTALL)
+        assert len(set(names)) == len(names) > 0
+
+
+@pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 390)])
+def test_a_browser_shows_it(scheme: str, width: int, chromium: Any, shown: Shown, tmp_path: Path) -> None:
+    file = tmp_path / "theory.html"
+    file.write_text(shown.page)
+    tab = Tab(chromium, file.as_uri(), width, scheme)
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.page.locator("math").first.bounding_box()["height"] > 10
+    area = tab.page.locator(".square .area")
+    area.scroll_into_view_if_needed()
+    box = area.bounding_box()
+    assert box["width"] == pytest.approx(box["height"], abs=2)
+    tab.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    x, y = tab.page.locator(".square .legend b").nth(2).text_content().replace("−", "-").split(", ")
+    assert abs(float(x)) + abs(float(y)) < 0.1  # the orbit that ends at the equilibrium
+    assert tab.said == [] and tab.outside() == [file.as_uri()]
+    tab.page.close()

@@ -19,6 +19,7 @@ import pytest
 
 from pages import Tab, add, trained
 from zerosum.page import watched
+from zerosum.run import checkpoints
 from zerosum.run.log import Log, RunError
 
 live = pytest.importorskip("zerosum.page.live", reason="the extra `web` brings starlette")
@@ -155,7 +156,7 @@ def test_nothing_can_be_written(server: Server, method: str) -> None:
     [
         "static/../live.py", "static/%2e%2e/live.py", "static//etc/passwd", "static/..%2f..%2fx.py",
         "static/vendor/uplot/LICENSE", "picture/0/../../../recipe.yaml", "picture/0/999.png",
-        "picture/9/6.png", "picture/-1/6.png", "picture/0/" + "9" * 400 + ".png", "real/9.png",
+        "picture/9/6.png", "picture/-1/6.png", "picture/0/" + "9" * 400 + ".png", "real/9.png", "film/9.json",
         "picture/0/6.png%00",
     ],
 )  # fmt: skip
@@ -201,18 +202,25 @@ def test_fifty_connections_leave_it_standing(server: Server) -> None:
     from websockets.asyncio.client import connect
 
     async def crowd() -> int:
+        decided, all_decided = list[bool](), asyncio.Event()
+
+        def decide(let_in: bool) -> bool:
+            decided.append(let_in)
+            if len(decided) == 50:
+                all_decided.set()
+            return let_in
+
         async def one() -> bool:
+            """Whether it was let in; who was stays until all have tried."""
+            where, origin = server.url.replace("http", "ws") + "socket", f"http://127.0.0.1:{server.port}"
             try:
-                async with connect(
-                    server.url.replace("http", "ws") + "socket",
-                    origin=f"http://127.0.0.1:{server.port}",
-                    max_size=None,
-                ) as socket:
+                async with connect(where, origin=origin, max_size=None) as socket:
                     await socket.recv()
-                    await asyncio.sleep(1)
+                    decide(True)
+                    await all_decided.wait()
                     return True
             except Exception:
-                return False
+                return decide(False)
 
         return sum(await asyncio.gather(*(one() for _ in range(50))))
 
@@ -264,7 +272,7 @@ def test_looking_on_writes_nothing(server: Server, runs: Path) -> None:
 
     before = state()
     told(server)
-    for path in ("", "real/0.png", "picture/0/6.png"):
+    for path in ("", "real/0.png", "picture/0/6.png", "film/0.json"):
         assert server.ask(f"/{TOKEN}/{path}")[0] == 200
     assert state() == before
 
@@ -306,6 +314,7 @@ def test_what_holds_no_run_is_said_in_a_line(tmp_path: Path) -> None:
 def tab(chromium: Any, server: Server, request: pytest.FixtureRequest) -> Iterator[Tab]:
     tab = Tab(chromium, server.url, **getattr(request, "param", {}))
     tab.page.wait_for_selector("#charts canvas")
+    tab.page.wait_for_selector("#plane-panel")  # made of what the run keeps
     yield tab
     assert tab.said == []
     assert tab.outside(f"http://127.0.0.1:{server.port}/{TOKEN}/") == []
@@ -320,11 +329,12 @@ def test_the_page_shows_samples_charts_and_events(tab: Tab, runs: Path) -> None:
     widths = tab.page.evaluate(
         "Promise.all([...document.images].map(i => i.decode().then(() => i.naturalWidth)))"
     )
-    assert len(widths) == 3 and min(widths) > 0
+    assert len(widths) == 6 and min(widths) > 0  # with a closer look at what G makes
 
 
 def test_time_runs_by_keyboard_button_and_slider(tab: Tab, runs: Path) -> None:
-    steps = list(Log(runs / "seed0").pictures())
+    pictures, kept = Log(runs / "seed0").pictures(), checkpoints.steps(runs / "seed0/checkpoints")
+    steps = sorted({*pictures, *kept})
     shown = tab.page.locator("#step")
     assert shown.text_content() == str(steps[-1])
     tab.page.locator("body").click(position={"x": 2, "y": 2})
@@ -344,19 +354,20 @@ def test_runs_are_compared_and_put_away(tab: Tab) -> None:
         return tab.page.locator("#charts .panel").last.locator(".u-label").all_text_contents()
 
     assert any("mean" in text for text in legend()) and any("seed1" in text for text in legend())
+    labels = tab.page.locator("#charts .u-label")
     tab.page.locator("#mean").uncheck()
-    tab.page.wait_for_timeout(100)
-    assert not any("mean" in text for text in legend())
+    labels.filter(has_text="mean").first.wait_for(state="detached")
     tab.page.locator("#runs input[value='1']").uncheck()
-    tab.page.wait_for_timeout(100)
-    assert not any("seed1" in text for text in legend())
-    assert tab.page.locator("#pictures .panel:visible").count() == 2
+    labels.filter(has_text="seed1").first.wait_for(state="detached")
+    tab.page.locator("#pictures h3", has_text="seed1").wait_for(state="detached")
+    assert tab.page.locator("#pictures .panel").count() == 2
 
 
 @pytest.mark.parametrize("tab", [{"width": 390, "scheme": "dark"}, {"width": 1400}], indirect=True, ids=str)
 def test_nothing_scrolls_sideways(tab: Tab) -> None:
     tab.page.locator("#more summary").click()
-    tab.page.wait_for_timeout(100)
+    tab.page.locator("#more[open]").wait_for()
+    tab.page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

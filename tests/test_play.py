@@ -111,19 +111,36 @@ def test_looking_on_changes_nothing(game: steering.Game, tmp_path: Path) -> None
         assert (tmp_path / "alone" / file).read_bytes() == (game.player.path / file).read_bytes()
 
 
-def test_a_fork_goes_on_from_a_step_with_one_thing_changed(game: steering.Game) -> None:
+@pytest.mark.parametrize("step", [10, 12])
+def test_a_fork_goes_on_from_a_step_with_one_thing_changed(
+    step: int, game: steering.Game, tmp_path: Path
+) -> None:
     parent = game.player.path
     for _ in range(12):
         obey(game, "turn")
-    game.obey(json.dumps({"do": "fork", "step": 10, "fields": {"d_optimizer.lr": 1e-5}}))
+    assert game.player.frame["steps"] == [0, 5, 10, 12]  # those that are kept, and this moment
+    game.obey(json.dumps({"do": "fork", "step": step, "fields": {"d_optimizer.lr": 1e-5}}))
     until(lambda: game.player.path != parent and game.player.count > 0)
-    assert game.player.frame["step"] == 10
+    assert game.player.frame["step"] == step
     kept = Log(parent).records()
-    assert Log(game.player.path).records() == [record for record in kept if record["step"] <= 10]
+    assert Log(game.player.path).records() == [record for record in kept if record["step"] <= step]
     frame = obey(game, "turn")
-    assert frame["step"] == 11
+    assert frame["step"] == step + 1
     assert {"path": "d_optimizer.lr", "value": 1e-5} in frame["fields"]
     assert len(game.paths) == 2
+    game.player.close()
+    path = game.player.path  # its changes are its parent's and its own: it, too, plays again
+    words = [
+        *shlex.split(watched.again(path))[1:-1],
+        str(tmp_path / "again"),
+        "--steps",
+        str(step + 1),
+        "--quiet",
+    ]
+    assert main(words) == 0
+    for name in ("G", "D", "ema"):
+        file = f"checkpoints/{step + 1:06d}/{name}.safetensors"
+        assert (tmp_path / "again" / file).read_bytes() == (path / file).read_bytes()
 
 
 def test_drawn_points_are_data(game: steering.Game) -> None:
@@ -275,7 +292,7 @@ def test_each_control_does_what_it_says(chromium: Any, tmp_path: Path) -> None:
     assert page.locator("#plane").evaluate(ask) > 20
     first = game.player.path
     page.click("#draw")
-    page.wait_for_timeout(200)
+    page.locator("#draw[aria-pressed=true]").wait_for()
     box = page.locator("#plane").bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()

@@ -83,6 +83,21 @@ def test_a_recording_is_looked_through_from_the_disk(chromium: Any, pages: Path)
     tab.page.close()
 
 
+def test_the_keyboard_reaches_every_control(chromium: Any, pages: Path) -> None:
+    tab = opened(chromium, pages / "orbit.html")
+    controls = "a, button, select, summary, input:not([type=radio]), [tabindex='0']"
+    there = tab.page.locator(f":is({controls}):visible").count()
+    passed = (
+        "list => { window.reached ??= new Set(); reached.add(document.activeElement); return reached.size; }"
+    )
+    sizes = [tab.page.locator("body").evaluate(passed)]  # the body, where it begins
+    for _ in range(there):
+        tab.page.keyboard.press("Tab")
+        sizes.append(tab.page.locator("body").evaluate(passed))
+    assert sizes[-1] == there + 1, "some control is passed over"
+    tab.page.close()
+
+
 def test_a_phone_in_the_dark_has_room_for_it(chromium: Any, pages: Path) -> None:
     tab = opened(chromium, pages / "orbit.html", width=390, scheme="dark")
     assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -203,7 +218,7 @@ def test_an_address_leads_to_the_same_bytes_and_the_page_goes_on_from_there(
 def test_a_stop_of_the_tour_begins_its_game_and_offers_its_changes(chromium: Any, tmp_path: Path) -> None:
     server = Server(game=steering.Game(tmp_path / "played", "orbit"))
     game = server.hub.game
-    tab = Tab(chromium, f"{server.url}?stop=value")
+    tab = Tab(chromium, f"{server.url}?stop=value", width=390, scheme="dark")
     page = tab.page
     until(lambda: game.name == "value")
     page.locator("#plane-caption", has_text="p_data").wait_for()
@@ -212,6 +227,7 @@ def test_a_stop_of_the_tour_begins_its_game_and_offers_its_changes(chromium: Any
     page.locator("[data-change]").last.click()
     page.locator("#events li", has_text="k is now 10").wait_for()
     assert page.locator("[data-number=value]").text_content() != "–"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     page.locator("nav a").last.click()
     page.locator("h1", has_text=tour.STOPS["orbit"].title).wait_for()
     until(lambda: game.name == "orbit" and len(game.paths) == 3)

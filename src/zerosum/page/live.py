@@ -10,8 +10,9 @@ import asyncio
 import json
 import secrets
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from zerosum.page import samples, tour, watched
+from zerosum.page import film, samples, tour, watched
 from zerosum.page.document import fill, static
 from zerosum.page.view import difference
-from zerosum.run import files
+from zerosum.run import checkpoints, files
 from zerosum.run.log import RunError
 from zerosum.run.run import Run
 
@@ -58,6 +59,9 @@ class Hub:
         self.game = game
         self.clients = 0
         self._real: dict[int, bytes | None] = {}
+        self._films: dict[int, tuple[list[int], film.Film]] = {}
+        self._filming = threading.Lock()
+        self._called = asyncio.Event()
 
     def show(self) -> None:
         """Show the runs of the game too, those that it has begun since among them."""
@@ -70,7 +74,14 @@ class Hub:
         while True:
             if self.clients:
                 await asyncio.to_thread(self.read)
-            await asyncio.sleep(PACE)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._called.wait(), PACE)
+            self._called.clear()
+
+    def call(self) -> None:
+        """Somebody begins to look: read at once."""
+        self.clients += 1
+        self._called.set()
 
     def read(self) -> None:
         """Look at the files of every run."""
@@ -119,6 +130,15 @@ class Hub:
             self._real[run] = _real(self.runs[run].path)
         return self._real[run]
 
+    def film(self, run: int) -> film.Film:
+        """What the game of a run looked like at those steps that it keeps, made once."""
+        path = self.runs[run].path
+        kept = checkpoints.steps(path / "checkpoints")
+        with self._filming:
+            if self._films.get(run, ([], []))[0] != kept:
+                self._films[run] = kept, film.differences(film.of_checkpoints(path))
+            return self._films[run][1]
+
 
 def _real(path: Path) -> bytes | None:
     from zerosum import recipe as recipes
@@ -144,7 +164,7 @@ def application(hub: Hub, token: str, port: int) -> Starlette:
         links = {name: f"?stop={name}" for name in tour.STOPS} if game else {}
         about: dict[str, Any] = {"stops": tour.STOPS, "stop": stop, "links": links, "title": title}
         return HTMLResponse(
-            fill("live.html", names=names, shown=shown, game=game, board=game, recorded=None, **about)
+            fill("live.html", names=names, shown=shown, game=game, board=True, recorded=None, **about)
         )
 
     async def asset(request: Request) -> Response:
@@ -163,6 +183,12 @@ def application(hub: Hub, token: str, port: int) -> Starlette:
         data = await asyncio.to_thread(hub.real, run) if run < len(hub.runs) else None
         return _png(data) if data else Response(status_code=204)  # vectors, or data that lie elsewhere
 
+    async def moments(request: Request) -> Response:
+        run = request.path_params["run"]
+        if run >= len(hub.runs):
+            return PlainTextResponse("there is no such run", 404)
+        return JSONResponse(await asyncio.to_thread(hub.film, run))
+
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         if hub.game:
@@ -178,6 +204,7 @@ def application(hub: Hub, token: str, port: int) -> Starlette:
         Route("/static/{name:path}", asset),
         Route("/picture/{run:int}/{step:int}.png", picture),
         Route("/real/{run:int}.png", real),
+        Route("/film/{run:int}.json", moments),
         WebSocketRoute("/socket", lambda connection: _converse(hub, connection)),
     ]
     app = Starlette(routes=[Mount(f"/{token}", routes=inside)], lifespan=lifespan)
@@ -197,7 +224,7 @@ async def _converse(hub: Hub, connection: WebSocket) -> None:
         await connection.close(1013)
         return
     await connection.accept()
-    hub.clients += 1
+    hub.call()
     sent: dict[int, tuple[int, int, int]] = {}
     hearing = asyncio.create_task(_hear(hub, connection))
     looked, count = 0.0, (None, 0)
@@ -205,7 +232,7 @@ async def _converse(hub: Hub, connection: WebSocket) -> None:
     try:
         while not hearing.done():
             now = asyncio.get_running_loop().time()
-            if now - looked >= PACE:
+            if now - looked >= PACE or len(sent) < len(hub.runs):
                 looked = now
                 for message in hub.news(sent):
                     await connection.send_text(json.dumps(message))
@@ -213,7 +240,7 @@ async def _converse(hub: Hub, connection: WebSocket) -> None:
                 count = hub.game.player, hub.game.player.count
                 before, frame = frame, {"runs": len(hub.runs), **hub.game.player.frame}
                 await connection.send_text(json.dumps({"type": "frame", **difference(before, frame)}))
-            await asyncio.wait([hearing], timeout=1 / 30 if hub.game else PACE)
+            await asyncio.wait([hearing], timeout=1 / 30 if hub.game or len(sent) < len(hub.runs) else PACE)
     except (WebSocketDisconnect, RuntimeError):  # it has gone
         pass
     finally:

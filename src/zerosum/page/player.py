@@ -163,13 +163,17 @@ class Player:
             mode=self._mode,
             step=run.game.step,
             half="g" if self._before is None else "d",
-            steps=checkpoints.steps(self.path / "checkpoints"),
+            steps=sorted({*checkpoints.steps(self.path / "checkpoints"), *self._saved_by_closing(run)}),
             fields=editable(run),
             address=None if self.place is None else str(self._now(run)),
             **drawn.draw(run.game, self._before),
         )
         now = time.monotonic()
         self._due = now + max(FRAME, (now - begun) * (1 / SHARE - 1))
+
+    def _saved_by_closing(self, run: Run) -> list[int]:
+        """A game that stands still may be forked here and now: to close it is to save it."""
+        return [run.game.step] if self._mode == "pause" else []
 
     def _now(self, run: Run) -> Place:
         assert self.place is not None

@@ -9,40 +9,34 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from markupsafe import Markup
 
-from zerosum import recipe as recipes
-from zerosum.page import address, live, samples, tour, view
+from zerosum.page import address, film, live, samples, tour
 from zerosum.page.address import Place
 from zerosum.page.document import fill, inlined
+from zerosum.page.film import Film
 from zerosum.recipe import Recipe
-from zerosum.run import checkpoints, files
+from zerosum.run import files
 from zerosum.run.changes import Change
-from zerosum.run.run import Run
-from zerosum.run.session import Session
 
 __all__ = ["write_game", "write_runs", "write_tour"]
 
-Film = list[dict[str, Any]]
-
-FRAMES = 40  # of a film, about
 SCRIPTS = ("vendor/uplot/uPlot.iife.min.js", "live.js", "board.js")
 STYLES = ("vendor/uplot/uPlot.min.css", "page.css", "live.css")
 
 
 def write_runs(folder: Path, paths: Sequence[Path]) -> Path:
     """Runs as they stand, with the games of those checkpoints that they keep; the file."""
-    return _write(folder / "index.html", paths, [_of_checkpoints(path) for path in paths])
+    return _write(folder / "index.html", paths, [film.of_checkpoints(path) for path in paths])
 
 
 def write_game(folder: Path, recipe: Recipe, run: Path, changes: Sequence[Change] = ()) -> Path:
     """A game played to its end in `run`, changed as it was; the file."""
-    return _write(folder / "index.html", [run], [_played(run, recipe, changes)])
+    return _write(folder / "index.html", [run], [film.played(run, recipe, changes)])
 
 
 def write_tour(folder: Path, turns: int | None = None) -> Path:
@@ -57,7 +51,7 @@ def write_tour(folder: Path, turns: int | None = None) -> Path:
             at = max(1, stop.at * most // stop.turns)
             steered = [[Change(at, fields)] if fields else [] for _, fields in ways]
             again = [address.command(Place(name, {}, changes, most)) for changes in steered]
-            films = [_played(path, recipe, changes) for path, changes in zip(paths, steered, strict=True)]
+            films = [film.played(path, recipe, changes) for path, changes in zip(paths, steered, strict=True)]
             _write(folder / links[name], paths, films, stop=name, links=links, again=again)
     return folder / "index.html"
 
@@ -79,7 +73,7 @@ def _write(
     recorded = {
         "messages": messages,
         "pictures": pictures,
-        "films": [[view.difference(a, b) for a, b in pairwise([{}, *film])] for film in films],
+        "films": [film.differences(one) for one in films],
     }
     page = fill(
         "live.html",
@@ -106,38 +100,3 @@ def _pictures(hub: live.Hub, run: int) -> Iterator[tuple[int, samples.Image]]:
         image = samples.png(data) if data else None
         if image is not None:
             yield step, image
-
-
-def _played(path: Path, recipe: Recipe, changes: Sequence[Change] = ()) -> Film:
-    """Play a run to its end, and keep what its game looked like, more closely at first."""
-    due = {round(recipe.turns * (i / FRAMES) ** 1.5) for i in range(FRAMES + 1)}
-    with Run.start(path, recipe, steered=changes) as run:
-        session, drawn = Session(run), view.view(run)
-        film = [{"step": run.game.step, **drawn.draw(run.game)}]
-        for turn in run.turns():
-            session.after(turn)
-            session.prune()
-            if run.game.step in due or session.over:
-                film.append({"step": run.game.step, **drawn.draw(run.game)})
-            if session.over:
-                break
-        session.end()
-    return _worth_seeing(film)
-
-
-def _of_checkpoints(path: Path) -> Film:
-    """What the game of a run looked like at the steps that it keeps; nothing where that cannot be had."""
-    film: Film = []
-    try:
-        source = recipes.build_source(Run.open(path).recipe)
-        for step in checkpoints.steps(path / "checkpoints"):
-            run = Run.open(path, step)
-            run.source = source
-            film.append({"step": step, **view.view(run).draw(run.game)})
-    except Exception:  # data that lie elsewhere, or a part of the user's own, which may raise anything
-        return []
-    return _worth_seeing(film)
-
-
-def _worth_seeing(film: Film) -> Film:
-    return film if film and film[0]["kind"] != "none" else []

@@ -21,7 +21,7 @@ from zerosum.text import printable
 
 __all__ = ["Watched", "runs"]
 
-MOST = 4000  # records of a run that are held, about: more are thinned evenly
+MOST = 1500  # records of a run that are held, about, two for a pixel of a chart: more are thinned evenly
 JUDGED = 2**25  # bytes of records beyond which a run is not judged while it grows
 
 Columns = dict[str, dict[str, list[float | None]]]
@@ -144,7 +144,7 @@ def _event(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def columns(records: Sequence[Mapping[str, Any]]) -> Columns:
-    """Each quantity by itself: its steps, values, and the ends of its intervals."""
+    """Each quantity by itself: its steps, values, and the ends of its intervals where there are any."""
     table: Columns = {}
     for record in records:
         intervals = record.get("intervals", {})
@@ -155,6 +155,9 @@ def columns(records: Sequence[Mapping[str, Any]]) -> Columns:
             column = table.setdefault(printable(key), {"step": [], "value": [], "low": [], "high": []})
             for name, x in zip(column, (record["step"], y, low, high), strict=True):
                 column[name].append(x)
+    for column in table.values():
+        if not any(low is not None for low in column["low"]):
+            del column["low"], column["high"]
     return table
 
 

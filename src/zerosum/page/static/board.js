@@ -3,12 +3,14 @@
 /* What the game looks like, moment by moment: frames of a game that is played, or of recorded ones. `live.js`
  * asks for a step by `showFrame`; a frame holds only what is not as in the one before. */
 const MOST = 600;
-const films = recorded ? recorded.films.map(film => {
+const unfolded = frames => {
   let whole = {};
-  return film.map(frame => whole = { ...whole, ...frame });
-}) : [
+  return frames.map(frame => whole = { ...whole, ...frame });
+};
+const played = Boolean(find("[data-do]"));
+const films = recorded ? recorded.films.map(unfolded) : played ? [
   []
-];
+] : runs.map(() => []);
 let film = films.find(one => one.length) ?? films[0],
   latest = {},
   now = null,
@@ -52,6 +54,20 @@ function showFrame(step, follow) {
   const before = film.findLast(one => one.step <= step) ?? film[0];
   now = follow || step === undefined ? film.at(-1) ?? null : before;
   paint();
+}
+
+/* Of runs that are only looked at: what they keep, asked for anew when there is more. */
+async function refilm(index) {
+  if (recorded || played) return;
+  const answer = await fetch(`film/${index}.json`),
+    chosen = films.indexOf(film) === index || !film.length;
+  if (!answer.ok) return;
+  films[index] = unfolded(await answer.json());
+  if (!films[index].length) return;
+  find("#game").hidden = false;
+  if (chosen) film = films[index];
+  if (chosen && find("#film")) find("#film").value = String(index);
+  drawTime();
 }
 
 function choose(index) {

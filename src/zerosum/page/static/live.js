@@ -68,11 +68,12 @@ function receive(message) {
     if (message.anew) run.columns = {};
     for (const [key, column] of Object.entries(message.columns)) {
       const own = run.columns[key] ??= { step: [], value: [], low: [], high: [] };
-      for (const part in own) own[part].push(...column[part]);
+      for (const part in own) own[part].push(...column[part] ?? column.step.map(() => null));
     }
     Object.assign(run.names, message.names);
   } else if (message.type === "standing") {
     run.standing = message;
+    if (typeof refilm !== "undefined" && run.pictures.length !== message.pictures.length) refilm(message.run);
     run.pictures = message.pictures;
   }
   draw();

@@ -44,7 +44,12 @@ function fields() {
   }
   const steps = latest.steps ?? [],
     kept = form.elements.step;
-  if (kept.options.length !== steps.length || kept.options[kept.options.length - 1]?.value !== String(steps.at(-1))) kept.replaceChildren(...steps.map(step => element("option", String(step))));
+  const before = kept.value;
+  if (kept.options.length !== steps.length || kept.options[kept.options.length - 1]?.value !== String(steps.at(-1))) {
+    kept.replaceChildren(...steps.map(step => element("option", String(step))));
+    kept.value = steps.includes(Number(before)) && before !== kept.dataset.last ? before : String(steps.at(-1));
+    kept.dataset.last = String(steps.at(-1));
+  }
 }
 
 function value() {
