@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -587,6 +588,28 @@ def test_a_network_is_looked_at_without_being_changed(mine: Path) -> None:
     assert isinstance(wanted, nn.Module) and game.G.network.training and game.D.network.training
     for name, tensor in wanted.state_dict().items():
         assert torch.equal(tensor, game.G.network.state_dict()[name]), name
+
+
+def test_games_that_are_built_at_the_same_time_begin_as_if_alone() -> None:
+    """Torch's generator is one for all threads; a page opens a run while another game begins."""
+
+    def first_weights(seed: int) -> list[torch.Tensor]:
+        game = recipes.build_game(Recipe(latent=2, G=SMALL, D=SMALL, seed=seed), (2,))
+        return [p.detach().clone() for player in (game.G, game.D) for p in player.network.parameters()]
+
+    alone = [first_weights(seed) for seed in range(16)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            beside = list(threads.map(first_weights, range(16)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(
+        torch.equal(a, b)
+        for one, other in zip(alone, beside, strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def test_what_is_given_stays_as_it_is() -> None:

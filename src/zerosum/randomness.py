@@ -8,10 +8,15 @@ in any process and after any interruption.
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-__all__ = ["key", "stream"]
+__all__ = ["key", "seeded", "stream"]
+
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def key(*path: int | str) -> int:
@@ -27,3 +32,16 @@ def key(*path: int | str) -> int:
 def stream(*path: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator on `device`, seeded by `key(*path)`: a pure function of its path."""
     return torch.Generator(device=device).manual_seed(key(*path))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """In here torch's global generator begins at `seed`, afterwards it is as before: for what draws from
+    nothing else, as layers do their first weights.
+
+    There is only one, so threads go in one after the other: else a page that opens a run would change the
+    first weights of the game that begins beside it.
+    """
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -16,7 +16,7 @@ from zerosum.data import Examples as Source
 from zerosum.game import Game, Turn
 from zerosum.objectives import Objective
 from zerosum.optimizers import Factory, adam, sgd
-from zerosum.randomness import key, stream
+from zerosum.randomness import key, seeded, stream
 from zerosum.theory import NormalPrior, Quantity, pushforward
 
 __all__ = [
@@ -140,8 +140,7 @@ def fixed_generator(seed: int) -> Curve:
 
 def drawn(make: Callable[[], nn.Module], *path: int | str) -> nn.Module:
     """A float64 network whose initial weights follow from the path."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(key(*path))
+    with seeded(key(*path)):
         return make().double()
 
 

@@ -16,7 +16,7 @@ from zerosum.data.arrays import Finite, Images, Vectors, checksum, named
 from zerosum.data.codec import Codec, Numbers, Pixels
 from zerosum.data.source import Source, complete
 from zerosum.data.tables import frame
-from zerosum.randomness import key
+from zerosum.randomness import key, seeded
 
 __all__ = ["MapStyle", "source"]
 
@@ -141,8 +141,7 @@ def _three(image: Tensor) -> tuple[int, int, int]:
 def _seeded(seed: int) -> Generator[None]:
     """In here, the generators of torch, numpy and Python begin at `seed`; afterwards they are as before."""
     before = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed % 2**63)
+    with seeded(seed % 2**63):
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
         try:

@@ -21,6 +21,7 @@ from zerosum.export.card import card, script
 from zerosum.export.errors import ExportError, one_line
 from zerosum.export.graph import to_onnx
 from zerosum.game.prior import Prior
+from zerosum.randomness import seeded
 from zerosum.recipe import Component
 from zerosum.recipe.build import noise_of
 from zerosum.run import files
@@ -162,7 +163,7 @@ def _from_folder(path: Path, trust: bool) -> Pretrained:
     if not trust:
         _refuse_own([component, prior], path)
     labels = {"classes": data.classes} if data.classes and options["conditional"] else {}
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         groups = getattr(data.codec, "groups", ())
         network = recipes.build_network("network", component, inputs, data.shape, groups=groups, **labels)
     if latent[0] != inputs[0] + noise_of(network):

@@ -125,12 +125,11 @@ def build_game(
     recipe's. classes: of the data, which a conditional recipe plays with. codec: of the data, whose one-hots
     a network may have to know of. class_shares: how often each class occurs. rank, world: see `build`.
     """
-    import torch
 
     from zerosum.game import Game
     from zerosum.objectives import Objective
     from zerosum.penalties import Penalty
-    from zerosum.randomness import key
+    from zerosum.randomness import key, seeded
 
     recipe = settled(recipe)
     if recipe.conditional and classes < 2:
@@ -148,10 +147,9 @@ def build_game(
         made = product(getattr(recipe, name), Callable, name)
         return lambda parameters: call(partial(made, parameters), name)
 
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with seeded(key(recipe.seed, "init")), warnings.catch_warnings():
         # _check_network says it better
         warnings.filterwarnings("ignore", "Initializing zero-element tensors")
-        torch.manual_seed(key(recipe.seed, "init"))
         G = network("G", (recipe.latent,), shape)
         D = network("D", shape, ())
     if mean is not None:
