@@ -78,8 +78,14 @@ STUCK: dict[str, Any] = {
     "spread": 1.0,
 }
 
+
+def flown(x: float) -> Any:
+    """Samples within the data at first, then as far as x."""
+    return lambda s: x if s else 1.0
+
+
 # each fault: facts and curves that show it, and one curve with values ever further from health
-CASES: dict[str, tuple[Facts, dict[str, Any], tuple[str, list[float]]]] = {
+CASES: dict[str, tuple[Facts, dict[str, Any], tuple[str, list[Any]]]] = {
     "non-finite values": (GAME, {"d_loss": math.nan}, ("g_loss", [math.nan, math.inf])),
     "range mismatch": (
         replace(GAME, output=(-1.0, 1.0), low=0.0, high=1.0, image=True),
@@ -98,7 +104,11 @@ CASES: dict[str, tuple[Facts, dict[str, Any], tuple[str, list[float]]]] = {
         {**STUCK, "g_update_share": 1e-6, "g_update": 1e-5},
         ("g_update_share", [2e-5, 1e-5, 3e-6, 1e-7]),
     ),
-    "divergence": (GAME, {"output_high": 1000.0}, ("output_high", [12.0, 20.0, 100.0, 1e9])),
+    "divergence": (
+        GAME,
+        {"output_high": flown(1000.0)},
+        ("output_high", [flown(x) for x in (12.0, 20.0, 100.0, 1e9)]),
+    ),
     "minimax saturation": (
         replace(GAME, saturates=True),
         {**STUCK, "d_fake": 0.01},
@@ -275,6 +285,14 @@ def test_states_tell_a_game_on_its_way_from_one_that_is_there_and_one_that_stand
 
 
 # any history ------------------------------------------------------------------------------------------------
+
+
+def test_data_that_lie_far_from_where_G_begins_are_no_divergence() -> None:
+    far = replace(GAME, low=100.0, high=101.0)
+    approaching = history(
+        output_low=lambda s: min(s / 20, 100.0), output_high=lambda s: min(s / 20 + 1, 101.0)
+    )
+    assert not [f for n in range(len(approaching)) for f in diagnose(approaching[:n], far) if f.fault]
 
 
 def test_an_empty_history_says_nothing() -> None:

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from zerosum.run.run import Run
     from zerosum.run.seeds import StackedSeeds
     from zerosum.sweep import Outcome, Sweep
+    from zerosum.watch.best import Best
     from zerosum.watch.diagnosis import Finding
 
 __all__ = [
     "curve",
     "display",
     "display_seeds",
+    "format_best",
     "format_diagnoses",
     "format_diagnosis",
     "format_outcome",
@@ -282,6 +284,12 @@ def format_diagnosis(run: Examined) -> str:
     lines += ["", "before:"] if past else []
     lines += [f"  step {e['step']:,}: {e['event']}: {printable(e['name'])}" for e in past[-10:]]
     return "\n".join(lines)
+
+
+def format_best(best: Best) -> str:
+    """Which checkpoint is the best, and what shows it."""
+    distance = f"{best.value:.2g} [{best.low:.2g}, {best.high:.2g}]"
+    return f"step {best.step:,}, at an energy distance of {distance} from the data"
 
 
 def format_diagnoses(path: Path, seeds: Sequence[Examined]) -> str:

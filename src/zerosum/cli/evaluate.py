@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerosum.cli.output import Failure, say
-from zerosum.cli.parsing import Parser, UsageError, some_path, some_text, whole
+from zerosum.cli.parsing import Parser, UsageError, some_path, some_text, step_of, whole
 
 if TYPE_CHECKING:
     from zerosum.evaluation import Judge, Subject
@@ -64,7 +64,7 @@ def parser() -> Parser:
     p.add_argument(
         "--n", type=whole(2, _MOST), default=5000, help="samples, and real examples at most (default: 5000)"
     )
-    p.add_argument("--step", type=whole(0), help="the checkpoint's step (default: the newest)")
+    p.add_argument("--step", type=step_of, help="the checkpoint's step, or best (default: the newest)")
     p.add_argument("--all", action="store_true", help="every checkpoint of the run")
     p.add_argument(
         "--compare", type=some_path, nargs="+", metavar="OTHER", help="runs, seeds or samples to compare with"

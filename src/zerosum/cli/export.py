@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from zerosum.cli.output import say
-from zerosum.cli.parsing import Parser, some_path, some_text
+from zerosum.cli.parsing import Parser, some_path, some_text, step_of
 
 __all__ = ["parser", "run"]
 
@@ -24,7 +24,7 @@ def parser() -> Parser:
         "--push", type=some_text, metavar="USER/NAME", help="upload the folder to the hub, as it is logged in"
     )
     p.add_argument("--private", action="store_true", help="make the repository on the hub a private one")
-    p.add_argument("--step", help="the checkpoint's step, or best (default: the newest)")
+    p.add_argument("--step", type=step_of, help="the checkpoint's step, or best (default: the newest)")
     p.add_argument("--live", action="store_true", help="the last weights, not their running average")
     p.add_argument("--license", default="other", help="what the card says (default: other)")
     p.add_argument("--trust", action="store_true", help="import the code that an exported folder names")
@@ -35,9 +35,8 @@ def parser() -> Parser:
 def run(args: argparse.Namespace) -> int:
     from zerosum.export import is_exported, load, push, save
 
-    step = int(args.step) if str(args.step or "").isdecimal() else args.step
     trust = args.trust or not is_exported(args.run)  # a run is one's own
-    G = load(args.run, step, live=args.live, trust=trust)
+    G = load(args.run, args.step, live=args.live, trust=trust)
     written = save(G, args.to, onnx=args.onnx, license=args.license)
     if not args.quiet:
         say(f"{G}\nin {args.to}: {', '.join(path.name for path in written)}")

@@ -23,6 +23,7 @@ __all__ = [
     "some_hours",
     "some_path",
     "some_text",
+    "step_of",
     "stopping",
     "whole",
 ]
@@ -130,6 +131,11 @@ def some_hours(text: str) -> str:
 def some_path(text: str) -> Path:
     """A path that is not empty: an empty one would be the working directory."""
     return Path(some_text(text))
+
+
+def step_of(text: str) -> int | str:
+    """A checkpoint by its step, or the best one."""
+    return text if text == "best" else whole(0)(text)
 
 
 class whole:

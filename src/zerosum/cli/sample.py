@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerosum.cli.output import say, say_notes, writing
-from zerosum.cli.parsing import Parser, UsageError, some_path, whole
+from zerosum.cli.parsing import Parser, UsageError, some_path, step_of, whole
 
 if TYPE_CHECKING:
     from zerosum.sampling import Sampler
@@ -91,7 +91,7 @@ def parser() -> Parser:
         help="beside each sample its K nearest training examples, pixel by pixel, and how near held-out "
         "real ones come to theirs: so memorising shows",
     )
-    p.add_argument("--step", type=whole(0), help="the checkpoint's step (default: the newest)")
+    p.add_argument("--step", type=step_of, help="the checkpoint's step, or best (default: the newest)")
     weights = p.add_mutually_exclusive_group()
     weights.add_argument(
         "--ema",

@@ -8,6 +8,7 @@ the run, exactly. Any field of the recipe is set by its dotted name; `zerosum re
   zerosum train photos --data FOLDER --log tensorboard        into the run's directory, as it plays
   zerosum train ring --seeds 16
   zerosum train runs/played/ring-1/recipe.yaml --changes runs/played/ring-1 --out runs/again
+  zerosum train digits --steps 20000 --stop-when-done         then: zerosum sample RUN --step best
   torchrun --nproc-per-node 2 -m zerosum train photos --data FOLDER        one game on several processes
 """
 
@@ -64,6 +65,11 @@ def parser() -> Parser:
     p.add_argument("--override", action="store_true", help="resume although the recipe has changed")
     p.add_argument(
         "--changes", type=some_path, metavar="RUN", help="play the changes of this run again, at their steps"
+    )
+    p.add_argument(
+        "--stop-when-done",
+        action="store_true",
+        help="when the samples no longer get better, let the schedules come to their end, and end",
     )
     p.add_argument("--on-fault", choices=["continue", "stop"], default="continue", help="(default: continue)")
     p.add_argument(
@@ -138,7 +144,7 @@ def _play(
         logs = keeping_up(run.path, args.log, say_error)
         with logs as keep_up, display(run, args.quiet) as show, stopping(run):
             try:
-                for record in run.play(args.on_fault == "stop" or args.follow_advice):
+                for record in run.play(args.on_fault == "stop" or args.follow_advice, args.stop_when_done):
                     show(record)
                     keep_up()
             except RunError as error:
@@ -157,7 +163,9 @@ def _follow(
         say(f"\n{cure}" if tried else f"\n{cure.fault}\n{cure}")
         tried.append(key(cure.advice))
         run, _, error = _play(cure.path, cure.recipe, args, override=True)
-        if run.stop_reason and not run.stopped_by_fault:  # interrupted: too early to say
+        if (
+            run.stop_reason not in ("", run.done) and not run.stopped_by_fault
+        ):  # interrupted: too early to say
             break
         say(verdict(first, run, cure.fault))
     return run, error
@@ -177,6 +185,8 @@ def _train_seeds(recipe: Recipe, args: argparse.Namespace) -> int:
     numbers = seeds.numbered(recipe, args.seeds)
     out = args.out or Path("runs") / printable(f"{recipe.name}-seeds{numbers[0]}-{numbers[-1]}")
     try:
+        if args.stop_when_done:
+            raise ValueError("each ends when it is done")
         with loading(args.quiet):
             runs = seeds.StackedSeeds(out, recipe, args.seeds, args.override)
     except RecipeError:
@@ -204,7 +214,10 @@ def _train_in_processes(out: Path, recipe: Recipe, args: argparse.Namespace, why
     """Each seed in a process: the worst exit code, and what interrupted them."""
     from zerosum.run.seeds import SubprocessSeeds
 
-    options = ["--on-fault", args.on_fault, *(["--override"] if args.override else [])]
+    options = ["--on-fault", args.on_fault]
+    options += [
+        f"--{name}" for name in ("override", "stop-when-done") if getattr(args, name.replace("-", "_"))
+    ]
     runs = SubprocessSeeds(out, recipe, args.seeds, options)
     worst = 0
     if not args.quiet:
@@ -218,6 +231,8 @@ def _train_in_processes(out: Path, recipe: Recipe, args: argparse.Namespace, why
 
 
 def _say_how_it_ended(run: Run, before: int, quiet: bool, again: list[str]) -> int:
+    from zerosum.display import format_best
+
     step, place = run.game.step, shlex.quote(str(run.path))
     if run.stopped_by_fault:
         say(
@@ -226,16 +241,20 @@ def _say_how_it_ended(run: Run, before: int, quiet: bool, again: list[str]) -> i
             sys.stderr,
         )
         return 1
-    if run.stop_reason:
+    if run.stop_reason not in ("", run.done):
         _say_how_to_go_on(f"stopped by {run.stop_reason} after step {step:,}, saved in {run.path}", again)
         return 128 + signal.Signals[run.stop_reason]
     if not quiet:
         pictures = sorted((run.path / "samples").glob("[0-9]*.png"))
         nothing_new = " (it was before; give more --steps to go on)" if step == before else ""
-        say(f"finished: {step:,} steps, in {run.path}{nothing_new}")
+        done = f"; {run.done}" if run.done else ""
+        say(f"finished: {step:,} steps, in {run.path}{nothing_new}{done}")
+        if run.best is not None:
+            say(f"best:     {format_best(run.best)}")
         if pictures:
             say(f"samples:  {pictures[-1]}")
-        say(f"next:     zerosum sample {place} --n 64 --out samples.png")
+        best = " --step best" if run.best is not None and run.best.step < step else ""
+        say(f"next:     zerosum sample {place}{best} --n 64 --out samples.png")
     return 0
 
 

@@ -63,7 +63,7 @@ def subjects(
     real: Real,
     n: int,
     seed: int = 0,
-    step: int | None = None,
+    step: int | str | None = None,
     every: bool = False,
     live: bool = False,
     where: Where | None = None,

@@ -69,9 +69,9 @@ def load(
     """The generator of a run, of an exported folder, or of a model on the Hugging Face hub.
 
     where: the directory of a run, a folder that `save` wrote, or ``hf://user/name``. step: of the checkpoint
-    of a run, the newest unless given; "best" is the one that `zerosum evaluate RUN --all` liked best. live:
-    the last weights in place of their running average. trust: import networks that are named as
-    ``package.module:function``, which runs that code.
+    of a run, the newest unless given, or "best" (`zerosum.run.checkpoints.numbered`). live: the last weights
+    in place of their running average. trust: import networks that are named as ``package.module:function``,
+    which runs that code.
 
     Raises ExportError, RunError and RecipeError, each in one line.
 
@@ -101,10 +101,6 @@ def _from_run(path: Path, step: int | str | None, live: bool, trust: bool) -> Pr
     if not trust:
         for name in ("G", "D", "prior", "objective", "g_optimizer", "d_optimizer", "penalties"):
             _refuse_own(getattr(recipe, name), path)
-    if step == "best":
-        step = _best(path)
-    if isinstance(step, str):
-        raise ExportError(f"step={step!r}: the number of a turn, or 'best'")
     return _with_facts(Pretrained.of(Run.open(path, step), live), path)
 
 
@@ -123,17 +119,6 @@ def _with_facts(G: Pretrained, path: Path) -> Pretrained:
         "evaluation": [*latest.values()],
     }
     return G
-
-
-def _best(path: Path) -> int:
-    """The step that a metric of the run's evaluation likes best: the first of these that is there."""
-    rows = Log(path).evaluations()
-    for name in ("kernel_distance", "frechet_distance", "sliced_wasserstein", "high_quality_share"):
-        mine = [row for row in rows if row["metric"] == name and "step" in row]
-        if mine:
-            best = max if mine[0].get("higher_is_better") else min
-            return best(mine, key=lambda row: row["value"])["step"]
-    raise ExportError(f"{printable(path)} has not been evaluated: zerosum evaluate {printable(path)} --all")
 
 
 def _refuse_own(component: Any, path: Path) -> None:

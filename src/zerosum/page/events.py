@@ -67,12 +67,15 @@ def sentence(event: Event) -> str:
         case "changed":
             fields = event.get("fields")
             pairs = fields.items() if isinstance(fields, Mapping) else ()
-            return _sentence("; ".join(f"{name} is now {brief(_value(value))}" for name, value in pairs))
+            why = [str(event["reason"])] if event.get("reason") else []
+            texts = [f"{name} is now {brief(_value(value))}" for name, value in pairs]
+            return _sentence("; ".join([*why, *texts]))
         case "fell_back" | "refused":
             return _sentence(event.get("cause"))
         case "stopped":
             reason = event.get("reason")
-            return _sentence(f"by {reason}" if reason else "")
+            by = "" if str(reason).startswith("no longer") else "by "
+            return _sentence(f"{by}{reason}" if reason else "")
         case _:
             rest = {k: v for k, v in event.items() if k not in ("event", "time", "step") and v}
             return _sentence("; ".join(f"{k}: {brief(_value(v))}" for k, v in rest.items()))

@@ -30,6 +30,7 @@ from zerosum.run.run import Run
 from zerosum.text import printable
 
 if TYPE_CHECKING:
+    from zerosum.watch.best import Best
     from zerosum.watch.diagnosis import Finding
 
 __all__ = ["page", "write"]
@@ -90,6 +91,7 @@ class RunFiles:
     evaluations: Rows = ()
     pictures: Sequence[tuple[int, samples.Image]] = ()
     findings: Sequence[Finding] = ()
+    best: Best | None = None
     unjudged: str = ""
     run: Run | None = None
     missing: list[str] = field(default_factory=list)
@@ -140,7 +142,8 @@ def _read(path: Path) -> RunFiles:
         if not os.path.lexists(path / name):
             run.missing.append(f"{name} is not there")
     try:
-        run.findings = examine(path).findings
+        examined = examine(path)
+        run.findings, run.best = examined.findings, examined.best
     except Exception as error:  # a run from before there were readings, or files that somebody wrote
         run.unjudged = _line(error)
     if run.recipe:
@@ -232,6 +235,8 @@ def _state(run: RunFiles) -> str:
             return f"Finished: {steps}, {when}."
         case "stopped":
             why = brief(last.get("reason") or "somebody")
+            if why.startswith("no longer"):
+                return f"Done: {why}; {steps}, {when}."
             return f"Stopped by {why} after {steps}, {when}. The same command goes on from there."
         case "fault":
             return f"Ended by a fault after {steps}, {when}."
@@ -240,13 +245,15 @@ def _state(run: RunFiles) -> str:
 
 
 def _summary(run: RunFiles) -> Iterator[tuple[str, str]]:
-    """Modes and coverage, then V, time and speed."""
+    """Modes and coverage, the best checkpoint, then V, time and speed."""
     for key in curves.QUALITY[:3]:
         if line := curves.points(run.records, key):
             unit = run.scales.get(key, ["", None])[0]
             share = unit == "share"
             text = f"{100 * curves.late(line):.0f} %" if share else number(curves.late(line), 3)
             yield curves.words(key) + (f", {unit}" if unit and not share else ""), text
+    if run.best:
+        yield "best checkpoint", f"step {run.best.step:,}"
     if value := curves.points(run.records, "value"):
         yield "V(D, G), nats; −1.39 at equilibrium", number(curves.late(value), 3)
     if seconds := [s for r in run.records if (s := finite(r.get("seconds"))) is not None]:

@@ -10,20 +10,34 @@ step, and comes to the same bytes; so does another run that is given the same ch
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerosum.recipe import RecipeError
+from zerosum.recipe import Recipe, RecipeError, resolved
 from zerosum.run import files
 from zerosum.run.log import Event, Log, RunError
+from zerosum.schedules import ramp
 from zerosum.text import printable
 
 if TYPE_CHECKING:
     from zerosum.run.run import Run
 
-__all__ = ["CHANGEABLE", "Change", "replayed", "sweep", "take_up", "until", "wish", "written"]
+__all__ = [
+    "CHANGEABLE",
+    "Change",
+    "go_on",
+    "play",
+    "replayed",
+    "sooner",
+    "sweep",
+    "take_up",
+    "until",
+    "wish",
+    "written",
+]
 
 CHANGEABLE = frozenset(
     {
@@ -43,6 +57,8 @@ class Change:
     fields: Mapping[str, Any]
     written: bool = True
     """whether it is an event of its run already"""
+    reason: str = ""
+    """why the run itself asked for it"""
 
 
 def wish(path: Path, name: str, fields: Mapping[str, Any]) -> Path:
@@ -56,7 +72,11 @@ def wish(path: Path, name: str, fields: Mapping[str, Any]) -> Path:
 
 def written(events: Sequence[Event]) -> list[Change]:
     """The changes that are written down, in their order."""
-    return [Change(event["step"], event["fields"]) for event in events if event["event"] == "changed"]
+    return [
+        Change(event["step"], event["fields"], reason=event.get("reason", ""))
+        for event in events
+        if event["event"] == "changed"
+    ]
 
 
 def replayed(of: Path, into: Path) -> list[Change]:
@@ -82,15 +102,31 @@ def until(changes: Sequence[Change], step: int) -> dict[str, Any]:
     return fields
 
 
-def take_up(run: Run) -> None:
-    """Between two turns: play the changes that are known for this step, then those that are wished."""
+def play(run: Run) -> None:
+    """Between two turns: play the changes that are known for this step."""
     step = run.game.step
     for i, change in enumerate(run.changes):
         if change.step == step:
             run.change(change.fields)
             if not change.written:
-                run.log.add_event("changed", step, fields=change.fields, **run.about_game())
+                why = {"reason": change.reason} if change.reason else {}
+                run.log.add_event("changed", step, fields=change.fields, **why, **run.about_game())
                 run.changes[i] = replace(change, written=True)
+
+
+def go_on(run: Run, steps: int) -> None:
+    """A run that is taken up again with other steps than it was begun with plays these, whatever changed."""
+    begun = run.path / "recipe.yaml"
+    if run.recipe.turns != steps and begun.is_file() and run.log.recipe().turns != steps:
+        run.recipe = replace(run.recipe, steps=steps)
+        run.changes.append(Change(run.game.step, {"steps": steps}))
+        run.log.add_event("changed", run.game.step, fields={"steps": steps})
+
+
+def take_up(run: Run) -> None:
+    """Between two turns: play the changes that are known for this step, then those that are wished."""
+    play(run)
+    step = run.game.step
     for file in run.log.wishes():
         label = _label(file)
         try:
@@ -102,6 +138,37 @@ def take_up(run: Run) -> None:
             run.log.add_event("changed", step, fields=fields, wish=label, **run.about_game())
             run.changes.append(Change(step, fields))
         file.unlink()
+
+
+def sooner(recipe: Recipe, step: int, whole: float = 4 / 3) -> dict[str, Any] | None:
+    """The fields by which a run that is done at a step ends at `whole` times that step, at a checkpoint.
+
+    Whatever its schedules have still to do, they do by then, from where they stand. Nothing if they have
+    nothing to do: then it may end at once. None if it would not end sooner than it does.
+    """
+    end = math.ceil(step * whole / recipe.checkpoint_every) * recipe.checkpoint_every
+    share = (end - step) / max(recipe.turns - step, 1)
+    tree = resolved(recipe)
+    turns = {"g_optimizer": step, "d_optimizer": step * recipe.k, "penalties": step * recipe.k, "ema": step}
+    fields = {name: _hastened(tree[name], now, share) for name, now in turns.items()}
+    fields = {name: value for name, value in fields.items() if value != tree[name]}
+    if not fields:
+        return {}
+    return {**fields, "steps": end} if share < 1 else None
+
+
+def _hastened(part: Any, now: int, share: float) -> Any:
+    """A part of a recipe whose ramps do what is left of them in a share of the steps."""
+    if isinstance(part, list | tuple):
+        return [_hastened(one, now, share) for one in part]
+    if not isinstance(part, dict):
+        return part
+    if part.get("name") != "ramp" or part["begin"] + part["steps"] <= now:
+        return {name: _hastened(one, now, share) for name, one in part.items()}
+    value = ramp(**{name: one for name, one in part.items() if name != "name"})(now)
+    begin, end = (max(at - now, 0) * share for at in (part["begin"], part["begin"] + part["steps"]))
+    lengths = {"begin": now + round(begin), "steps": max(1, round(end - begin))}
+    return {**part, "start": value, **lengths}
 
 
 def _label(file: Path) -> str:

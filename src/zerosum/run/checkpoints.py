@@ -18,7 +18,7 @@ import json
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -33,8 +33,9 @@ from zerosum.game import Game, Player
 from zerosum.optimizers import state_forms
 from zerosum.run import files
 from zerosum.run.datacard import DataCard
-from zerosum.run.log import FORMAT, RunError, refuse_format
+from zerosum.run.log import FORMAT, Log, RunError, refuse_format
 from zerosum.text import printable
+from zerosum.watch import best
 
 __all__ = [
     "FILES",
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "misfit",
     "newest",
+    "numbered",
     "prune",
     "save",
     "steps",
@@ -179,10 +181,38 @@ def newest(
     return None
 
 
-def prune(folder: Path, keep: int, newest: int) -> None:
-    """Remove all but the last `keep` checkpoints up to step `newest`; later ones are broken and stay."""
+def prune(folder: Path, keep: int, newest: int, spared: Sequence[int] = ()) -> None:
+    """Remove all but the last `keep` checkpoints up to step `newest`, and those of the steps `spared`; later
+    ones are broken and stay."""
     for step in [step for step in steps(folder) if step <= newest][:-keep]:
-        _discard(folder / f"{step:06d}")
+        if step not in spared:
+            _discard(folder / f"{step:06d}")
+
+
+def numbered(log: Log, name: str) -> int:
+    """The step of the checkpoint of this name: a number, or "best".
+
+    The best is the one that `zerosum evaluate RUN --all` liked best, if it has judged two that are there (by
+    the first of a few metrics); before that the one whose samples the run itself found nearest to held-out
+    data (`zerosum.watch.best`). Raises RunError where neither knows any.
+    """
+    if name.isdecimal():
+        return int(name)
+    if name != "best":
+        raise RunError(f"checkpoint {printable(name)}: the number of a turn is wanted, or best")
+    there, rows = steps(log.path / "checkpoints"), log.evaluations()
+    for metric in ("kernel_distance", "frechet_distance", "sliced_wasserstein", "high_quality_share"):
+        mine = [row for row in rows if row["metric"] == metric and row.get("step") in there]
+        if len({row["step"] for row in mine}) > 1:
+            liked = max if mine[0].get("higher_is_better") else min
+            return liked(mine, key=lambda row: row["value"])["step"]
+    found = best.best([record for record in log.records() if record["step"] in there])
+    if found is None:
+        raise RunError(
+            f"{printable(log.path)} has no checkpoint that was judged: zerosum evaluate "
+            f"{printable(log.path)} --all does so"
+        )
+    return found.step
 
 
 def forget(folder: Path, after: int) -> None:

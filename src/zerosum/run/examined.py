@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from zerosum import recipe as recipes
 from zerosum.run.log import Event, Log, Record, RunError
 from zerosum.text import printable
 from zerosum.watch import diagnosis
+from zerosum.watch.best import Best, best
 from zerosum.watch.diagnosis import Finding
 
 __all__ = ["Examined", "examine"]
@@ -21,19 +22,22 @@ __all__ = ["Examined", "examine"]
 
 @dataclass(frozen=True)
 class Examined:
-    """How a run stands, from its files alone. scales: the unit and the equilibrium of each reading."""
+    """How a run stands, from its files alone. scales: the unit and the equilibrium of each reading. best: of
+    its checkpoints."""
 
     path: Path
     records: list[Record]
     events: list[Event]
     findings: list[Finding]
     scales: Mapping[str, tuple[str, float | None]]
+    best: Best | None = None
 
     def as_dict(self) -> dict[str, Any]:
         step = self.records[-1]["step"] if self.records else 0
         return {
             "run": str(self.path),
             "step": step,
+            "best": None if self.best is None else asdict(self.best),
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -63,7 +67,7 @@ def examine(path: Path | str) -> Examined:
             f"{printable(' '.join(str(error).split()))[:200]}"
         ) from error
     scales = {name: (x[0], x[1]) for name, x in about.get("scales", {}).items() if _is_scale(x)}
-    return Examined(path, history, events, findings, scales)
+    return Examined(path, history, events, findings, scales, best(history))
 
 
 def _is_scale(x: Any) -> bool:

@@ -96,11 +96,13 @@ class DataChanged(Happened):
 
 
 class Changed(Happened):
-    """From this step on the recipe has other values at these dotted paths. wish: the file that asked."""
+    """From this step on the recipe has other values at these dotted paths. wish: the file that asked; reason:
+    why the run itself did."""
 
     event: Literal["changed"]
     fields: dict[str, Any]
     wish: NotRequired[str]
+    reason: NotRequired[str]
     judged: NotRequired[dict[str, Any]]
     scales: NotRequired[dict[str, Pair]]
 
@@ -140,10 +142,11 @@ class Recovered(Happened):
 
 
 class Ended(Happened):
-    """A sitting ended."""
+    """A sitting ended. best: the step of the best checkpoint."""
 
     event: Literal["stopped", "finished"]
     reason: NotRequired[str]
+    best: NotRequired[Step]
 
 
 Event = Begun | FellBack | DataChanged | Changed | Refused | Fault | Recovered | Ended

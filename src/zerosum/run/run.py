@@ -36,7 +36,7 @@ from zerosum.run.log import FORMAT, Log, NotFinite, Record, RunError, disk
 from zerosum.run.session import Session, watch_of
 from zerosum.sampling import Generator, Sampler
 from zerosum.text import facts_html, printable
-from zerosum.watch import diagnosis
+from zerosum.watch import best, diagnosis
 from zerosum.watch.diagnosis import Finding
 from zerosum.watch.instrument import Instrument
 
@@ -53,8 +53,8 @@ class Run:
                 print(record["step"], record["d_loss"])
 
     recipe: as it is now, after all changes. data: what the run keeps of its data. notes: what a person should
-    hear of before the run goes on. saved: the step of the last checkpoint. history: the records so far;
-    findings: what `zerosum.watch.diagnosis` makes of them. changes: of the recipe, while it was played.
+    hear of before the run goes on. saved: the step of the last checkpoint. history: the records so far, and
+    what the watch makes of them: findings, the best checkpoint. changes: of the recipe, while it was played.
     """
 
     def __init__(self, path: Path, recipe: Recipe, game: Game, data: DataCard, source: Any = None) -> None:
@@ -66,7 +66,8 @@ class Run:
         self.log = Log(path)
         self.notes: list[str] = []
         self.stop_reason = ""
-        self.stopped_by_fault = False
+        self.stopped_by_fault, self.done = False, ""
+        self.best = best.best([])
         self.saved = -1
         self.watch: list[Instrument] = []
         self.judged = diagnosis.Facts()
@@ -87,9 +88,8 @@ class Run:
     ) -> Run:
         """Begin a run in `path`, or take up the one that is there.
 
-        at_most: forget the checkpoints of later steps. steered: changes to be played at their steps.
-
-        The directory belongs to this run until `close`, or until the process ends.
+        at_most: forget the checkpoints of later steps. steered: changes to be played at their steps. The
+        directory belongs to this run until `close`, or until the process ends.
 
         Raises RunError if the recipe or the data there differ (unless `override`), if another process trains
         there, if no checkpoint can be used or if the disk refuses; RecipeError if the recipe cannot be built.
@@ -142,6 +142,7 @@ class Run:
         if at_most is not None:
             checkpoints.forget(self.path / "checkpoints", at_most)
         step = self.game.step
+        changes.go_on(self, begun_with.turns)
         self.saved = step if found is not None else -1
         self.recipe = replace(self.recipe, steps=max(self.recipe.turns, step))
         self.log.write_recipe(replace(begun_with, steps=max(begun_with.steps, step)))
@@ -156,6 +157,7 @@ class Run:
                 "the run goes on with these, and is not what one without a stop would be"
             )
         self.history = self.log.records()
+        self.best = best.best(self.history)
         self._judge_anew()
         self.save()
         if step == 0 and 0 not in self.log.pictures():
@@ -189,14 +191,13 @@ class Run:
         return True
 
     @classmethod
-    def open(cls, path: Path | str, step: int | None = None) -> Run:
-        """A run to look at: its game as a checkpoint has it, the newest good one unless `step` is given.
-
-        Neither the data nor the device of the training is needed. Raises RunError if there is no such
-        checkpoint.
-        """
+    def open(cls, path: Path | str, step: int | str | None = None) -> Run:
+        """A run to look at: its game as a checkpoint has it, the newest good one unless `step` is given, as a
+        number or as "best" (`checkpoints.numbered`). Neither the data nor the device of the training is
+        needed. Raises RunError if there is no such one."""
         path = Path(path)
         log = Log(path)
+        step = checkpoints.numbered(log, step) if isinstance(step, str) else step
         recipe, steered, broken = log.recipe(), changes.written(log.events()), list[str]()
 
         def use(checkpoint: Checkpoint) -> Run:
@@ -231,18 +232,18 @@ class Run:
 
     # train ----------------------------------------------------------------------------------------------
 
-    def play(self, stop_at_fault: bool = False) -> Iterator[Record]:
+    def play(self, stop_at_fault: bool = False, stop_when_done: bool = False) -> Iterator[Record]:
         """Train to the recipe's last step, giving a record every `log_every` turns.
 
         The instruments of `watch` look on, and each of these records is judged: `findings` says how the game
-        stands. stop_at_fault: end as soon as a fault stands.
+        stands. stop_at_fault: end as soon as a fault stands; stop_when_done: soon after it is done.
 
         `stop` ends it after the present turn, with a checkpoint. Raises RunError at a loss or weight that is
         not finite, at whatever goes wrong inside a turn, and where the disk refuses: the checkpoints before
         that stay good.
         """
-        session = Session(self, stop_at_fault)
-        for turn in self.turns():
+        session = Session(self, stop_at_fault, stop_when_done)
+        for turn in () if session.over else self.turns():
             record = session.after(turn)
             session.prune()
             if record is not None:
@@ -309,8 +310,9 @@ class Run:
         self.saved = self.game.step
 
     def prune(self) -> None:
-        """Remove the oldest checkpoints, down to as many as the recipe keeps."""
-        checkpoints.prune(self.path / "checkpoints", self.recipe.keep, self.saved)
+        """Remove the oldest checkpoints, down to as many as the recipe keeps and the best one."""
+        best = [self.best.step] if self.best else []
+        checkpoints.prune(self.path / "checkpoints", self.recipe.keep, self.saved, best)
 
     def picture(self) -> None:
         """What the fixed grid of noise has become, as samples/NNNNNN.png."""

@@ -18,9 +18,12 @@ from zerosum import recipe as recipes
 from zerosum.game import Game, Turn
 from zerosum.recipe import Recipe
 from zerosum.run import changes
-from zerosum.run.log import Record
-from zerosum.watch import instruments
+from zerosum.run.changes import Change
+from zerosum.run.log import Record, RunError
+from zerosum.text import printable
+from zerosum.watch import best, instruments
 from zerosum.watch.instrument import Examples, Instrument, Reading, read
+from zerosum.watch.samples import FEWEST
 
 if TYPE_CHECKING:
     from zerosum.run.run import Run
@@ -35,15 +38,30 @@ FEW = 32
 class Session:
     """One sitting of a run. Whoever plays its game calls `after` at each turn, then `prune`; at last `end`.
 
-    over: the present turn was the last one. stop_at_fault: end as soon as a fault stands. steered: take up
-    changes of the recipe.
+    over: the present turn was the last one. stop_at_fault: end as soon as a fault stands. stop_when_done: if
+    the checkpoints get no better, let the schedules end soon, and the run with them. steered: take up changes
+    of the recipe.
+
+    Raises RunError for a run that cannot tell whether they do.
     """
 
-    def __init__(self, run: Run, stop_at_fault: bool = False, steered: bool = True) -> None:
+    def __init__(
+        self, run: Run, stop_at_fault: bool = False, stop_when_done: bool = False, steered: bool = True
+    ) -> None:
+        if stop_when_done and not any(i.name == best.READING for i in run.watch):
+            raise RunError(
+                f"--stop-when-done: nothing judges the checkpoints of {printable(run.path)}: give --watch "
+                f"standard, and {FEWEST} real examples"
+            )
         self.run = run
         self.stop_at_fault = stop_at_fault
+        self.stop_when_done = stop_when_done
         self.steered = steered
-        self.over = run.game.step >= run.recipe.turns
+        self.over = run.game.step >= run.recipe.turns or self._is_done()
+        if not self.over and run.done:
+            with run.on_disk():
+                changes.play(run)
+        self._step = run.game.step  # which may go on without this session, where many games are one
         self._window: dict[int, dict[str, Tensor]] = {}  # the terms of the turns since the last line
         self._begun = self._last = time.monotonic()
         self._turns = 0  # since the last line
@@ -56,10 +74,15 @@ class Session:
 
         Raises RunError at a loss or a weight that is not finite, and where the disk refuses.
         """
-        run, step = self.run, self.run.game.step
+        run = self.run
+        step = self._step = run.game.step
         self._window[step] = _terms(turn)
         self._turns += 1
         readings = read(run.watch, run.game, turn)
+        if step >= run.recipe.turns:
+            readings += [
+                r for i in run.watch if i.name == best.READING and not i.due(step) for r in i(run.game, turn)
+            ]
         self.over = step >= run.recipe.turns or bool(run.stop_reason)
         log, save = (self.over or step % n == 0 for n in (run.recipe.log_every, run.recipe.checkpoint_every))
         picture = self.over or picture_is_due(step, run.recipe.sample_every)
@@ -71,6 +94,10 @@ class Session:
                 record = self._logged(turn, readings, log)
             if log and self._fault_ends():
                 self.over = picture = save = True
+            if record is not None and best.READING in record:
+                run.best = best.best(run.history)
+                if not self.over and self._is_done():
+                    self.over = picture = save = True
             if picture:
                 run.picture()
             if save:
@@ -93,8 +120,9 @@ class Session:
         run = self.run
         self.prune()
         with run.on_disk():
-            finished = run.game.step >= run.recipe.turns
-            run.log.add_event("finished" if finished else "stopped", run.game.step, reason=run.stop_reason)
+            kind = "finished" if self._step >= run.recipe.turns else "stopped"
+            found = {} if run.best is None else {"best": run.best.step}
+            run.log.add_event(kind, self._step, reason=run.stop_reason, **found)
 
     def _logged(self, turn: Turn, readings: Iterable[Reading], timed: bool) -> Record:
         """Write the record of this turn; before it that of the last turn in which a lazy penalty was due."""
@@ -131,6 +159,28 @@ class Session:
         if run.stopped_by_fault:
             run.stop(f"the fault {run.faults[0].name!r}")
         return run.stopped_by_fault
+
+    def _is_done(self) -> bool:
+        """Whether to end as the checkpoints get no better. What schedules have still to do is done first: a
+        change, to be played at this step."""
+        run, step = self.run, self.run.game.step
+        if not self.stop_when_done or run.best is None or not run.best.done:
+            return False
+        for change in run.changes:
+            if change.reason:
+                run.done = change.reason
+                if change.fields["steps"] > step:
+                    return False
+        reason = run.done or f"no longer improving since step {run.best.since:,}"
+        fields = changes.sooner(run.recipe, step)
+        if fields is None:
+            return False
+        run.done = reason
+        if fields:
+            run.changes.append(Change(step, fields, written=False, reason=reason))
+        else:
+            run.stop(reason)
+        return not fields
 
     def _refuse_losses_not_finite(self) -> None:
         """Raise at the first loss or penalty that is not finite; one look at the device for all turns."""
@@ -200,6 +250,6 @@ def watch_of(recipe: Recipe, game: Game, source: Any) -> list[Instrument]:
     room = max(FEW, 2**24 // math.prod(source.shape))  # 64 MiB
     most = min(4096, room, len(other) if hasattr(other, "__len__") else 4096)
     held = None if other is None or most < FEW else Examples(*other.batch(0, most))
-    watch = instruments.standard(game, source, held)
+    watch = instruments.standard(game, source, held, recipe.checkpoint_every)
     watch += instruments.thorough(game, source, held) if recipe.watch == "thorough" else []
     return watch + recipes.build_instruments(recipe, game, source, held)

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from zerosum.watch.best import READING, best
 from zerosum.watch.facts import Facts, facts
 from zerosum.watch.faults import FAULTS
 from zerosum.watch.finding import LEVELS, Advice, Evidence, Finding
@@ -57,15 +58,20 @@ def diagnose(records: Sequence[Record], facts: Facts, own: Sequence[Fault] = ())
 
 
 def _state(h: History, f: Facts) -> Finding | None:
-    course, coverage = h.course, h.recent("coverage")
+    course, coverage, kept = h.course, h.recent("coverage"), best(h.all)
     if course is None or coverage != coverage:
         return None
     same = coverage > EQUAL * COVERAGE and abs(h.recent("spread") - 1) < SPREAD
     if same and is_good(h, f) and not h.recent("divergence_bound") > PROVEN:
         name = "at equilibrium"
-    elif course.idle or course.worse:
+    elif course.worse or (kept.done if kept else course.idle):
         name = "no longer improving"
     else:
         name = "converging" if coverage > GOOD * COVERAGE else "learning"
     share = min(coverage / COVERAGE, 1.0)
-    return Finding(name, "note", course.at, round(0.5 + 0.5 * share, 3), shortfall(h, f))
+    since = kept.since if kept and kept.done else course.at
+    evidence = shortfall(h, f)
+    if kept:
+        others = {"step": kept.step, "low": kept.low, "high": kept.high}
+        evidence += (Evidence(READING, kept.value, None, (READING,), others),)
+    return Finding(name, "note", since, round(0.5 + 0.5 * share, 3), evidence)

@@ -22,7 +22,7 @@ import numpy as np
 from zerosum.watch.advice import awake, rate, slower, spread_out, with_r1
 from zerosum.watch.facts import Facts
 from zerosum.watch.finding import Advice, Evidence, Finding, Level
-from zerosum.watch.history import PATIENCE, READINGS, History, Streak
+from zerosum.watch.history import PATIENCE, READINGS, History, Streak, is_number
 from zerosum.watch.shortfall import (
     COVERAGE,
     EQUAL,
@@ -147,7 +147,7 @@ def _batch_too_small(h: History, f: Facts) -> Found:
 
 
 def _too_fast(h: History, f: Facts) -> Found:
-    ran_away = _beyond(f, h.latest("output_low"), h.latest("output_high")) > EXPLODED
+    ran_away = _beyond(f, h.latest("output_low"), h.latest("output_high")) - _at_first(h, f) > EXPLODED
     # what lies far away needs large weights
     most = math.inf if ran_away else max(GROWN, TOO_FAST * math.sqrt(h.step))
     for who in "dg":
@@ -196,24 +196,33 @@ def _too_slow(h: History, f: Facts) -> Found:
 
 def _diverging(h: History, f: Facts) -> Found:
     rest = max(abs(f.equilibrium), 1.0)
-    if streak := h.held(["output_low", "output_high"], lambda a, b: _beyond(f, a, b) > EXPLODED, 0.0, FEWEST):
+    most = EXPLODED + _at_first(h, f)
+    if streak := h.held(["output_low", "output_high"], lambda a, b: _beyond(f, a, b) > most, 0.0, FEWEST):
         low, high = streak.rows[0]["output_low"], streak.rows[0]["output_high"]
         x = _beyond(f, low, high)
         ends = {"low": low, "high": high, "data_low": f.low, "data_high": f.high}
-        evidence, level = Evidence("overshoot", x, EXPLODED, ("output_low", "output_high"), ends), "fault"
+        evidence = Evidence("overshoot", x, most, ("output_low", "output_high"), ends)
+        level, limit = "fault", most
     elif streak := h.held(["d_loss"], lambda loss: abs(loss) > EXPLODED * rest * (5 if loss < 0 else 1)):
-        x, level = abs(streak.mean("d_loss")) / rest, _level(h, f)
+        x, level, limit = abs(streak.mean("d_loss")) / rest, _level(h, f), EXPLODED
         others = {"loss": streak.mean("d_loss"), "rest": f.equilibrium}
         evidence = Evidence("loss of D", x, EXPLODED, ("d_loss",), others)
     else:
         return None
     advice = (*with_r1(f), *slower(f, "d", 10), *slower(f, "g", 10))
-    return _seen("divergence", level, streak, _sure(x, EXPLODED, 4 * EXPLODED), (evidence,), advice)
+    return _seen("divergence", level, streak, _sure(x, limit, 4 * limit), (evidence,), advice)
 
 
 def _beyond(f: Facts, low: float, high: float) -> float:
     """How far samples go beyond the data, in ranges of the data."""
     return max(f.low - low, high - f.high) / max(f.high - f.low, 1e-12)
+
+
+def _at_first(h: History, f: Facts) -> float:
+    """How far they did before G had moved: data may lie anywhere."""
+    names = ("output_low", "output_high")
+    ends = next(([r[name] for name in names] for r in h.all if all(is_number(r.get(x)) for x in names)), None)
+    return max(_beyond(f, *ends), 0.0) if ends else 0.0
 
 
 # How the game stands between the two ------------------------------------------------------------------------

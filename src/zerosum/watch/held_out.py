@@ -29,7 +29,7 @@ from zerosum.watch.samples import of_samples, plain
 __all__ = ["divergence_bound", "overfitting", "referee"]
 
 
-def divergence_bound(game: Game, held: Examples | Tensor, n: int = 512, every: int = 200) -> Instrument:
+def divergence_bound(game: Game, held: Examples | Tensor, n: int = 512, every: int = 400) -> Instrument:
     """`divergence_bound`: what the playing D proves of the distance between p_data and p_g, on held-out data.
 
         divergence(L_D),  for the game of 2014  (log 4 - L_D)/2 <= JSD(p_data, p_g)

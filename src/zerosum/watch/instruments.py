@@ -18,7 +18,7 @@ from zerosum.watch.held_out import divergence_bound, overfitting, referee
 from zerosum.watch.instrument import Examples, Instrument
 from zerosum.watch.logits import accuracy, is_logistic, losses, scores, value
 from zerosum.watch.players import LARGEST, eigenvalues, gradients, motion, saturation, size
-from zerosum.watch.samples import NEIGHBOURS, diversity, modes, output_range
+from zerosum.watch.samples import FEWEST, NEIGHBOURS, diversity, modes, output_range, sample_distance
 
 __all__ = [
     "accuracy",
@@ -33,6 +33,7 @@ __all__ = [
     "output_range",
     "overfitting",
     "referee",
+    "sample_distance",
     "saturation",
     "scores",
     "standard",
@@ -41,11 +42,14 @@ __all__ = [
 ]
 
 
-def standard(game: Game, source: Source, held: Examples | Tensor | None = None) -> list[Instrument]:
+def standard(
+    game: Game, source: Source, held: Examples | Tensor | None = None, checkpoint_every: int = 1_000
+) -> list[Instrument]:
     """The instruments that suit this game and cost little, with clocks that keep them below 5 % of training.
 
     held: real examples that D never sees, ``[n, *shape]``, in a conditional game with what belongs to them. A
     density draws its own; a finite source without them goes without `divergence_bound` and `overfitting`.
+    checkpoint_every: turns between two checkpoints, each of which `sample_distance` judges.
     """
     objective = game.objective
     real, held = _examples(game, source, held)
@@ -58,6 +62,7 @@ def standard(game: Game, source: Source, held: Examples | Tensor | None = None) 
     if isinstance(source, GaussianMixture):
         watch.append(modes(source, real))
     watch += [diversity(real)] if len(real) > NEIGHBOURS else []
+    watch += [sample_distance(real, every=checkpoint_every)] if len(real) >= FEWEST else []
     return [*watch, output_range(real)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 
 import torch
 from torch import Tensor
@@ -25,9 +26,11 @@ from zerosum.watch.instrument import (
     parts,
 )
 
-__all__ = ["diversity", "modes", "output_range"]
+__all__ = ["diversity", "modes", "output_range", "sample_distance"]
 
 NEIGHBOURS = 5  # of a real example: diversity is read from one more on
+WIDE = 1_024  # numbers in an example
+FEWEST = 20  # examples of which the energy distance has an interval
 PIXELS = 32  # of an image's side at which distances between images are taken
 
 
@@ -91,7 +94,7 @@ def diversity(real: Examples | Tensor, n: int = 512, every: int = 200) -> Instru
     real = plain(some.x[:n])
     closest = metrics.nearest(real, real, 5, itself=True)[:, 0]  # an early error for fewer than 6 examples
     near = torch.quantile(closest, 0.01)
-    apart = float(_distances(real, real).sum()) / (len(real) * (len(real) - 1)) or 1.0
+    apart = _mean_distance(real)
 
     def function(fake: Tensor) -> dict[str, Value]:
         fake = plain(fake)
@@ -103,7 +106,7 @@ def diversity(real: Examples | Tensor, n: int = 512, every: int = 200) -> Instru
             "precision": (found.precision.value, found.precision.low, found.precision.high),
             "duplicates": (pairs / len(fake), *wilson(pairs, len(fake))),
         }
-        if len(real) >= 20:
+        if len(real) >= FEWEST:
             energy = metrics.kernel_distance(real, fake, kernel=lambda x, y: -_distances(x, y))
             readings["distance"] = (energy.value / apart, energy.low / apart, energy.high / apart)
         return readings
@@ -119,8 +122,39 @@ def diversity(real: Examples | Tensor, n: int = 512, every: int = 200) -> Instru
     return of_samples("diversity", function, some, len(real), every, gives, source)
 
 
+def sample_distance(real: Examples | Tensor, n: int = 1024, every: int = 1_000) -> Instrument:
+    """`sample_distance`: the energy distance, as `diversity` has it, of n samples of the generator that a
+    checkpoint is sampled from, the average of G where it keeps one, from n of `real`; fewer of wide ones.
+
+    The noise and the real examples are the same at every reading, so that two readings differ by the
+    generator alone. The interval is that of one reading.
+    """
+    some = Examples.of(real)
+    n = min(n, max(256, math.isqrt(2**29 // math.prod(some.x.shape[1:]))))
+    real = plain(some.x[:n])
+    apart = _mean_distance(real)
+
+    def function(game: Game, turn: Turn) -> dict[str, Value]:
+        fake = plain(samples(game, 0, "sample_distance", some, n, average=True))
+        if not fake.isfinite().all():
+            return {"sample_distance": math.nan}
+        energy = metrics.kernel_distance(real, fake, kernel=lambda x, y: -squared_distances(x, y).sqrt())
+        return {"sample_distance": (energy.value / apart, energy.low / apart, energy.high / apart)}
+
+    gives = {"sample_distance": Scale("ratio", 0.0)}
+    return Instrument("sample_distance", function, every, gives, "Szekely and Rizzo 2013", at_once=False)
+
+
+def _mean_distance(x: Tensor) -> float:
+    """Of two different examples; 1 where all are the same."""
+    return float(_distances(x, x).sum()) / (len(x) * (len(x) - 1)) or 1.0
+
+
 def _distances(x: Tensor, y: Tensor) -> Tensor:
-    return squared_distances(x.double(), y.double()).sqrt()
+    """In double precision, but for examples so wide that it would take longest of all."""
+    if x.shape[1] <= WIDE:
+        x, y = x.double(), y.double()
+    return squared_distances(x, y).sqrt()
 
 
 def output_range(real: Examples | Tensor, n: int = 256, every: int = 200) -> Instrument:
@@ -170,9 +204,9 @@ def of_samples(
 
 
 @torch.no_grad()
-def samples(game: Game, step: int, name: str, real: Examples, n: int) -> Tensor:
-    """n samples of the G that plays, ``[n, *shape]`` on the CPU."""
-    G, _ = copies(game)
+def samples(game: Game, step: int, name: str, real: Examples, n: int, average: bool = False) -> Tensor:
+    """n samples of the G that plays, or of its `average` where there is one, ``[n, *shape]`` on the CPU."""
+    G = deepcopy(game.G.average).eval() if average and game.G.average is not None else copies(game)[0]
     z, y = noise(game, step, name, n), real.conditions(game, step, name, n)
     made = (asked(game, G, z[r], None if y is None else y[r]) for r in parts(game, n))
     return torch.cat([x.float().cpu() for x in made])

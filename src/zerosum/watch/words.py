@@ -49,6 +49,10 @@ PHRASES = {
     "spread": "they spread {value:.2f} times as far as the data",
     "duplicates": "{value:.0%} of the samples have a near twin",
     "distance": "their energy distance from the data is {value:.2g} ({best:.2g} at best, at step {at:,})",
+    "sample_distance": (
+        "the best checkpoint is that of step {step:,}, at an energy distance of {value:.2g} "
+        "[{low:.2g}, {high:.2g}] from the data"
+    ),
     "divergence_bound": "D proves a divergence of {value:.3g} on held-out data",
 }
 """A sentence for each quantity, with its value, its limit and what else it needs."""
