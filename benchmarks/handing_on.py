@@ -111,7 +111,7 @@ def options(parser: ArgumentParser) -> None:
     parser.add_argument("--times", type=int, default=9)
 
 
-BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"handing-on": table}, lacks=lacks)
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"waiting": table}, lacks=lacks)
 
 if __name__ == "__main__":
     raise SystemExit(BENCHMARK.main())
