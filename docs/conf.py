@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import inspect
 import pkgutil
 import re
 import shutil
@@ -41,14 +43,30 @@ def public_modules() -> list[str]:
     return [name for name in found if not name.split(".")[-1].startswith("_")]
 
 
+def defined_in(name: str) -> list[str]:
+    """The public names that a module defines itself, which its page documents."""
+    module = importlib.import_module(name)
+    body = ast.parse(inspect.getsource(module)).body
+    statements = [statement for statement in body if isinstance(statement, ast.Assign | ast.AnnAssign)]
+    nodes = [node for statement in statements for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    assigned = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+
+    def is_own(public: str) -> bool:
+        thing = getattr(module, public)
+        if inspect.isclass(thing) or inspect.isroutine(thing):
+            return thing.__module__ == name
+        return public in assigned
+
+    return [public for public in module.__all__ if is_own(public)]
+
+
 def write_reference(_: Any) -> None:
     """A page for each module with the names that it defines; its package's page lists the pages."""
     shutil.rmtree(PAGES, ignore_errors=True)
     PAGES.mkdir()
     names = ["zerosum", *public_modules()]
     for name in names:
-        module = importlib.import_module(name)
-        own = [n for n in module.__all__ if getattr(getattr(module, n), "__module__", name) == name]
+        own = defined_in(name)
         below = [other for other in names if other.rpartition(".")[0] == name]
         lines = [f"`{name}`", "=" * (len(name) + 2), "", f".. automodule:: {name}"]
         if own:

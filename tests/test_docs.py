@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import os
+import pydoc
 import re
+import runpy
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
 
+import zerosum
 from zerosum import recipe as recipes
 from zerosum.cli import VERBS, main
 
@@ -78,3 +83,51 @@ def test_every_page_of_the_docs_is_reached_from_the_readme() -> None:
 def test_links_and_pictures_are_there(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+# the reference ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def documented() -> dict[str, list[str]]:
+    """The names on the page of each module, as the site's own code has them."""
+    conf = runpy.run_path(str(ROOT / "docs" / "conf.py"))
+    return {name: conf["defined_in"](name) for name in ("zerosum", *conf["public_modules"]())}
+
+
+def test_every_public_name_is_in_the_reference_with_words(documented: dict[str, list[str]]) -> None:
+    there = {name for names in documented.values() for name in names}
+    for module in documented:
+        for name in importlib.import_module(module).__all__:
+            thing = getattr(importlib.import_module(module), name)
+            if inspect.ismodule(thing):
+                continue
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                assert name in documented[thing.__module__], f"{module}.{name}"
+                inner = module.count(".") > 1 or ".cli" in module
+                assert inspect.getdoc(thing) or inner, f"{module}.{name} has no docstring"
+            assert name in there, f"{module}.{name}"
+
+
+def test_the_package_shows_its_nouns_and_nothing_else() -> None:
+    assert dir(zerosum) == sorted([*zerosum.__all__, "__version__"])
+    shown = pydoc.render_doc(zerosum, renderer=pydoc.plaintext)
+    assert all(name in shown for name in zerosum.__all__) and "import_module" not in shown
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_a_screen_or_comes_in_pages(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    paged: list[str] = []
+    monkeypatch.setattr(pydoc, "pager", paged.append)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for rows, count in ((1000, 0), (10, 1)):
+        monkeypatch.setenv("LINES", str(rows))
+        assert main([verb, "--help"]) == 0
+        assert len(paged) == count
+    assert f"zerosum {verb}" in paged[0]
+
+
+@pytest.mark.parametrize("page", ["data", "tables", "own", "scale", "diagnosis"])
+def test_the_front_page_leads_to_what_people_look_for_in_a_click(page: str) -> None:
+    front = (ROOT / "docs" / "index.md").read_text().split("```{toctree}")[0]
+    assert f"({page}.md" in front

@@ -51,3 +51,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'zerosum' has no attribute {name!r}")
     module = import_module(f"zerosum.{_HOMES.get(name, name)}")
     return getattr(module, name) if name in _HOMES else module
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import pydoc
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -14,7 +16,7 @@ from typing import TextIO
 
 from zerosum.text import printable
 
-__all__ = ["Failure", "explain", "prepare", "say", "say_error", "say_notes", "writing"]
+__all__ = ["Failure", "explain", "prepare", "say", "say_error", "say_in_pages", "say_notes", "writing"]
 
 _MEMORY = re.compile("can't allocate memory|out of memory|not enough memory|bad_alloc", re.IGNORECASE)
 
@@ -43,6 +45,14 @@ def say(text: str, file: TextIO | None = None) -> None:
     encoding = getattr(file, "encoding", None) or "utf-8"
     for line in text.split("\n"):
         print(printable(line, encoding), file=file, flush=True)
+
+
+def say_in_pages(text: str) -> None:
+    """Print lines; on a terminal that has too few rows for them, a page at a time."""
+    if sys.stdout.isatty() and text.count("\n") > shutil.get_terminal_size().lines:
+        pydoc.pager(text)
+    else:
+        say(text)
 
 
 def say_error(text: object) -> None:

@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from zerosum.cli.output import say_in_pages
+
 if TYPE_CHECKING:
     from zerosum.recipe import Recipe
 
@@ -62,6 +64,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def print_help(self, file: Any = None) -> None:
+        say_in_pages(self.format_help().rstrip("\n"))
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         raise HelpShown

@@ -281,6 +281,7 @@ def _is_outside(cell: str, column: Sequence[str]) -> bool:
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Sheet:
+    """The columns of a Parquet file. Raises ValueError where it is none."""
     parquet = optional("pyarrow.parquet", "pyarrow")
     with foreign("not a readable Parquet file"):
         file = parquet.ParquetFile(path)
@@ -340,6 +341,7 @@ def foreign(meaning: str) -> Iterator[None]:
 
 
 def optional(module: str, package: str) -> Any:
+    """A module of the extra ``data``. Raises ImportError that says how to get it."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -347,10 +349,12 @@ def optional(module: str, package: str) -> Any:
 
 
 def one_line(error: Exception) -> str:
+    """What an error of another's code says, on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 600 else f"{text[:600]} ..."
 
 
 def join_names(names: Sequence[str], most: int = 8) -> str:
+    """Names for a sentence, the first `most` of them."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -39,6 +39,7 @@ def usable_rows(sheet: Sheet, label: str | None, codes: Array | None, missing: s
 
 
 def is_missing(cells: Cells) -> Array:
+    """Which cells hold nothing: booleans ``[n]``."""
     if isinstance(cells, Coded):
         return cells.codes < 0
     if cells.dtype.kind == "M":
@@ -112,5 +113,6 @@ def _sorted_values(cells: Cells) -> tuple[list[str], Array]:
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise ValueError for a value that is none of the choices."""
     if value not in choices:
         raise ValueError(f"{name} is one of {', '.join(choices)}: got {value!r}")

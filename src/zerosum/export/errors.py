@@ -14,4 +14,5 @@ class ExportError(ValueError):
 
 
 def one_line(error: BaseException) -> str:
+    """Kind and text of an error, fit to be shown on one line."""
     return printable(" ".join(f"{type(error).__name__}: {error}".split())[:200])

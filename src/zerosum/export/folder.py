@@ -91,6 +91,7 @@ def load(
 
 
 def is_exported(path: Path) -> bool:
+    """Whether a folder holds what `save` writes."""
     return all((path / name).is_file() for name in _FILES)
 
 

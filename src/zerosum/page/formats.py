@@ -35,10 +35,12 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def signed(text: str) -> str:
+    """A number's text with a real minus sign."""
     return text.replace("-", "−")
 
 
 def brief(value: Any, most: int = 300) -> str:
+    """A text cut to `most` characters."""
     text = str(value)
     return text if len(text) <= most else f"{text[:most]} …"
 
@@ -53,6 +55,7 @@ def date(time: Any) -> str:
 
 
 def duration(seconds: float) -> str:
+    """Seconds in the unit that suits."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

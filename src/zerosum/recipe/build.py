@@ -21,6 +21,7 @@ __all__ = [
     "build_faults",
     "build_game",
     "build_instruments",
+    "build_network",
     "build_source",
     "settled",
 ]

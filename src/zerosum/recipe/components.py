@@ -68,6 +68,7 @@ PLAIN_MAPPINGS = {"columns"}
 
 
 def name_of(component: Component) -> str:
+    """The name in a component."""
     return component if isinstance(component, str) else component["name"]
 
 

@@ -92,6 +92,7 @@ def seconds_of(game: Game, source: Source, turns: int, first: int = 1) -> float:
 
 
 def set_to(game: Game, setting: Setting) -> None:
+    """Play on with these threads and this precision."""
     torch.set_num_threads(setting.threads)
     game.precision = setting.precision
 

@@ -352,6 +352,7 @@ class Log:
 
 
 def refuse_format(number: Any, path: Path) -> None:
+    """Raise RunError for files of a format that is not read here."""
     if number not in (1, FORMAT):
         raise RunError(
             f"{printable(path)} is of format {printable(number)}, and this version of zerosum reads the "

@@ -17,10 +17,12 @@ def with_rate(f: Facts, who: str, lr: float, why: str) -> Advice:
 
 
 def rate(f: Facts, who: str, factor: float, why: str) -> Advice:
+    """Another learning rate of a player."""
     return with_rate(f, who, f.optimizers.get(who, {}).get("lr", 2e-4) * factor, why)
 
 
 def slower(f: Facts, who: str, times: float) -> tuple[Advice, ...]:
+    """A smaller learning rate of a player."""
     return (
         rate(f, who, 1 / times, "smaller steps follow the gradient; larger ones jump over what they seek"),
     )
