@@ -258,18 +258,17 @@ def test_looking_does_not_turn_the_power_iteration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "named"),
     [
-        ({"batch": 10, "accumulate": 4}, "accumulate divide batch"),
-        ({"k": 0}, "k=0"),
-        ({"batch": 0}, "batch=0"),
-        ({"penalties": [penalties.r1(), penalties.r1(0.5)]}, r"share a name in \['r1', 'r1'\]"),
+        ({"batch": 10, "accumulate": 4}, ["accumulate=4", "batch=10"]),
+        ({"k": 0}, ["k=0"]),
+        ({"batch": 0}, ["batch=0"]),
+        ({"penalties": [penalties.r1(), penalties.r1(0.5)]}, ["penalties", "r1"]),
     ],
 )
-def test_impossible_settings_are_refused_in_one_line(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message) as error:
+def test_impossible_settings_are_refused_in_one_line(settings: dict[str, Any], named: list[str]) -> None:
+    with refused(*named):
         noisy_game(**settings)
-    assert "\n" not in str(error.value)
 
 
 def test_a_player_needs_something_to_move() -> None:

@@ -197,9 +197,7 @@ def test_hf_labels_that_are_unknown(tmp_path: Path, datasets: Any) -> None:
     train, test = labelled(datasets, pictures(9)), labelled(datasets, pictures(4))
     test = test.map(lambda row: {"label": -1})
     datasets.DatasetDict(train=train, test=test).save_to_disk(str(tmp_path / "saved"))
-    with pytest.raises(
-        ValueError, match=r"4 of 13 rows .*: the label label is missing in 4 \(first in row 10\)"
-    ):
+    with refused("4 of 13", "label", "row 10"):
         data.hf(str(tmp_path / "saved"))
     assert len(data.hf(str(tmp_path / "saved"), missing="drop")) == 9
     with refused():
@@ -208,16 +206,14 @@ def test_hf_labels_that_are_unknown(tmp_path: Path, datasets: Any) -> None:
 
 @pytest.mark.parametrize("name", ["nobody/nothing", "no-such-folder/at/all", "/nowhere", "not a name!"])
 def test_hf_of_what_is_not_there(datasets: Any, name: str) -> None:
-    with pytest.raises(ValueError, match="no such data set, or no connection") as error:
+    with refused(name, "connection"):
         data.hf(name)
-    assert str(error.value).startswith(f"{name}: ") and "\n" not in str(error.value)
 
 
 def test_hf_folders_that_hold_nothing(tmp_path: Path, datasets: Any) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no such data set") as error:
+    with refused(tmp_path / "empty"):
         data.hf(str(tmp_path / "empty"))
-    assert "\n" not in str(error.value)
     a, b = (datasets.Dataset.from_dict({"a": [1.0]}) for _ in range(2))
     datasets.DatasetDict(left=a, right=b).save_to_disk(str(tmp_path / "odd"))
     with refused():

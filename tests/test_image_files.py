@@ -216,11 +216,8 @@ def test_a_name_in_any_bytes(tmp_path: Path) -> None:
 def test_too_many_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
     draw(tmp_path, 2)
     put(tmp_path, {f"{i}.jpg": (b"", "") for i in range(3)} | {f"{i}.txt": (b"?", "") for i in range(9)})
-    with pytest.raises(
-        ValueError, match=r"60% of the images are bad, more than bad=0.5 .* 3 empty \(0.jpg"
-    ) as e:
+    with refused("60%", "bad=0.5", "3 empty", "0.jpg"):
         data.image_folder(tmp_path)
-    assert "\n" not in str(e.value)
     assert len(data.image_folder(tmp_path, bad=0.6)) == 2  # notes do not count
 
 
@@ -228,35 +225,32 @@ def test_too_many_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
 def test_a_folder_without_images(files: dict[str, bytes], tmp_path: Path) -> None:
     put(tmp_path, {name: (content, "") for name, content in files.items()})
     for _ in range(2):
-        with pytest.raises(ValueError, match="there is no image in this folder") as e:
+        with refused(tmp_path, *files):
             data.image_folder(tmp_path, bad=1.0)
-        assert all(name in str(e.value) for name in files) and "\n" not in str(e.value)
 
 
 def test_all_images_break_when_they_are_decoded(tmp_path: Path) -> None:
     put(tmp_path, {"cut.png": (packed(Image.fromarray(noise(64, 64, 3)), "PNG")[:3000], "")})
-    with pytest.raises(
-        ValueError, match=r"no image in this folder: 1 of 1 files skipped: 1 truncated \(cut.png\)"
-    ):
+    with refused(tmp_path, "1 of 1", "truncated", "cut.png"):
         data.image_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "named"),
     [
-        ({"size": 0}, "size is a number of pixels"),
-        ({"size": (8, -1)}, "size is a number of pixels"),
-        ({"size": 10**9}, "megapixels"),
-        ({"size": "8"}, "size is a number of pixels"),
-        ({"channels": 5}, "channels is one of None, 1, 2, 3, 4: got 5"),
-        ({"fit": "stretch"}, "fit is one of crop, fit: got 'stretch'"),
-        ({"split": "half"}, "no split 'half', only train, all"),
-        ({"bad": 1.5}, "bad is a share"),
-        ({"low": 1.0}, "low < high"),
+        ({"size": 0}, ["size"]),
+        ({"size": (8, -1)}, ["size"]),
+        ({"size": 10**9}, ["megapixels"]),
+        ({"size": "8"}, ["size"]),
+        ({"channels": 5}, ["channels", 5]),
+        ({"fit": "stretch"}, ["fit", "stretch"]),
+        ({"split": "half"}, ["half", "train", "all"]),
+        ({"bad": 1.5}, ["bad"]),
+        ({"low": 1.0}, ["low", "high"]),
     ],
 )
-def test_wrong_arguments_are_refused(options: dict[str, object], message: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_wrong_arguments_are_refused(options: dict[str, object], named: list[object], tmp_path: Path) -> None:
+    with refused(*named):
         data.image_folder(draw(tmp_path, 1), **options)  # type: ignore[arg-type]
 
 
