@@ -320,7 +320,7 @@ def measure_one(name: str, seed: int | None, args: argparse.Namespace) -> None:
             wide, conditional = read_rows(at, train), read_rows(Path(f"{at}.where"), train)
             made = taken(wide, slice(n))
     row |= judged(made, wide, train, held_out, codec, subject.target)
-    asked = dict(list(subject.where.items())[:1]) if args.ctgan else subject.where
+    asked = dict(list(subject.where.items())[:1]) if args.ctgan and seed is not None else subject.where
     row["where"] = {"asked": asked, **judged_where(conditional, train, held_out, asked)}
     row |= ledger.origin()
     print(key, {k: v for k, v in row.items() if k != "machine"}, flush=True)
@@ -357,7 +357,9 @@ def shown() -> str:
                     f"{row[name]:.1%}" if name in row else ""
                     for name in ("share_off", "missing_off", "consistent")
                 ),
-                f"{where['obeyed']:.1%}, {where['quality']:.3f}" if where else "",
+                f"{where['obeyed']:.0%}, {where['quality']:.3f} of {where['real']:.3f}"
+                if where and software != "real"
+                else "",
                 f"{row['nearness'][0]:.2f}" if row["nearness"] else "",
                 f"{row['copies']:.2%}",
             ]

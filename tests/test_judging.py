@@ -12,8 +12,10 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
+from pages import checked
 from refusals import refused
 from zerosum import metrics
+from zerosum.cli import main
 from zerosum.data import Images, Vectors
 from zerosum.data.tables import read_sheet
 from zerosum.evaluation import Judge, evaluate, judge_for, read_samples, real_data
@@ -364,6 +366,23 @@ def test_rows_under_a_condition_are_judged_by_real_rows_under_it(tmp_path: Path)
         judge_for(made, str(real), where="shop=moon")
     with refused("colour"):
         judge_for(made, str(real), predict="colour")
+
+
+def test_any_software_s_table_has_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    real, made = (str(table(tmp_path / f"{name}.csv", 300, name)) for name in ("real", "made"))
+    out = tmp_path / "page.html"
+    command = ["evaluate", real, made, "--metrics", "table_quality,values_outside", "--page", str(out)]
+    assert main(command) == 0
+    text = out.read_text()
+    assert (
+        checked(text)
+        and text.count('class="matrix"') == 2
+        and "column shapes" in text
+        and "In every row" in text
+    )
+    assert main(["evaluate", real, made, "--data", real]) == 2
+    assert main(["evaluate", "ring.npy", "--data", "ring", "--page", str(out)]) != 0
+    capsys.readouterr()
 
 
 # what cannot be judged ----------------------------------------------------------------------------------

@@ -73,6 +73,9 @@ def parser() -> Parser:
     p.add_argument(
         "--seed", type=whole(0), default=0, help="of the noise, of the split and of the judges (default: 0)"
     )
+    p.add_argument(
+        "--page", type=some_path, metavar="FILE", help="of a table: write the columns, real and made, as HTML"
+    )
     p.add_argument("--quiet", action="store_true", help="print nothing but warnings and errors")
     return p
 
@@ -154,13 +157,36 @@ def _evaluate(args: argparse.Namespace, progress: _Progress) -> None:
         return
     rows: list[dict[str, Any]] = []
     for subject in _subjects(args.target, judge, args, args.all):
-        rows += _rows(judge, subject, names, progress)
+        found = _rows(judge, subject, names, progress)
+        rows += found
+        if args.page is not None:
+            _write_page(args.page, judge, subject, found, args.data)
+            progress.say(f"page: {args.page}")
     if seeds and not args.all:
         progress.say(f"over the seeds; interval of the mean:\n{evaluation.HEADER}")
         for row in evaluation.summarised(rows):
             progress.say(evaluation.seed_line(row))
     if args.all:
         progress.say("best of the checkpoints that are kept:\n" + "\n".join(evaluation.best(rows)))
+
+
+def _write_page(
+    path: Path, judge: Judge, subject: Subject, rows: Sequence[dict[str, Any]], data: str | None
+) -> None:
+    from zerosum.data.columns import Columns
+    from zerosum.page.columns import page
+    from zerosum.run.files import write
+
+    codec, real = judge.real.codec, judge.real
+    if not isinstance(codec, Columns):
+        raise ValueError(f"--page shows the columns of a table, and {real.name} has none: zerosum report RUN")
+    rows_of_both = [judge.view(examples, "sheet") for examples in (real.train, subject.samples)]
+    write(
+        path,
+        page(
+            subject.name, f"beside {data or real.name}", rows, rows_of_both[0], rows_of_both[1], codec
+        ).encode(),
+    )
 
 
 def _subjects(target: Path, judge: Judge, args: argparse.Namespace, every: bool = False) -> Iterator[Subject]:

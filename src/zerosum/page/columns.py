@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zerosum.page.document import render
 from zerosum.page.figure import Curve, Figure, Matrix
-from zerosum.page.formats import brief, number
+from zerosum.page.formats import brief, date, number
+from zerosum.page.judged import judged
 
 if TYPE_CHECKING:
     from zerosum.data.columns import Columns
     from zerosum.data.sheet import Sheet
     from zerosum.run.run import Run
 
-__all__ = ["Compared", "Shares", "compared", "of_run"]
+__all__ = ["Compared", "Shares", "compared", "of_run", "page"]
 
 ROWS = 5000  # of each table that are shown
 FIGURES = 60  # columns with a histogram, at most
@@ -59,6 +63,22 @@ def of_run(run: Run, source: Any) -> Compared | None:
         return None
     real = source.values.take(np.random.default_rng(0).permutation(len(source))[:ROWS])
     return compared(real, Generator.of(run).sample(min(ROWS, len(source))), source.codec)
+
+
+def page(
+    name: str, about: str, rows: Sequence[Mapping[str, Any]], real: Sheet, made: Sheet, codec: Columns
+) -> str:
+    """A table and what was found of it as one HTML file, whatever software made it. rows: as `evaluate` gives
+    them.
+    """
+    return render(
+        "table.html",
+        name=name,
+        about=about,
+        judged=judged(rows),
+        columns=compared(real.take(slice(ROWS)), made.take(slice(ROWS)), codec),
+        now=date(time.time()),
+    )
 
 
 def compared(real: Sheet, made: Sheet, codec: Columns) -> Compared:

@@ -185,7 +185,9 @@ class Figure:
     @property
     def x_ticks(self) -> list[tuple[str, str]]:
         ticks = self.x.ticks(3 if self.small else 4)
-        return [(f"{100 * self.x.at(x):.2f}", text) for x, text in spread(ticks, 4 if self.small else 6)]
+        long = max((len(text) for _, text in ticks), default=0) > 6
+        most = (3 if long else 4) if self.small else 6
+        return [(f"{100 * self.x.at(x):.2f}", text) for x, text in spread(ticks, most)]
 
     def path(self, points: Iterable[tuple[float, float]]) -> str:
         return "M" + " L".join(f"{self._x(x)},{self._y(y)}" for x, y in points)

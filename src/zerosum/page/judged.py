@@ -55,9 +55,9 @@ def judged(evaluations: Sequence[Row]) -> Judged | None:
     if not numbers:
         return None
     kinds: dict[tuple[str, ...], dict[int, Row]] = {}
-    for row in sorted(numbers, key=lambda r: (r["step"], finite(r.get("time")) or 0)):
+    for row in sorted(numbers, key=lambda r: (r.get("step", 0), finite(r.get("time")) or 0)):
         kind = _name(row), *list(_circumstances(row).values())[2:]
-        kinds.setdefault(kind, {})[row["step"]] = row
+        kinds.setdefault(kind, {})[row.get("step", 0)] = row
     newest = [list(by_step.values())[-1] for by_step in kinds.values()]
     where = [_circumstances(row) for row in newest]
     differing = [key for key in where[0] if len({w[key] for w in where}) > 1]
@@ -74,7 +74,7 @@ def _circumstances(row: Row) -> dict[str, str]:
     """What was judged. All but step and n make two rows two different metrics."""
     n, average = finite(row.get("n")), row.get("average")
     return {
-        "step": f"{row['step']:,}",
+        "step": f"{row['step']:,}" if "step" in row else "–",  # of a file of samples
         "n": "–" if n is None else f"{n:,.0f}",
         "weights": {True: "averaged", False: "live"}[average] if isinstance(average, bool) else "–",
         **{key: brief(row.get(key) or "–", 60) for key in ("space", "data", "split")},
