@@ -1,11 +1,13 @@
-"""Sweeps: many trials of one recipe, each a directory of seeds, in search of what serves a goal ::
+"""Sweeps: many trials of one recipe, each a directory of seeds, in search of what serves a goal.
 
-recipe = recipes.load("ring")
-ranges, _ = divided({"G.width": "32,64,128"})
-goal = Goal.of(recipes.build_source(recipe))
-sweep = Sweep.begin(Path("runs/mine"), recipe, ranges, goal, seeds=3)
-for outcome in Worker(sweep).work(trials=20):
-    print(outcome.value, outcome.drawn)
+As `zerosum sweep` does ::
+
+    recipe = recipes.load("ring")
+    ranges, _ = divided({"G.width": "32,64,128"})
+    goal = Goal.of(recipes.build_source(recipe))
+    sweep = Sweep.begin(Path("runs/mine"), recipe, ranges, goal, seeds=3)
+    for outcome in Worker(sweep).work(trials=20):
+        print(outcome.value, outcome.drawn)
 """
 
 from zerosum.sweep.goal import Goal
