@@ -381,6 +381,12 @@ def test_any_software_s_table_has_a_page(tmp_path: Path, capsys: pytest.CaptureF
         and "In every row" in text
     )
     assert main(["evaluate", real, made, "--data", real]) == 2
+    less, lines = tmp_path / "less.csv", Path(real).read_text().splitlines()
+    less.write_text("\n".join(lines))
+    Path(real).write_text("\n".join(f"{line},{(i and 1) or 'one'}" for i, line in enumerate(lines)))
+    for command in (["evaluate", real, str(less)], ["evaluate", real, real, "--held-out", str(less)]):
+        capsys.readouterr()
+        assert main(command) == 1 and "'one'" in capsys.readouterr().err
     assert main(["evaluate", "ring.npy", "--data", "ring", "--page", str(out)]) != 0
     capsys.readouterr()
 

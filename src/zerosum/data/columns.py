@@ -190,15 +190,21 @@ class Columns:
     def arrays(self, sheet: Sheet) -> dict[str, Array]:
         """The columns as `zerosum.metrics.tables` judges them: numbers and dates as floats, NaN where one is
         missing, others as objects; identifiers, which say nothing, are left out.
+
+        Raises ValueError for a column that is not there.
         """
         arrays: dict[str, Array] = {}
         for column in self.columns:
+            if isinstance(column, Identifier):
+                continue
+            if column.name not in sheet.columns:
+                raise ValueError(f"there is no column {column.name!r}")
             cells = sheet[column.name]
             is_array = not isinstance(cells, Coded) and cells.dtype.kind in "if"
-            if isinstance(column, Number) or (is_array and not isinstance(column, Category | Identifier)):
+            if isinstance(column, Number) or (is_array and not isinstance(column, Category)):
                 form = column.form if isinstance(column, Number) else ""
                 arrays[column.name] = to_numbers(cells, form).astype(np.float64)
-            elif not isinstance(column, Identifier):
+            else:
                 arrays[column.name] = sheet.objects(column.name)
         return arrays
 

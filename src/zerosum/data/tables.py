@@ -73,7 +73,10 @@ class Table(Split, Finite):
 
     def with_rows(self, sheet: Sheet) -> Table:
         """Other rows of the same columns, as a source without splits. Raises ValueError for other columns."""
-        sheet = sheet.only([*self.codec.names]) if set(self.codec.names) <= set(sheet) else sheet
+        for name in self.codec.names:
+            if name not in sheet.columns:
+                raise ValueError(f"the rows that are held out have no column {printable(name)!r}")
+        sheet = sheet.only(self.codec.names)
         places = torch.arange(len(sheet))
         packed = self.codec.pack(sheet)
         return replace(self, sheet=sheet, packed=packed, places=places, labels=None, splits=(), opener=None)

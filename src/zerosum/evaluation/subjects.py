@@ -150,6 +150,8 @@ def read_samples(path: Path, real: Real, n: int | None = None) -> tuple[Examples
             labels = _cells(sheet.columns.get(real.label))
             sheet = sheet.take(slice(n))
             values = _encoded(sheet, real)
+            if isinstance(real.codec, Columns):
+                real.codec.arrays(sheet.take(slice(0)))  # which refuses a table without one of the columns
         wanted = None if labels is None else real.classes_of(labels[: len(values)])
         return Examples(values, sheet=sheet if isinstance(real.codec, Columns) else None), wanted
 
