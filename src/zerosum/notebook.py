@@ -26,7 +26,7 @@ from zerosum.page.curves import charts, words
 from zerosum.page.document import fill, static
 from zerosum.page.figure import Figure
 from zerosum.run.datacard import DataCard
-from zerosum.run.session import _numbers, _scores, _terms
+from zerosum.run.session import numbers_of
 from zerosum.sampling import Generator, Sampler
 from zerosum.text import printable
 
@@ -70,7 +70,7 @@ def _of_game(game: Game, source: Any, steps: int, show: Show) -> Iterator[Turn]:
     try:
         for i, turn in enumerate(game.play(source, steps)):
             if i % rhythm == 0 or i == steps - 1:
-                records.append({"step": turn.step + 1, **_numbers(_terms(turn)), **_scores(turn, game)})
+                records.append({"step": turn.step + 1, **numbers_of(turn, game)})
                 show(drawn, False)
             yield turn
     finally:

@@ -28,7 +28,7 @@ from zerosum.watch.samples import FEWEST
 if TYPE_CHECKING:
     from zerosum.run.run import Run
 
-__all__ = ["Session", "picture_is_due", "watch_of"]
+__all__ = ["Session", "numbers_of", "picture_is_due", "watch_of"]
 
 
 FEW = 32
@@ -202,6 +202,11 @@ def picture_is_due(step: int, every: int) -> bool:
     if step % every == 0:
         return True
     return 10 <= step < every and step / 10 ** (len(str(step)) - 1) in (1, 2, 5)
+
+
+def numbers_of(turn: Turn, game: Game) -> Record:
+    """The losses and penalties of a turn, and what D made of its examples."""
+    return {**_numbers(_terms(turn)), **_scores(turn, game)}
 
 
 def _terms(turn: Turn) -> dict[str, Tensor]:
