@@ -103,7 +103,9 @@ def test_a_killed_rank_ends_the_others_and_the_run_goes_on(runs: Path, tmp_path:
     assert weights(out).equal(weights(runs / "both"))
 
 
-def test_torchrun_starts_a_run(tmp_path: Path) -> None:
+def test_torchrun_starts_a_sharded_run_whose_checkpoint_one_process_opens(tmp_path: Path) -> None:
+    alone, sharded, few = tmp_path / "alone", tmp_path / "sharded", ["--steps", "4", "--log_every", "2"]
+    assert cli.main([*WORDS, *few, "--out", str(alone)]) == 0
     command = [
         sys.executable,
         "-m",
@@ -114,10 +116,12 @@ def test_torchrun_starts_a_run(tmp_path: Path) -> None:
         "zerosum",
         *WORDS,
     ]
-    command += ["--steps", "3", "--out", str(tmp_path / "run")]
+    command += [*few, "--shard", "true", "--out", str(sharded)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run" / "checkpoints" / "000003").is_dir()
+    assert float((weights(alone, 4) - weights(sharded, 4)).norm() / weights(alone, 4).norm()) < 1e-6
+    lines = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in (alone, sharded)]
+    assert lines[0].keys() == lines[1].keys()  # the instruments looked on
 
 
 def test_seeds_are_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:

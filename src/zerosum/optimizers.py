@@ -150,6 +150,11 @@ def _copies(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [p.detach().clone() for p in parameters]
 
 
+def _copy(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for p, value in zip(parameters, values, strict=True):  # one by one: they may be sharded
+        p.copy_(value)
+
+
 def extragradient(base: Factory) -> Factory:
     """Extragradient (Korpelevich 1976; Gidel et al. 2019, algorithms 1 and 4), over any base.
 
@@ -177,7 +182,7 @@ class Extragradient(Wrapper):
     @torch.no_grad()
     def step(self) -> None:
         if self.at_extrapolation_point:
-            torch._foreach_copy_(self.parameters, self.memory.pop("anchor"))
+            _copy(self.parameters, self.memory.pop("anchor"))
         else:
             self.memory["anchor"] = _copies(self.parameters)
         self.base.step()
@@ -240,7 +245,7 @@ class LookaheadMinmax(Wrapper):
         self.memory["turns"] += 1
         if self.memory["turns"] % self.every == 0:
             torch._foreach_lerp_(self.memory["slow"], self.parameters, self.alpha)
-            torch._foreach_copy_(self.parameters, self.memory["slow"])
+            _copy(self.parameters, self.memory["slow"])
 
 
 def clipped(base: Factory, bound: float = 0.01) -> Factory:

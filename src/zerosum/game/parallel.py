@@ -32,7 +32,7 @@ from zerosum.game.turn import Turn
 if TYPE_CHECKING:
     from zerosum.game.play import Game
 
-__all__ = ["RankLost", "Ranks", "current", "join", "leave"]
+__all__ = ["RankLost", "Ranks", "current", "join", "leave", "talking"]
 
 
 class RankLost(RuntimeError):
@@ -40,7 +40,8 @@ class RankLost(RuntimeError):
 
 
 @contextmanager
-def _talking() -> Iterator[None]:
+def talking() -> Iterator[None]:
+    """Within, what fails is that another rank does not answer."""
     try:
         yield
     except RuntimeError as error:
@@ -68,19 +69,19 @@ class Ranks:
     def from_first(self, value: Any) -> Any:
         """The value that rank 0 has, on every rank."""
         values = [value]
-        with _talking():
+        with talking():
             dist.broadcast_object_list(values)
         return values[0]
 
     def order(self, number: int) -> None:
         """Of rank 0: what all are to do next."""
-        with _talking():
+        with talking():
             dist.broadcast(torch.tensor(number), 0)
 
     def obey(self) -> int:
         """Of any other rank: wait for what rank 0 orders."""
         number = torch.tensor(0)
-        with _talking():
+        with talking():
             dist.broadcast(number, 0)
         return int(number)
 
@@ -92,7 +93,7 @@ class Ranks:
         if not tensors:
             return
         flat = torch.cat([x.detach().flatten() for x in tensors])
-        with _talking():
+        with talking():
             dist.all_reduce(flat)
         flat /= self.world
         for x, mean in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
@@ -105,7 +106,7 @@ class Ranks:
         stop = turn.d_loss.new_tensor(float(self.stop))
         own = torch.cat([torch.stack([stop, *numbers]), turn.real_logits, turn.fake_logits])
         everyone = [torch.empty_like(own) for _ in range(self.world)]
-        with _talking():
+        with talking():
             dist.all_gather(everyone, own)
         rows = torch.stack(everyone)
         heads, logits = rows[:, : 1 + len(numbers)], rows[:, 1 + len(numbers) :]

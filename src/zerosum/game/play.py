@@ -96,7 +96,7 @@ class Game(Pair):
         loss = self._mean(self.objective.d(real_logits, fake_logits))
         critic = Critic(self.D, y, {real: real_logits, fake: fake_logits})
         terms = {p.name: s * self._mean(p(critic, real, fake)) for p, s in zip(due, strengths, strict=True)}
-        (sum(terms.values(), loss) / self.accumulate).sum().backward(inputs=self.D.parameters)
+        (sum(terms.values(), loss) / self.accumulate).sum().backward(inputs=self.D.leaves)
         detached = {name: term.detach() for name, term in terms.items()}
         return loss.detach(), real_logits.detach(), fake_logits.detach(), detached
 
@@ -123,7 +123,7 @@ class Game(Pair):
             p.name: s * self._mean(p(critic, real, fake, G=self.G, z=z, y=y))
             for p, s in zip(due, strengths, strict=True)
         }
-        (sum(terms.values(), loss) / self.accumulate).sum().backward(inputs=self.G.parameters)
+        (sum(terms.values(), loss) / self.accumulate).sum().backward(inputs=self.G.leaves)
         return loss.detach(), {name: term.detach() for name, term in terms.items()}
 
     def _sources(self, source: Any) -> Any:

@@ -61,6 +61,11 @@ class Player:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
+    @property
+    def leaves(self) -> Sequence[Tensor]:
+        """What gradients are computed for."""
+        return self.parameters
+
     def step(self, rates: Mapping[str, float]) -> None:
         """Move by the gradients, and forget them. rates: the settings that a schedule gives to this step."""
         if self.gather is not None:

@@ -132,14 +132,19 @@ def build_game(
     from zerosum.penalties import Penalty
     from zerosum.randomness import key, seeded
 
-    recipe = settled(recipe)
+    recipe, sharded = settled(recipe), recipe.shard and world > 1
+    kind: type[Game] = Game
+    if sharded:
+        from zerosum.game.sharded import Whole
+
+        kind = Whole
     if recipe.conditional and classes < 2:
         raise RecipeError(
             f"conditional: the data have {classes} classes: give labelled data, or set it false"
         )
     labels: dict[str, Any] = {"classes": classes} if recipe.conditional else {}
     groups = getattr(codec, "groups", ())
-    place = _device(device or recipe.device)
+    place = _device(device or ("cpu" if sharded else recipe.device))
 
     def network(name: str, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> Any:
         return build_network(name, getattr(recipe, name), inputs, outputs, place, groups, **labels)
@@ -161,7 +166,7 @@ def build_game(
             "precision, compile: auto is settled by a run, or by `autotune.settled`: do so first"
         )
     return call(
-        lambda: Game(
+        lambda: kind(
             G,
             D,
             product(recipe.objective, Objective, "objective"),

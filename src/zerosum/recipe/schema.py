@@ -61,6 +61,8 @@ class Recipe:
     """move both players from the same point, instead of D first"""
     accumulate: Annotated[int, Gt(0)] = 1
     """parts into which a batch is split to save memory"""
+    shard: bool = False
+    """under torchrun: each process keeps its part of the players, which then may be larger than one holds"""
     ema: Annotated[float, Ge(0), Lt(1)] | dict[str, Any] | None = 0.999
     """decay of the averaged generator, or its schedule; null for none"""
     conditional: bool = False
@@ -114,7 +116,7 @@ class Recipe:
 
 
 RESUMABLE_FIELDS = {
-    *("name", "about", "steps", "scale", "device", "watch", "instruments", "faults"),
+    *("name", "about", "steps", "scale", "device", "shard", "watch", "instruments", "faults"),
     *("log_every", "sample_every", "checkpoint_every", "keep"),
 }
 """Fields that do not change the path of the game, so that a resumed run may differ in them."""

@@ -26,7 +26,7 @@ from zerosum.run.log import RunError
 
 __all__ = ["played", "several", "stopped", "together", "world"]
 
-END, BUILD, TURN = range(3)
+END, BUILD, TURN, WHOLE = range(4)
 
 
 def played(game: Game, recipe: Recipe, source: Any, steps: int) -> Iterator[Turn]:
@@ -37,11 +37,44 @@ def played(game: Game, recipe: Recipe, source: Any, steps: int) -> Iterator[Turn
         return
     ranks.order(BUILD)
     ranks.from_first(asdict(recipe))
+    if recipe.shard:
+        yield from _sharded(game, recipe, source, steps, ranks)
+        return
     ranks.share(game)
     turns = game.play(source, steps)
     for _ in range(steps):
         ranks.order(TURN)
         yield next(turns)
+
+
+def _sharded(game: Any, recipe: Recipe, source: Any, steps: int, ranks: Ranks) -> Iterator[Turn]:
+    """The turns of a sharded game, which the given one follows: see `zerosum.game.sharded`."""
+    sharded = _sharding()
+
+    def fetch() -> dict[str, Any]:
+        try:
+            ranks.order(WHOLE)
+            return sharded.gathered(played)
+        except RankLost as error:  # whoever looks is not in a turn
+            raise RunError(str(error)) from error
+
+    played, _ = recipes.build(recipe, source, world=ranks.world)
+    played.load_state_dict(game.state_dict())
+    ranks.share(played)
+    sharded.shard(played, ranks)
+    turns = played.play(source, steps)
+    for _ in range(steps):
+        ranks.order(TURN)
+        turn = next(turns)
+        game.follow(played.step, fetch)
+        yield turn
+
+
+def _sharding() -> Any:
+    """The module, which takes time to import."""
+    from zerosum.game import sharded
+
+    return sharded
 
 
 def world() -> int:
@@ -98,11 +131,14 @@ def follow(ranks: Ranks) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     runtime.keep_memory()
+    game: Any = None
     turns: Iterator[Turn] = iter(())
     while (order := ranks.obey()) != END:
         if order == BUILD:
             game, source = _built(ranks)
             turns = game.play(source, 2**62)
+        elif order == WHOLE:
+            _sharding().gathered(game)
         else:
             next(turns)
     leave()
@@ -116,4 +152,6 @@ def _built(ranks: Ranks) -> tuple[Game, Any]:
         torch.set_num_threads(recipe.threads)
     game, source = recipes.build(recipe, rank=ranks.rank, world=ranks.world)
     ranks.share(game)
+    if recipe.shard:
+        _sharding().shard(game, ranks)
     return game, source
