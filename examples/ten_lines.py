@@ -20,21 +20,11 @@ STEPS = int(os.environ.get("STEPS", 3000))
 digits = data.digits()  # 1,500 of the 1,797 handwritten digits that come with scikit-learn
 G = networks.mlp((64,), digits.shape, output=nn.Tanh)
 D = networks.mlp(digits.shape, ())
-game = Game(
-    G,
-    D,
-    objectives.nonsaturating(),
-    penalties=[penalties.r1(weight=1.0)],
-    latent=64,
-    batch=64,
-    lr=(5e-4, 5e-4),
-    ema=0.99,
-)
+terms = [penalties.r1(weight=1.0)]
+game = Game(G, D, objectives.nonsaturating(), terms, latent=64, batch=64, lr=(5e-4, 5e-4), ema=0.99)
 for turn in live(game, digits, steps=STEPS):
     if turn.step % 500 == 0:
-        print(
-            f"turn {turn.step}: D's loss {turn.d_loss:.3f}, at equilibrium {game.objective.equilibrium:.3f}"
-        )
+        print(f"turn {turn.step}: D's loss {turn.d_loss:.3f}, in the end {game.objective.equilibrium:.3f}")
 
 # %% [markdown]
 # What came out. A source knows how its examples become pixels, and back.

@@ -39,7 +39,7 @@ from zerosum.metrics.two_sample import referee, two_sample_test
 __all__ = ["IMAGES", "POINTS", "TABLES", "Metric"]
 
 _SETS = "real", "fake", "train", "validation", "unseen", "wanted"
-_KNOWN = "modes", "std", "classes", "expected"
+_KNOWN = "modes", "std", "classes", "expected", "target", "obeys"
 _BLOCKS = 10
 
 
