@@ -31,9 +31,10 @@ def differences(film: Film) -> Film:
 def played(path: Path, recipe: Recipe, changes: Sequence[Change] = ()) -> Film:
     """Play a run to its end, and keep what its game looked like, more closely at first."""
     with Run.start(path, recipe, steered=changes) as run:
-        due = {round(run.recipe.turns * (i / FRAMES) ** 1.5) for i in range(FRAMES + 1)}
         session, drawn = Session(run), view.view(run)
         film = [{"step": run.game.step, **drawn.draw(run.game)}]
+        most = 4 * FRAMES if film[0].get("players") else FRAMES  # an orbit should be round
+        due = {round(run.recipe.turns * (i / most) ** 1.5) for i in range(most + 1)}
         for turn in run.turns():
             session.after(turn)
             session.prune()

@@ -89,6 +89,9 @@ class Points:
         low, high = seen.amin(0), seen.amax(0)
         room = 0.25 * (high - low).clamp(min=1e-3)
         self.low, self.high = low - room, high + room
+        if players := _players(run.game):  # which may go round
+            reach = 1.2 * math.hypot(*(x or 0.0 for x in players))
+            self.low, self.high = low.clamp(max=-reach), high.clamp(min=reach)
         axes = [
             torch.linspace(float(a), float(b), self._cells) for a, b in zip(self.low, self.high, strict=True)
         ]
@@ -253,7 +256,8 @@ class Images:
         self.z = game.noise(RANKED, SEED)
         self.y = game.conditions(RANKED, SEED) if game.classes else None
         self.walk = _square(game.noise(3, SEED + 1))
-        n = min(SEARCHED, len(run.source)) if hasattr(run.source, "__len__") else SEARCHED
+        n = min(SEARCHED, 2**24 // math.prod(run.data.shape))  # 64 MiB
+        n = min(n, len(run.source)) if hasattr(run.source, "__len__") else n
         self.real = run.source.batch(SEED, n)[0]
         self.frames, self.rare = 0, dict[str, Any]()
 

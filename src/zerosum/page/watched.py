@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from zerosum.text import printable
 __all__ = ["Watched", "runs"]
 
 MOST = 1500  # records of a run that are held, about, two for a pixel of a chart: more are thinned evenly
+SHARE = 1 / 20  # of the time that may go into saying how a run stands
 JUDGED = 2**25  # bytes of records beyond which a run is not judged while it grows
 
 Columns = dict[str, dict[str, list[float | None]]]
@@ -57,16 +59,20 @@ class Watched:
         self.pictures: list[int] = []
         self._place = (0, 0)  # inode of the file of records, and the byte up to which it was read
         self._signature: tuple[Any, ...] = ()
+        self._stale, self._due = False, 0.0  # whether the standing is, and when it may be said anew
 
     def poll(self) -> None:
         """Read what is new. Whatever is wrong with the files becomes a line of `standing`."""
         try:
             grown = self._read_records()
             signature = tuple(self._stamp(name) for name in ("events.jsonl", "samples"))
-            if grown or signature != self._signature:
-                self._signature = signature
+            self._stale |= grown or signature != self._signature
+            begun = time.monotonic()
+            if self._stale and begun >= self._due:
+                self._stale, self._signature = False, signature
                 self.pictures = list(self.log.pictures())
                 self.standing = self._stand()
+                self._due = begun + (time.monotonic() - begun) / SHARE
         except (OSError, RunError) as error:
             self.standing = {"state": printable(error), "events": [], "findings": [], "scales": {}}
 

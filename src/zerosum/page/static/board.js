@@ -153,7 +153,8 @@ function line() {
     said = levels_of(now.surface),
     n = said.length;
   ink.clearRect(0, 0, canvas.width, canvas.height);
-  const top = Math.max(...now.p_data ?? [1], ...now.p_g ?? [1]);
+  const highest = values => Math.max(...values ?? [1]);
+  const top = Math.min(Math.max(highest(now.p_data), highest(now.p_g)), 3 * highest(now.p_data)); // of a narrow p_g the peak is cut off
   const curve = (values, scale, stroke) => {
     ink.strokeStyle = stroke;
     ink.lineWidth = 3;
@@ -165,6 +166,10 @@ function line() {
   if (now.best?.length) curve(levels_of(now.best), 255, style.soft);
   if (now.p_data && layer("real")) curve(now.p_data, top, style.real);
   if (now.p_g && layer("fake")) curve(now.p_g, top, style.fake);
+  for (const [name, places, y] of [["real", now.real, 0.975], ["fake", now.fake, 0.99]]) {
+    ink.fillStyle = style[name];
+    for (const x of layer(name) ? places : []) ink.fillRect(x / 1000 * canvas.width - 1, y * canvas.height - 5, 2, 9);
+  }
 }
 
 function images() {
@@ -180,7 +185,7 @@ function images() {
 
 const CAPTIONS = {
   plane: "Green: D takes a place for real; orange: for generated. Real points are green, generated ones orange.",
-  line: "Green: p_data; orange: p_g, estimated; blue: D; grey: the best D.",
+  line: "Green: p_data; orange: p_g, estimated; blue: D; grey: the best D; below, real and generated points.",
   images: "What G makes of a fixed grid of noise.",
 };
 
@@ -192,6 +197,7 @@ function paint() {
   find("#plane-caption").textContent = (CAPTIONS[now.kind] ?? "Vectors are not looked at one by one.") + (now.centred ? " This D only compares: it is centred between what it says of real and of generated points." : "");
   find("#best-panel").hidden = now.kind !== "plane" || !now.best?.length;
   find("#closer").hidden = !now.walk;
+  for (const name of ["arrows", "sheet"]) find(`[data-layer=${name}]`).parentElement.hidden = now.kind !== "plane";
   find(".layers").hidden = now.kind === "images" || now.kind === "none";
   if (now.kind === "plane") plane();
   else if (now.kind === "line") line();
