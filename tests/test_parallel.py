@@ -285,7 +285,28 @@ def test_one_process_needs_no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parallel.join() is None
 
 
-@pytest.mark.parametrize("kind", ["digits", "vectors", "ring", "folder", "ahead"])
+class Noisy:
+    """A map-style dataset whose items are transformed at random; it counts what is read."""
+
+    read = 0
+
+    def __len__(self) -> int:
+        return 20
+
+    def __getitem__(self, i: int) -> Tensor:
+        self.read += 1
+        return torch.full((2,), float(i)) + torch.rand(2)
+
+
+def test_a_rank_reads_its_own_items_only() -> None:
+    dataset = Noisy()
+    made: Any = data.source(dataset)
+    before = dataset.read
+    part(made, 2, 12, 1, 3)
+    assert dataset.read - before == 4
+
+
+@pytest.mark.parametrize("kind", ["digits", "vectors", "ring", "folder", "ahead", "dataset"])
 @pytest.mark.parametrize("world", [2, 3])
 def test_the_parts_of_a_batch_are_the_batch(kind: str, world: int, tmp_path: Path) -> None:
     for i in range(7):
@@ -296,6 +317,7 @@ def test_the_parts_of_a_batch_are_the_batch(kind: str, world: int, tmp_path: Pat
         "ring": data.ring,
         "folder": lambda: data.image_folder(tmp_path, size=8, flip=True, cache=tmp_path / "cache"),
         "ahead": lambda: Ahead(data.digits()),
+        "dataset": lambda: data.source(Noisy()),
     }[kind]()
     for step in (0, 3):
         whole_x, whole_y = made.batch(step, 12)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
             sweep.write_best()
             page.write(sweep)
     if reason := worker.interrupted:
-        say(f"stopped: {reason}\nto go on: zerosum sweep {shlex.join(args.words)}")
+        say(f"stopped: {reason}\nto go on: zerosum sweep {shlex.join(args.words)}", sys.stderr)
     best = sweep.write_best()
     if not args.quiet and sweep.outcomes():
         say(format_sweep(sweep))

@@ -14,7 +14,7 @@ from torch import Tensor
 from zerosum.data.array_files import channels_first
 from zerosum.data.arrays import Finite, Images, Vectors, checksum, named
 from zerosum.data.codec import Codec, Numbers, Pixels
-from zerosum.data.source import Source, complete
+from zerosum.data.source import Source, complete, order
 from zerosum.data.tables import frame
 from zerosum.randomness import key, seeded
 
@@ -75,8 +75,8 @@ class MapStyle(Finite):
 
     An item is an example, or (example, y): the example a tensor, an array or a PIL image, of which bytes of
     two or three axes are images; y a class number or name, or any tensor. Random transforms are seeded from
-    `seed` and the rows, so that a batch is always the same. The classes are those of the dataset's `targets`,
-    called as its `classes` say; without `targets` every item is looked at once.
+    `seed` and the place in the order, so that a batch is always the same. The classes are those of the
+    dataset's `targets`, called as its `classes` say; without `targets` every item is looked at once.
 
     Raises:
         ValueError: if there are no items, or they are no examples of one shape.
@@ -110,7 +110,22 @@ class MapStyle(Finite):
 
     def at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         with _seeded(key(self.seed, "items", *rows.tolist())):
-            items = [self._item(i) for i in rows.tolist()]
+            return self._joined(rows, [self._item(i) for i in rows.tolist()])
+
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+        """In the order of `zerosum.data.order`; each item's transforms are seeded from its place in that."""
+        items: list[tuple[Tensor, Any]] = []
+        rows = order(len(self), self.seed, step, n)
+        for place, i in enumerate(rows.tolist(), step * n):
+            with _seeded(key(self.seed, "item", place)):
+                items.append(self._item(i))
+        return self._joined(rows, items)
+
+    def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
+        """The rank-th of `world` equal parts of batch (step, n), for which no other items are read."""
+        return self.batch(step * world + rank, n // world)
+
+    def _joined(self, rows: Tensor, items: list[tuple[Tensor, Any]]) -> tuple[Tensor, Tensor | None]:
         for i, (x, _) in zip(rows.tolist(), items, strict=True):
             if x.shape != items[0][0].shape:
                 shapes = f"item {i} has the shape {list(x.shape)}, another {list(items[0][0].shape)}"
