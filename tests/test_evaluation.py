@@ -141,7 +141,7 @@ def spread(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     return (fake.std(0) / real.std(0)).mean()
 
 
-def farthest(fake: torch.Tensor, modes: torch.Tensor, space: str) -> metrics.Estimate:
+def farthest(modes: torch.Tensor, *, fake: torch.Tensor, space: str) -> metrics.Estimate:
     value = float(torch.cdist(fake, modes).min(1).values.max())
     return metrics.Estimate(value, value, value, len(fake), space, "farthest", "none")
 

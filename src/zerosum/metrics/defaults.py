@@ -99,17 +99,25 @@ class Metric:
     ) -> dict[str, Estimate]:
         """Estimates by name, from `sets` in this metric's view and the `known` facts; each mapping may hold
         more than is needed."""
+        arguments = inspect.signature(self.compute).parameters
         facts = {name: known[name] for name in self.known}
-        facts |= {"space": space} if _takes_space(self.compute) else {}
+        if "space" in arguments or any(p.kind is p.VAR_KEYWORD for p in arguments.values()):
+            facts["space"] = space
         given = [sets[name] for name in self.sets]
-        result = self.compute(*given, **facts)
+
+        def computed(*some: Any) -> Any:
+            if all(name in arguments for name in self.sets):  # in whatever order it has them
+                return self.compute(**dict(zip(self.sets, some, strict=True)), **facts)
+            return self.compute(*some, **facts)
+
+        result = computed(*given)
         if isinstance(result, PRDC | QualityEstimates):
             return result._asdict()
         if isinstance(result, Estimate):
             return {self.name: result}
 
         def number(*some: Tensor) -> float:
-            value: Any = self.compute(*some, **facts)
+            value = computed(*some)
             if isinstance(value, bool) or getattr(value, "ndim", 0) or not hasattr(value, "__float__"):
                 raise ValueError(f"it gives {type(value).__name__}, where an Estimate or a number is wanted")
             if not math.isfinite(value):
@@ -122,11 +130,6 @@ class Metric:
         low, high = student(value, jackknife(number, *given, blocks=_BLOCKS), _BLOCKS)
         n = len(sets["fake"])
         return {self.name: Estimate(value, low, high, n, space, self.name, "delete-block jackknife")}
-
-
-def _takes_space(function: Callable[..., Any]) -> bool:
-    arguments = inspect.signature(function).parameters.values()
-    return any(p.name == "space" or p.kind is p.VAR_KEYWORD for p in arguments)
 
 
 PAIR = ("real", "fake")
