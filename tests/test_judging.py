@@ -381,6 +381,9 @@ def test_any_software_s_table_has_a_page(tmp_path: Path, capsys: pytest.CaptureF
         and "In every row" in text
     )
     assert main(["evaluate", real, made, "--data", real]) == 2
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("recipe: ring")
+    assert main(["evaluate", str(tmp_path / "run"), made]) == 2 and "--compare" in capsys.readouterr().err
     less, lines = tmp_path / "less.csv", Path(real).read_text().splitlines()
     less.write_text("\n".join(lines))
     Path(real).write_text("\n".join(f"{line},{(i and 1) or 'one'}" for i, line in enumerate(lines)))

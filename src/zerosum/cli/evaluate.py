@@ -87,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     if args.made is not None:
         if args.data is not None:
             raise UsageError("REAL MADE and --data both say what is real: leave one out")
+        if (args.target / "recipe.yaml").is_file():
+            raise UsageError(f"{args.target} is a run, not real data: judge it alone, or give --compare")
         args.data, args.target = str(args.target), args.made
 
     from zerosum.recipe import RecipeError
