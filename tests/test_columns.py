@@ -358,3 +358,14 @@ def test_a_few_words_among_dates_are_missing_and_named() -> None:
     assert any("unknown" in line for line in describe(codec))
     many = fit(Sheet({"day": encoded(["unknown" if i % 5 == 0 else day for i, day in enumerate(days)])}))
     assert many.columns[0].kind == "category"
+
+
+def test_columns_that_are_missing_together_do_not_follow_from_each_other() -> None:
+    rng = np.random.default_rng(0)
+    missing = np.arange(300) % 10 == 0
+    a, b = (np.where(missing, np.nan, np.round(rng.normal(size=300), 4)) for _ in range(2))
+    kinds_of = [column.kind for column in fit(Sheet({"a": a, "b": b}), encoding="ranks").columns]
+    assert kinds_of == ["number", "number"]
+    tied = {"k": encoded([f"v{i % 7}" if i % 10 else None for i in range(300)])}
+    tied["n"] = encoded([f"w{i % 7}" if i % 10 else None for i in range(300)])
+    assert [column.kind for column in fit(Sheet(tied), encoding="ranks").columns] == ["category", "follower"]

@@ -19,6 +19,7 @@ from zerosum.data.columns import Columns
 from zerosum.data.dates import recognise
 from zerosum.data.readers import ODD_WORDS, is_number, join_names
 from zerosum.data.sheet import Cells, Coded, Sheet
+from zerosum.data.splits import is_missing
 from zerosum.data.written import SIGN, recognise_number
 from zerosum.text import printable
 
@@ -94,19 +95,21 @@ def followers(sheet: Sheet, columns: list[Column], fixed: set[str]) -> list[Colu
     """The columns, with those that another one determines in all rows as `Follower`, but for the `fixed`.
 
     Of two that determine each other the first stays. That it is chance must be less likely than e^-20: rows
-    that agree in the one column, s of them, agree in the other with probability (sum of p_i^2)^(s - 1).
+    that agree in the one column, s of them, agree in the other with probability (sum of p_i^2)^(s - 1). Rows
+    in which the one is missing are no evidence: cells are often missing together.
     """
     able = [i for i, c in enumerate(columns) if isinstance(c, Number | Category) and _exact(c)]
     if not 2 <= len(able) <= MOST_COMPARED:
         return columns
     coded = {i: _dense(sheet[columns[i].name]) for i in able}
+    there = {i: ~is_missing(sheet[columns[i].name]) for i in able}
     sizes = {i: int(coded[i].max()) + 1 for i in able}
     led: dict[int, int] = {}
     for i in sorted(able, key=lambda i: (-sizes[i], -i)):  # the column of most values follows first
         candidates = [j for j in able if j != i and j not in led and columns[i].name not in fixed]
         for j in sorted(candidates, key=lambda j: (sizes[j], j)):
-            twins = sizes[i] == sizes[j] and _determines(coded[i], coded[j])
-            if (j < i or not twins) and _determines(coded[j], coded[i]) and i not in led.values():
+            twins = sizes[i] == sizes[j] and _determines(coded[i], coded[j], there[i])
+            if (j < i or not twins) and _determines(coded[j], coded[i], there[j]) and i not in led.values():
                 led[i] = j
                 break
     result = list(columns)
@@ -129,16 +132,18 @@ def _dense(cells: Cells) -> Array:
     return np.unique(as_coded(cells).codes, return_inverse=True)[1]
 
 
-def _determines(a: Array, b: Array) -> bool:
+def _determines(a: Array, b: Array, there: Array) -> bool:
+    """Whether b follows from a in all rows, and not by chance. there: rows in which a is not missing."""
     n = int(a.max()) + 1
     for some in (slice(20_000), slice(None)):
         values = np.zeros(n, dtype=np.int64)
         values[a[some]] = b[some]
         if (values[a[some]] != b[some]).any():
             return False
+    a, b = a[there], b[there]
     repeated = len(a) - len(np.unique(a))
-    alike = float(((np.bincount(b) / len(b)) ** 2).sum())
-    return alike < 1 and repeated * math.log(alike) < -20
+    alike = float(((np.bincount(b) / max(len(b), 1)) ** 2).sum())
+    return 0 < alike < 1 and repeated * math.log(alike) < -20
 
 
 def _missing(column: Column) -> float:

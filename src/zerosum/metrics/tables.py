@@ -311,7 +311,7 @@ def consistency(train: Rows, fake: Rows) -> float:
     fine = np.ones(length(fake), dtype=bool)
     for first, second in permutations(train, 2):
         (a, there), (b, here) = coded[first], coded[second]
-        if not _determines(a, b):
+        if not _determines(a, b, ~missing(train[first])):
             continue
         value = np.full(int(max(a.max(initial=0), there.max(initial=0))) + 1, -1)
         value[a] = b
@@ -319,13 +319,15 @@ def consistency(train: Rows, fake: Rows) -> float:
     return float(fine.mean())
 
 
-def _determines(a: Array, b: Array) -> bool:
+def _determines(a: Array, b: Array, there: Array) -> bool:
+    """Whether b follows from a in all rows, and not by chance, as far as a is not missing."""
     value = np.zeros(int(a.max(initial=0)) + 1, dtype=np.int64)
     value[a] = b
     if (value[a] != b).any():
         return False
-    alike = float(((np.bincount(b) / len(b)) ** 2).sum())  # that two rows agree in b by chance
-    return alike < 1 and (len(a) - len(np.unique(a))) * math.log(alike) < -_SURE
+    a, b = a[there], b[there]
+    alike = float(((np.bincount(b) / max(len(b), 1)) ** 2).sum())  # that two rows agree in b by chance
+    return 0 < alike < 1 and (len(a) - len(np.unique(a))) * math.log(alike) < -_SURE
 
 
 def _tuples(rows: Rows) -> Iterator[tuple[Any, ...]]:
