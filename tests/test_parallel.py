@@ -261,13 +261,15 @@ for turn in game.play(t.source(), 10**6):
     if ranks.rank == 1 and turn.step == 3 and sys.argv[1] == "stop": ranks.stop = True
     if turn.step > 3 and ranks.stop: break
 print("ended at", game.step, flush=True)
+t.parallel.dist.barrier()  # neither takes the store away from the other
+t.parallel.leave()
 """
 
 
 def test_a_rank_that_stops_stops_all_at_the_same_turn() -> None:
     children = spawn(2, f"exec({LOST!r})", "stop")
-    said = [child.communicate(timeout=300)[0] for child in children]
-    assert all(child.returncode == 0 for child in children)
+    said, errors = zip(*(child.communicate(timeout=300) for child in children), strict=True)
+    assert all(child.returncode == 0 for child in children), errors
     assert said[0] == said[1] and said[0].startswith("playing\nended at ")
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import StringConstraints
+from annotated_types import Ge, Gt, Le, Lt, Predicate
 
 from zerosum.text import facts_html
 
 __all__ = ["RESUMABLE_FIELDS", "Component", "Recipe", "RecipeError"]
 
 Component = str | dict[str, Any]
-Time = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}(\.[0-9]+)?[mh]$")]
+Time = Annotated[str, Predicate(re.compile(r"[0-9]{1,4}(\.[0-9]+)?[mh]").fullmatch)]
 """Minutes or hours: 90m, 1.5h."""
 
 

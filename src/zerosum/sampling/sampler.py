@@ -183,13 +183,14 @@ class Sampler:
 
         Raises SamplingError for more than a picture holds.
         """
+        if self.G.of_images:
+            self._fitting(points * max(1, len(self.labels)), frames)
+        elif points * frames > 10**6:
+            raise SamplingError(f"--frames {frames}: a path of at most {10**6 // points:,} points a leg")
         times = torch.linspace(0, 1, frames, dtype=torch.float64)
         if not self.G.of_images:
-            if points * frames > 10**6:
-                raise SamplingError(f"--frames {frames}: a path of at most {10**6 // points:,} points a leg")
             x = torch.cat([leg.flatten(0, 1) for leg in self.path(points, times)])
             return pictures.cloud(x.numpy(), self.viewed(_REAL).numpy(), fake_name="path")
-        self._fitting(points * max(1, len(self.labels)), frames)
         legs = [leg.transpose(0, 1).flatten(0, 1) for leg in self.path(points, times)]
         return pictures.tiles(torch.cat(legs).numpy(), frames)
 
