@@ -23,10 +23,10 @@ data = {"name": "image_folder", "path": folder, "size": int(side)}
 changes = {"data": data, "steps": 2, "watch": watch, "threads": 1}
 with Run.start(Path(folder) / "run", recipes.load("photos", changes)) as run:
     records = list(run.play())
-    # what thorough reads seldom, now, and with a short search
-    held, turn = run.source.batch(0, 256)[0], next(run.game.play(run.source, 1))
-    rare = instruments.duality_gap(run.game, run.source, held, steps=1), instruments.referee(held)
-    assert watch == "standard" or all(i(run.game, turn) for i in rare)
+    if watch == "thorough":  # and what it reads seldom, now, with a short search
+        held, turn = run.source.batch(0, 256)[0], next(run.game.play(run.source, 1))
+        rare = instruments.duality_gap(run.game, run.source, held, steps=1), instruments.referee(held)
+        assert all(i(run.game, turn) for i in rare)
 read = {"coverage", "overfit_ratio", "d_gradient"} | ({"divergence_bound"} if watch == "thorough" else set())
 assert read <= run.history[0].keys(), run.history
 """
@@ -46,7 +46,7 @@ def photographs(folder: Path, side: int, n: int) -> Path:
 @pytest.mark.parametrize(("side", "watch"), [(64, "thorough"), (128, "standard")])
 def test_photos_are_watched_in_four_gibibytes(tmp_path: Path, side: int, watch: str) -> None:
     """The thorough watch holds the standard one."""
-    folder = photographs(tmp_path / "photos", side, 300)
+    folder = photographs(tmp_path / "photos", side, 500)
     words = [sys.executable, "-c", PLAY, str(folder), str(4 * GIB), str(side), watch]
     result = subprocess.run(words, capture_output=True, text=True, timeout=1200)
     assert result.returncode == 0, result.stderr[-2000:]

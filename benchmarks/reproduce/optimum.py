@@ -8,9 +8,9 @@ where it is estimated from samples (`theory.by_kernel_density`, whose error is t
 computation. On the line one factor at a time is changed, to see which keeps the game from the optimum:
 how much the players can express, how much noise a batch has, how long and how calmly they play.
 
-V is of the players as they stand. JSD is of the generator that is sampled, the averaged one; half of V + log 4
-is the bound on it that D gives of the other one. The distance of D from 1/2 is the largest where p_data is at
-least a hundredth of its peak. Intervals are Student's, of the mean over seeds.
+V is of the players as they stand. JSD is of the generator that is sampled, the averaged one; half of V +
+log 4 is the bound on it that D gives of the other one. The distance of D from 1/2 is the largest where p_data
+is at least a hundredth of its peak. Intervals are Student's, of the mean over seeds.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from zerosum import data, networks, objectives, optimizers, penalties, theory
 from zerosum.game import Ensemble, Game
 from zerosum.metrics.estimate import student
 from zerosum.randomness import key, stream
+from zerosum.run import runtime
 from zerosum.schedules import ramp
 
 RESULT = ledger.RESULTS / "reproduce_optimum.json"
@@ -133,6 +134,7 @@ def from_half(p: theory.Density, game: Game, x: torch.Tensor) -> float:
 
 
 def measure(args: Namespace) -> None:
+    runtime.keep_memory()
     result = ledger.read(RESULT, {"settings": {}})
     for name, setting in SETTINGS.items():
         if not fnmatch(name, args.only):
