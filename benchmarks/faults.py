@@ -191,7 +191,9 @@ def judged(scenario: Scenario, said: list[tuple[int, list[tuple[str, str]]]]) ->
     }
 
 
-def cached(scenario: Scenario, seed: int, cache: Path) -> dict[str, Any]:
+def cached(
+    scenario: Scenario, seed: int, cache: Path, play: Callable[[Scenario, int], dict[str, Any]] = play
+) -> dict[str, Any]:
     """The run of a scenario as it was written, or played now."""
     path = place(scenario, seed, cache)
     if not path.exists():
@@ -269,16 +271,15 @@ def measure(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     seeds = range(args.first, args.first + args.seeds)
-    path, key = RESULTS / "faults.json", args.purpose
+    path, key, cache = RESULTS / "faults.json", args.purpose, args.cache
+    pairs = [(s, seed) for seed in seeds for s in chosen(args.only)]
     if args.repair:
-        key, rows = "repairs", [repair(s, seed) for seed in seeds for s in scenarios() if s.get("repair")]
-        lines = repaired(rows)
-    else:
-        pairs = [(s, seed) for seed in seeds for s in chosen(args.only)]
-        if args.played:
-            pairs = [(s, seed) for s, seed in pairs if place(s, seed, args.cache).exists()]
-        rows = [cached(s, seed, args.cache) for s, seed in pairs]
-        lines = summary(rows)
+        key, cache = "repairs", cache / "repairs"
+        pairs = [(s, seed) for s, seed in pairs if s["name"] in TO_REPAIR]
+    if args.played:
+        pairs = [(s, seed) for s, seed in pairs if place(s, seed, cache).exists()]
+    rows = [cached(s, seed, cache, repair if args.repair else play) for s, seed in pairs]
+    lines = repaired(rows) if args.repair else summary(rows)
     part = {"seeds": [*seeds], "digest": digest(), "summary": lines, "rows": rows}
     others = {name: read(path, {}).get(name) for name in ("choosing", "reported", "repairs")}
     write(path, {**origin(), **{name: old for name, old in others.items() if old}, key: part}, indent=None)
@@ -288,15 +289,38 @@ def chosen(only: str) -> list[Scenario]:
     return [s for s in scenarios() if only in s["name"] or only in s["fault"]]
 
 
+TO_REPAIR = (
+    "ring, kl, high rate",
+    "digits in [0, 1], tanh",
+    "digits, G, batch 4",
+    "ring, Adam 0.2",
+    "moons, D with rate 0",
+    "ring, Adam 1e-6",
+    "moons, linear D, Wasserstein",
+    "narrow ring, minimax",
+    "20 wines",
+    "narrow ring, fast D",
+    "small gaussian, linear players, hinge",
+    "ring, tanh, slow D",
+    "narrow ring, simultaneous, Adam with momentum",
+    "wide grid, simultaneous, Adam with momentum",
+)
+"""Games whose advice is followed, one for each fault."""
+
+
 def repair(scenario: Scenario, seed: int, rounds: int = 3) -> dict[str, Any]:
-    """Follow the first advice not tried yet and start anew, until no fault stands, `rounds` times at most."""
+    """Follow the first advice for a field that is as it was, and start anew, until no fault stands; `rounds`
+    times at most.
+
+    Repaired is a game that after 2,600 turns has no fault, and covers a tenth of the data more than it did.
+    """
     row, changes, followed = play(scenario, seed), dict[str, Any](), list[str]()
     before = row["end"].get("coverage", 0.0)
     while len(followed) < rounds and row["advice"]:
         advised = [(field, value) for field, value in row["advice"] if changes.get(field) != value]
         if not advised:
             break
-        field, value = advised[0]
+        field, value = next((a for a in advised if a[0] not in changes), advised[0])
         changes[field] = value
         followed.append(f"{field} = {value}")
         row = play({**scenario, "steps": 2600}, seed, changes)
@@ -308,7 +332,9 @@ def repair(scenario: Scenario, seed: int, rounds: int = 3) -> dict[str, Any]:
         "followed": followed,
         "before": before,
         "after": after,
-        "repaired": bool(followed) and after >= 0.5 * (1 - 2**-5),
+        "found": row["found"],
+        "faults": row["faults"],
+        "repaired": bool(followed) and not row["advice"] and after >= before + 0.1,
     }
 
 
@@ -363,6 +389,27 @@ def folk_table() -> str:
     return table(("rule", "ill games of which it says so", "healthy games of which it says so"), lines)
 
 
+def repairs_table() -> str:
+    part = result("faults").get("repairs")
+    if part is None:
+        return "Not measured with this watch yet."
+    head = ("fault", "game", "repaired", "coverage before", "after", "advice that was followed first")
+    return table(
+        head,
+        [
+            (
+                line["fault"],
+                line["scenario"],
+                f"{line['repaired']} of {line['runs']}",
+                f"{line['before']:.0%}",
+                f"{line['after']:.0%}",
+                "; ".join(f"`{advice}`" for advice in line["first"]) or "none",
+            )
+            for line in part["summary"]
+        ],
+    )
+
+
 AT_SIGHT = ("non-finite values", "range mismatch", "batch too small for batch norm")
 """Faults that need no curve."""
 
@@ -401,8 +448,8 @@ def lacks() -> list[str]:
     parts = result("faults")
     return [
         f"faults.json: {key!r} was measured with another watch, other presets or scenarios"
-        for key in ("reported",)
-        if parts[key]["digest"] != digest()
+        for key in ("reported", "repairs")
+        if parts.get(key, {"digest": digest()})["digest"] != digest()
     ]
 
 
@@ -421,6 +468,7 @@ PARTS = {
     "faults": faults_table,
     "faults_folk": folk_table,
     "faults_missed": missed_list,
+    "faults_repairs": repairs_table,
     "faults_seeds": seeds_line,
 }
 BENCHMARK = Benchmark(__doc__, measure, options, PARTS, lacks=lacks)

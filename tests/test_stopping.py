@@ -293,7 +293,8 @@ def test_diagnose_and_the_report_name_it(done: Path, capsys: pytest.CaptureFixtu
     assert state["since"] == 10 and READING in [e["quantity"] for e in state["evidence"]]
     assert examine(done).best == best(Log(done).records())
     assert cli.main(["report", str(done), "--out", str(done / "report.html")]) == 0
-    assert "best checkpoint" in (done / "report.html").read_text()
+    page = (done / "report.html").read_text()
+    assert "<dt>best checkpoint</dt><dd>step 10</dd>" in page and "<dt>state</dt><dd>" in page
 
 
 def test_the_command_line_says_what_to_do_next(

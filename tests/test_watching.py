@@ -13,7 +13,7 @@ import torch
 from refusals import refused
 from zerosum import cli
 from zerosum import recipe as recipes
-from zerosum.display import curve
+from zerosum.display import curve, format_diagnoses
 from zerosum.run import checkpoints
 from zerosum.run.examined import examine
 from zerosum.run.log import Log
@@ -131,6 +131,10 @@ def test_diagnose_explains_a_finished_run(tmp_path: Path, capsys: pytest.Capture
     assert cli.main(["diagnose", str(run.path)]) == 0
     said = capsys.readouterr().out
     assert "fault: range mismatch, since step" in said and "try --G.output Sigmoid" in said
+    [first] = [
+        line for line in format_diagnoses(run.path, [examine(run.path)]).splitlines() if "since step" in line
+    ]
+    assert "range mismatch" in first and "coverage" in first and "try --G.output Sigmoid" in first
     assert cli.main(["diagnose", str(run.path), "--json"]) == 0
     seen = json.loads(capsys.readouterr().out)
     assert seen["step"] == 60 and "range mismatch" in [f["name"] for f in seen["findings"]]

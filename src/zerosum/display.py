@@ -172,16 +172,16 @@ def _figures(run: Run, record: Record) -> list[tuple[str, str]]:
 
 
 def _state(findings: Sequence[Finding]) -> str:
-    """How the game stands in a line: what is wrong with the first advice, or its state with what shows it."""
-    first = findings[0]
-    if first.level != "note":
-        advice = f": try {first.advice[0].option}" if first.advice else ""
-        return f"{first.level}: {first.name}, since step {first.since:,} ({first.confidence:.0%}){advice}"
-    read = {e.quantity: e for e in first.evidence}
+    """How the game stands in a line: what is wrong, or its state; modes and coverage; the first advice."""
+    first, read = findings[0], {e.quantity: e for finding in findings for e in finding.evidence}
     modes, coverage = read.get("modes_covered"), read.get("coverage")
     shown = [f"{modes.value:.0f} of {modes.others['modes']} modes"] if modes else []
     shown += [f"coverage {coverage.value:.0%}"] if coverage else []
-    return f"{first.name} ({', '.join(shown)})" if shown else first.name
+    figures = f" ({', '.join(shown)})" if shown else ""
+    if first.level == "note":
+        return first.name + figures
+    advice = f": try {first.advice[0].option}" if first.advice else ""
+    return f"{first.level}: {first.name}, since step {first.since:,}{figures}{advice}"
 
 
 def _eta(run: Run, record: Record) -> str:

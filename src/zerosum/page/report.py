@@ -245,7 +245,9 @@ def _state(run: RunFiles) -> str:
 
 
 def _summary(run: RunFiles) -> Iterator[tuple[str, str]]:
-    """Modes and coverage, the best checkpoint, then V, time and speed."""
+    """How the game stands, modes and coverage, the best checkpoint, then V, time and speed."""
+    for first in run.findings[:1]:
+        yield "state", first.name if first.level == "note" else f"{first.level}: {first.name}"
     for key in curves.QUALITY[:3]:
         if line := curves.points(run.records, key):
             unit = run.scales.get(key, ["", None])[0]
