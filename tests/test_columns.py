@@ -369,3 +369,21 @@ def test_columns_that_are_missing_together_do_not_follow_from_each_other() -> No
     tied = {"k": encoded([f"v{i % 7}" if i % 10 else None for i in range(300)])}
     tied["n"] = encoded([f"w{i % 7}" if i % 10 else None for i in range(300)])
     assert [column.kind for column in fit(Sheet(tied), encoding="ranks").columns] == ["category", "follower"]
+
+
+@pytest.mark.parametrize("ending", ["+02:00", "-0530", " UTC", "Z"])
+@pytest.mark.parametrize("gap", [" ", "T"])
+def test_times_of_one_zone_are_dates(ending: str, gap: str) -> None:
+    texts = [f"2024-0{1 + i % 9}-1{i % 10}{gap}0{i % 10}:30:00{ending}" for i in range(40)]
+    form = dates.recognise(texts)
+    if form is None:  # a gap and a zone that nobody writes together
+        assert (gap, ending) == (" ", "Z")
+    else:
+        assert dates.to_text(dates.to_units(texts, form), form) == texts
+    assert dates.recognise([*texts[:-1], "2024-01-10 09:30:00+03:00"]) is None
+
+
+def test_a_decimal_comma_in_text_is_a_number() -> None:
+    texts = [f"{i % 7},{i % 10}" for i in range(100)]
+    (column,) = fit(Sheet({"x": encoded(texts)}), encoding="ranks").columns
+    assert column.kind == "number" and column.high == 69

@@ -432,6 +432,14 @@ def test_a_cell_may_go_over_the_lines_that_a_header_is_looked_for_in(tmp_path: P
     assert len(read_sheet(path)) == 120
 
 
+def test_columns_between_bars(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a|b|c\n1|x, y|2.5\n2|z|3,5\n")
+    sheet = read_sheet(path)
+    assert list(sheet) == ["a", "b", "c"] and list(sheet.objects("b")) == ["x, y", "z"]
+    assert sheet["c"].tolist() == [2.5, 3.5]
+
+
 # what is kept -----------------------------------------------------------------------------------------------
 
 

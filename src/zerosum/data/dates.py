@@ -6,6 +6,7 @@ by counting in its unit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
@@ -55,7 +56,9 @@ def recognise(texts: Sequence[str]) -> str | None:
     if not texts or max(map(len, texts)) > 32 or not any(map(str.isdigit, texts[0])):
         return None
     few = texts[:: max(1, len(texts) // 50)]
-    return next((form for form in FORMS if _has_form(few, form) and _has_form(texts, form)), None)
+    zone = re.search(r" ?UTC$|[+-]\d\d:?\d\d$", texts[0])  # one for all; of several the text is a category
+    zoned = [form + zone[0] for form in FORMS if "%H" in form and form[-1] == "S"] if zone else []
+    return next((form for form in (*FORMS, *zoned) if _has_form(few, form) and _has_form(texts, form)), None)
 
 
 def _has_form(texts: Iterable[str], form: str) -> bool:
@@ -82,7 +85,7 @@ def to_text(units: Iterable[int], form: str) -> list[str]:
 
 
 def _to_moment(text: str, form: str) -> datetime:
-    if form.startswith("%Y-%m-%d") and "%p" not in form:  # many times as fast
+    if form.startswith("%Y-%m-%d") and "%p" not in form and not form.endswith("UTC"):  # many times as fast
         return datetime.fromisoformat(text).replace(tzinfo=None)
     return datetime.strptime(text, form.replace("%-", "%"))
 

@@ -38,7 +38,7 @@ ODD_WORDS = 0.05  # a column with more of them than this share of its cells is t
 
 
 def read_text(path: Path, header: bool | None = None) -> Sheet:
-    """A table of commas, semicolons or tabs, in UTF-8 or, where it is not that, Windows-1252.
+    """A table of commas, semicolons, tabs or bars, in UTF-8 or, where it is not that, Windows-1252.
 
     header: whether the first row names the columns; unless said, it does if it is unlike the rows below.
     Cells are numbers where all of a column are, but for words for a missing one; a few other words among
@@ -92,7 +92,7 @@ class _TextReader:
     def __init__(self, text: TextIO, header: bool | None, words: set[str]) -> None:
         head = list(islice(text, 100))
         text.seek(0)
-        self.separator = max(",;\t", key=lambda c: _agreement(csv.reader(head, delimiter=c)))
+        self.separator = max(",;\t|", key=lambda c: _agreement(csv.reader(head, delimiter=c)))
         self.reader = self._rows(text)
         sample: list[tuple[int, list[str]]] = []
         with suppress(csv.Error):  # the last of these lines may end inside of a cell

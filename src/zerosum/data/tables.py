@@ -128,7 +128,7 @@ def file(
 ) -> Images | Table:
     """The source in a file: rows of columns give a `Table`, uint8 images `Images`.
 
-    ``.csv`` and ``.tsv``, perhaps gzipped, are text with commas, semicolons or tabs; ``.parquet`` needs
+    ``.csv`` and ``.tsv``, perhaps gzipped, are text with commas, semicolons, tabs or bars; ``.parquet`` needs
     ``pip install 'zerosum[data]'``; a folder of such files is one table in parts. ``.npy`` and ``.npz`` hold
     numbers [N, d] or [N], or uint8 images [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 to 16 channels.
     Columns without a name are called 0, 1, ...

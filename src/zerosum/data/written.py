@@ -33,7 +33,7 @@ class _Form(NamedTuple):
 
 
 def recognise_number(texts: Sequence[str]) -> str | None:
-    """The form that all texts have, None if there is none, or nothing but digits and a point.
+    """The form that all texts have, None if there is none, or they are numbers as they stand.
 
     >>> form = recognise_number(["$1,250.00", "-$3.50"])
     >>> to_number("$1,250.00", form), to_written([-3.5, 1000], form)
@@ -55,8 +55,9 @@ def recognise_number(texts: Sequence[str]) -> str | None:
         if all(map(_comes_back, few, [form] * len(few))) and all(
             map(_comes_back, texts, [form] * len(texts))
         ):
-            plain = not prefix and not suffix and (not thousands or all(thousands not in t for t in texts))
-            return None if plain else form
+            marks = {thousands, decimal} - {"", "." if decimal == "." else ""}
+            written = prefix or suffix or any(mark in text for text in texts for mark in marks)
+            return form if written else None
     return None
 
 
