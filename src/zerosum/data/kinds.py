@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -190,17 +190,25 @@ def _form(cells: Cells, kind: str | None) -> tuple[str, tuple[str, ...]]:
     used, counts = np.unique(cells.codes[cells.codes >= 0], return_counts=True)
     texts = [cells.values[i] for i in used]
     readers = [*[recognise] * (kind in (None, "date")), *[recognise_number] * (kind != "date")]
-    is_word = np.array([not any(map(str.isdigit, text)) for text in texts], dtype=bool)
-    few_words = 0 < counts[is_word].sum() <= ODD_WORDS * counts.sum()
-    choices = [(texts, ())]
-    if few_words:
-        words = tuple(text for text, is_it in zip(texts, is_word, strict=True) if is_it)
-        choices.append(([text for text, is_it in zip(texts, is_word, strict=True) if not is_it], words))
-    for some, odd in choices:
-        for read in readers:
-            if form := read(some):
-                return form, odd
-    return "", ()
+    if form := _first_form(readers, texts):
+        return form, ()
+    few = [text for text in texts[:: max(1, len(texts) // 50)] if _has_digit(text)]
+    if not _first_form(readers, few):
+        return "", ()
+    is_word = np.array([not _has_digit(text) for text in texts], dtype=bool)
+    if not 0 < counts[is_word].sum() <= ODD_WORDS * counts.sum():
+        return "", ()
+    words = tuple(text for text, is_it in zip(texts, is_word, strict=True) if is_it)
+    form = _first_form(readers, [text for text, is_it in zip(texts, is_word, strict=True) if not is_it])
+    return (form, words) if form else ("", ())
+
+
+def _first_form(readers: Sequence[Callable[[Sequence[str]], str | None]], texts: Sequence[str]) -> str:
+    return next((form for read in readers if (form := read(texts))), "")
+
+
+def _has_digit(text: str) -> bool:
+    return any(map(str.isdigit, text))
 
 
 def _form_of_array(cells: Array) -> str:

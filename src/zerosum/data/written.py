@@ -52,9 +52,7 @@ def recognise_number(texts: Sequence[str]) -> str | None:
     for thousands, decimal in _MARKS:
         decimals = len(digits.rpartition(decimal)[2]) if decimal in digits else 0
         form = SIGN + "\n".join(_Form(prefix, after, thousands, decimal, str(decimals), suffix))
-        if all(map(_comes_back, few, [form] * len(few))) and all(
-            map(_comes_back, texts, [form] * len(texts))
-        ):
+        if all(_comes_back(text, form) for some in (few, texts) for text in some):
             marks = {thousands, decimal} - {"", "." if decimal == "." else ""}
             written = prefix or suffix or any(mark in text for text in texts for mark in marks)
             return form if written else None
