@@ -9,6 +9,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from zerosum.page import player, steering, view, watched
 from zerosum.run import changes
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
+from zerosum.watch.finding import Advice, Finding
 
 SMALL = {"steps": 40, "G.width": 16, "D.width": 16, "batch": 16, "watch": "none", "checkpoint_every": 5}
 
@@ -229,6 +231,11 @@ def test_the_surfaces_are_d_and_the_best_d(tmp_path: Path) -> None:
         assert (numbers["modes"] <= numbers["modes_of"]) and numbers["modes_of"] == len(run.source.modes)
 
 
+def test_what_takes_long_is_of_this_moment_when_the_game_stands(game: steering.Game) -> None:
+    best = [obey(game, "turn")["best"] for _ in range(3)]
+    assert all(best) and len(set(best)) == 3
+
+
 def test_arrows_go_where_d_says_more_real(tmp_path: Path) -> None:
     with Run.start(tmp_path / "run", recipes.load("ring", {**SMALL, "objective": "nonsaturating"})) as run:
         for _ in run.play():
@@ -263,7 +270,12 @@ def test_points_on_the_line_have_densities_and_d(tmp_path: Path) -> None:
 # in a browser -----------------------------------------------------------------------------------------------
 
 
-def test_each_control_does_what_it_says(chromium: Any, tmp_path: Path) -> None:
+def test_each_control_does_what_it_says(
+    chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = (Advice("objective", "nonsaturating", "it pushes"), Advice("D.width", 32, "fewer weights"))
+    judged = SimpleNamespace(findings=[Finding("saturation", "fault", 1, 0.9, (), advice)])
+    monkeypatch.setattr("zerosum.run.examined.examine", lambda path: judged)
     server = Server(game=steering.Game(tmp_path, recipes.load("ring", {**SMALL, "steps": 4000})))
     game = server.hub.game
     tab = Tab(chromium, server.url)
@@ -283,6 +295,11 @@ def test_each_control_does_what_it_says(chromium: Any, tmp_path: Path) -> None:
     page.wait_for_selector("#events li:has-text('d_optimizer.lr')")
     page.click("#break button")
     until(lambda: len(events(game.player.path, "changed")) == 2)
+    page.locator("text=Follow it").wait_for()
+    assert page.locator("#standing li").count() == 2  # the second takes another game
+    page.click("text=Follow it")
+    until(lambda: len(events(game.player.path, "changed")) == 3)
+    assert events(game.player.path, "changed")[-1]["fields"] == {"objective": "nonsaturating"}
     page.focus("[data-do=play]")
     page.keyboard.press("Enter")
     until(lambda: game.player.frame["step"] > 20)

@@ -32,8 +32,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(chromium: Any, file: Path, **options: Any) -> Tab:
-    tab = Tab(chromium, file.as_uri(), **options)
+def opened(chromium: Any, page: Path | str, **options: Any) -> Tab:
+    tab = Tab(chromium, page.as_uri() if isinstance(page, Path) else page, **options)
     tab.page.locator("#charts canvas").first.wait_for()
     return tab
 
@@ -76,6 +76,14 @@ def test_a_recording_is_looked_through_from_the_disk(chromium: Any, pages: Path)
     page.locator("[data-film='1'][aria-pressed=false]").click()
     page.locator("[data-film='1'][aria-pressed=true]").wait_for()
     assert pixels(tab, "#plane") != first and page.locator("#best-panel").is_visible()
+    page.locator("#time").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.locator("#step", has_text="1").wait_for()
+    linked = opened(chromium, page.url)
+    linked.page.locator("#step", has_text="1").wait_for()
+    assert page.url.endswith("#step=1&film=1") and pixels(linked, "#plane") == pixels(tab, "#plane")
+    linked.page.close()
     page.locator("nav a").last.click()
     page.locator("h1", has_text=STOPS["orbit"].title).wait_for()
     page.locator("#charts canvas").first.wait_for()

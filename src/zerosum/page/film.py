@@ -39,7 +39,7 @@ def played(path: Path, recipe: Recipe, changes: Sequence[Change] = ()) -> Film:
             session.after(turn)
             session.prune()
             if run.game.step in due or session.over:
-                film.append({"step": run.game.step, **drawn.draw(run.game)})
+                film.append({"step": run.game.step, **drawn.draw(run.game, fresh=True)})
             if session.over:
                 break
         session.end()

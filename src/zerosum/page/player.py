@@ -166,7 +166,7 @@ class Player:
             steps=sorted({*checkpoints.steps(self.path / "checkpoints"), *self._saved_by_closing(run)}),
             fields=editable(run),
             address=None if self.place is None else str(self._now(run)),
-            **drawn.draw(run.game, self._before),
+            **drawn.draw(run.game, self._before, self._mode != "play"),
         )
         now = time.monotonic()
         self._due = now + max(FRAME, (now - begun) * (1 / SHARE - 1))

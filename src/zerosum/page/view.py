@@ -46,8 +46,9 @@ class View(Protocol):
         """What G makes of the noise that is shown."""
         ...
 
-    def draw(self, game: Game, before: Tensor | None = None) -> dict[str, Any]:
-        """The picture; before: fakes to be shown in place of what G makes now."""
+    def draw(self, game: Game, before: Tensor | None = None, fresh: bool = False) -> dict[str, Any]:
+        """The picture. before: fakes to be shown in place of what G makes now. fresh: also what takes long,
+        and may else be of some frames ago."""
         ...
 
 
@@ -71,7 +72,7 @@ class Vectors:
     def fakes(self, game: Game) -> Tensor:
         return torch.empty(0)
 
-    def draw(self, game: Game, before: Tensor | None = None) -> dict[str, Any]:
+    def draw(self, game: Game, before: Tensor | None = None, fresh: bool = False) -> dict[str, Any]:
         return {"kind": "none"}
 
 
@@ -110,10 +111,10 @@ class Points:
     def fakes(self, game: Game) -> Tensor:
         return game.generate(self.z, live=True).detach().double().cpu()
 
-    def draw(self, game: Game, before: Tensor | None = None) -> dict[str, Any]:
+    def draw(self, game: Game, before: Tensor | None = None, fresh: bool = False) -> dict[str, Any]:
         fakes = self.fakes(game) if before is None else before
         D = _Judge(game, self.real, fakes)
-        if self.frames % RARELY == 0 and before is None:
+        if before is None and (fresh or self.frames % RARELY == 0):
             self.best = self._best(fakes)
         self.frames += 1
         flat = self.real.shape[1] == 2
@@ -264,8 +265,8 @@ class Images:
     def fakes(self, game: Game) -> Tensor:
         return torch.empty(0)
 
-    def draw(self, game: Game, before: Tensor | None = None) -> dict[str, Any]:
-        if self.frames % RARELY == 0:
+    def draw(self, game: Game, before: Tensor | None = None, fresh: bool = False) -> dict[str, Any]:
+        if fresh or self.frames % RARELY == 0:
             self.rare = self._closer(game)
         self.frames += 1
         return {"kind": "images", "image": _png(self.run.draw(36, live=True)), **self.rare}

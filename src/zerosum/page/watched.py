@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from zerosum.page import events
+from zerosum.page.address import fields_of
 from zerosum.page.curves import QUALITY, words
 from zerosum.page.figure import spread
 from zerosum.page.formats import date, finite
 from zerosum.run import files
+from zerosum.run.changes import CHANGEABLE
 from zerosum.run.log import Log, RunError
 from zerosum.text import printable
 
@@ -133,8 +135,17 @@ def _finding(finding: Any) -> dict[str, Any]:
         "since": finding.since,
         "confidence": finding.confidence,
         "evidence": [printable(item) for item in finding.evidence],
-        "advice": [printable(item) for item in finding.advice],
+        "advice": [{"text": printable(item), "fields": _change(item)} for item in finding.advice],
     }
+
+
+def _change(advice: Any) -> dict[str, Any] | None:
+    """What a page may do of an advice while the game is played; None where it takes another game."""
+    try:
+        fields = fields_of({advice.field: advice.value})
+    except ValueError:
+        return None
+    return fields if advice.field.split(".")[0] in CHANGEABLE else None
 
 
 def _event(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ let film = films.find(one => one.length) ?? films[0],
   now = null,
   strokes = null;
 
+const linked = Number(location.hash.match(/[#&]film=(\d+)/)?.[1] ?? -1);
 const layer = name => find(`[data-layer="${name}"]`).checked;
 
 function frame(message) {
@@ -59,11 +60,10 @@ function showFrame(step, follow) {
 /* Of runs that are only looked at: what they keep, asked for anew when there is more. */
 async function refilm(index) {
   if (recorded || played) return;
-  const answer = await fetch(`film/${index}.json`),
-    chosen = films.indexOf(film) === index || !film.length;
-  if (!answer.ok) return;
-  films[index] = unfolded(await answer.json());
-  if (!films[index].length) return;
+  const frames = await fetch(`film/${index}.json`).then(answer => answer.ok ? answer.json() : []).catch(() => []);
+  if (!frames.length) return; // of no such run, of one that keeps nothing, or the server has gone
+  const chosen = films.indexOf(film) === index || !film.length || linked === index;
+  films[index] = unfolded(frames);
   find("#game").hidden = false;
   if (chosen) film = films[index];
   if (chosen && find("#film")) find("#film").value = String(index);
@@ -73,8 +73,10 @@ async function refilm(index) {
 function choose(index) {
   if (!films[index]?.length) return;
   film = films[index];
+  if (find("#film")) find("#film").value = String(index);
   for (const button of document.querySelectorAll("[data-film]")) button.setAttribute("aria-pressed", button.dataset.film === String(index));
   drawTime();
+  remember();
 }
 
 /* The plane: D as colours, points, arrows, and the sheet of noise as G folds it. */
@@ -281,5 +283,6 @@ for (const box of document.querySelectorAll("[data-layer]")) {
 }
 for (const button of document.querySelectorAll("[data-film]")) button.addEventListener("click", () => choose(Number(button.dataset.film)));
 find("#film")?.addEventListener("change", event => choose(Number(event.target.value)));
+choose(linked);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 drawTime();

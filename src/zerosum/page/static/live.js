@@ -124,15 +124,26 @@ function draw() {
 
 const time = find("#time");
 let steps = [],
-  timer = 0;
+  timer = 0,
+  sought = Number(location.hash.match(/^#step=(\d+)/)?.[1] ?? NaN);
+
+/* The address says what is looked at, so that a link shows it again. A game that is played has its own. */
+function remember() {
+  if (find("[data-do]") || !steps.length) return;
+  const chosen = typeof film === "undefined" ? 0 : films.indexOf(film);
+  const state = [find("#follow").checked ? "" : `step=${steps[time.value]}`, chosen > 0 ? `film=${chosen}` : ""].filter(Boolean).join("&");
+  if (location.hash !== (state && "#" + state)) location.replace("#" + state);
+}
 
 function drawTime() {
   const before = steps[time.value],
     frames = typeof film === "undefined" ? [] : film.map(one => one.step);
   steps = [...new Set([...shown().flatMap(run => run.pictures), ...frames])].sort((a, b) => a - b);
   time.max = Math.max(steps.length - 1, 0);
+  if (!Number.isNaN(sought)) find("#follow").checked = false;
   const follow = find("#follow").checked || before === undefined;
-  time.value = follow ? steps.length - 1 : Math.max(steps.indexOf(before), 0);
+  const place = Number.isNaN(sought) ? steps.indexOf(before) : steps.findLastIndex(step => step <= sought);
+  time.value = follow && Number.isNaN(sought) ? steps.length - 1 : Math.max(place, 0);
   find("#no-pictures").hidden = shown().some(run => run.pictures.length);
   showStep();
 }
@@ -182,9 +193,11 @@ function stop() {
 }
 
 function go(to) {
+  sought = NaN;
   find("#follow").checked = to >= steps.length - 1;
   time.value = to;
   showStep();
+  remember();
 }
 
 function play() {
@@ -202,7 +215,11 @@ time.addEventListener("input", () => {
   stop();
   go(Number(time.value));
 });
-find("#follow").addEventListener("change", draw);
+find("#follow").addEventListener("change", () => {
+  sought = NaN;
+  draw();
+  remember();
+});
 find("#runs").addEventListener("change", () => {
   charts.forEach(forget);
   draw();
@@ -231,7 +248,7 @@ function drawStanding() {
       const note = element("div", undefined, finding.level === "note" ? "finding" : "finding note"),
         list = element("ul");
       note.append(element("h3", ({ fault: "Fault: ", warning: "Warning: " } [finding.level] ?? "") + finding.name), element("p", `Since step ${finding.since.toLocaleString("en")}, with a confidence of ${Math.round(100 * finding.confidence)} %.`));
-      list.append(...finding.evidence.map(text => element("li", text)), ...finding.advice.map(text => element("li", "Try " + text)));
+      list.append(...finding.evidence.map(text => element("li", text)), ...finding.advice.map(item => typeof advised === "undefined" ? element("li", "Try " + item.text) : advised(item)));
       note.append(list);
       box.append(note);
     }

@@ -94,6 +94,17 @@ function leave(what) {
   order("begin", what);
 }
 
+/* An advice, where it can be with a button that follows it. */
+function advised({ text, fields }) {
+  const line = element("li", "Try " + text + " ");
+  if (!fields) return line;
+  const button = element("button", "Follow it");
+  button.type = "button";
+  button.addEventListener("click", () => order("change", { fields }));
+  line.append(button);
+  return line;
+}
+
 /* Drawing data: strokes on the plane become points, about each of which a few more lie. */
 const board = find("#plane"),
   drawing = find("#draw");
