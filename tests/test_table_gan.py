@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from zerosum.cli import main
 from zerosum.data import kinds
 from zerosum.data.columns import Columns
 from zerosum.data.sheet import Sheet, encoded
+from zerosum.data.tables import frame
 from zerosum.data.where import MOST_DRAWN, conditions, draw_where, rows_that_meet
+from zerosum.randomness import stream
 from zerosum.tables import TableGAN
 
 SMALL: dict[str, Any] = {"batch": 32, "G__width": 16, "D__width": 16}
@@ -189,3 +193,38 @@ def test_any_table_is_learnt_and_drawn_with_no_option_set(columns: dict[str, lis
     for name, cells in columns.items():
         if name not in ("id", "day", "price"):
             assert set(made[name].dropna()) <= set(cells)
+
+
+def test_whatever_pandas_holds_is_a_table() -> None:
+    n, draw = 60, np.random.default_rng(0)
+
+    def some(*cells: Any) -> list[Any]:
+        return [cells[i] for i in draw.integers(len(cells), size=n)]
+
+    given = pd.DataFrame(
+        {
+            "nullable": pd.array(some(1, None, 3, 4), dtype="Int64"),
+            "flag": pd.array(some(True, None), dtype="boolean"),
+            "text": pd.array(some("x", None, "y"), dtype="string"),
+            "choice": pd.Categorical(some(3, 1, 2)),
+            "objects": some(1, None, 2.5, 7),
+            "exact": [Decimal(int(i)) / 4 for i in draw.integers(9, size=n)],
+            "span": pd.to_timedelta(draw.integers(9, size=n) * 90, unit="s"),
+            "moment": pd.date_range("2024-01-01", periods=n, tz="Europe/Berlin"),
+        }
+    )
+    source = frame(given, "all", encoding="ranks")
+    kinds_of = {column.name: column.kind for column in source.codec.columns}
+    assert kinds_of == {
+        "nullable": "whole",
+        "flag": "category",
+        "text": "category",
+        "choice": "category",
+        "objects": "number",
+        "exact": "number",
+        "span": "whole",
+        "moment": "date",
+    }
+    made = source.codec.decode(torch.randn(40, *source.shape, generator=stream("made")))
+    assert set(made.objects("choice")) == {1, 2, 3} and set(made.objects("flag")) == {True, None}
+    assert set(made.objects("objects")) <= {None, *np.arange(1, 7.5, 0.5)} and max(made["span"]) <= 720

@@ -8,8 +8,10 @@ missing moment NaT, a missing text has the code -1.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -200,7 +202,8 @@ def from_frame(frame: Any) -> Sheet:
 
 
 def _from_series(series: Any) -> Cells:
-    """A pandas or polars series: numbers, bools and moments as they are, all else as `Coded`."""
+    """A pandas or polars series: numbers, bools and moments as they are, spans of time in seconds, objects
+    that are all numbers as numbers, all else as `Coded`; a categorical one as its categories."""
     polars = hasattr(series, "null_count")
     array = series.to_numpy() if polars else _pandas_array(series)
     if array.dtype.kind in "iu" and array.dtype != np.uint64:
@@ -209,14 +212,30 @@ def _from_series(series: Any) -> Cells:
         return array.astype(np.float64)
     if array.dtype.kind in "bM":
         return array
-    cells = series.to_list() if polars else array.tolist()
-    return encoded(
-        None if _is_missing(cell) else cell if isinstance(cell, bool) else str(cell) for cell in cells
-    )
+    if array.dtype.kind == "m":
+        seconds = array.astype("timedelta64[us]").astype(np.float64) / 1e6
+        return np.where(np.isnat(array), np.nan, seconds)
+    cells = [None if _is_missing(cell) else cell for cell in (series.to_list() if polars else array.tolist())]
+    is_categorical = type(series.dtype).__name__ == "CategoricalDtype"
+    there = [cell for cell in cells if cell is not None]
+    if there and not is_categorical and all(map(_is_number, there)):
+        whole = len(there) == len(cells) and all(isinstance(x, int) for x in there)
+        numbers = [math.nan if x is None else float(x) for x in cells]
+        return np.array(numbers, dtype=np.int64 if whole else np.float64)
+    kept = (bool, int) if is_categorical else bool
+    return encoded(x if x is None or isinstance(x, kept) else str(x) for x in cells)
+
+
+def _is_number(cell: Any) -> bool:
+    """Whether a float holds it."""
+    exact = not isinstance(cell, int) or abs(cell) < 2**53
+    return isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) and exact
 
 
 def _pandas_array(series: Any) -> Array:
     kind = getattr(series.dtype, "kind", "O")
+    if kind == "m":
+        return series.to_numpy()
     if kind == "M":
         return (
             series.dt.tz_localize(None).to_numpy() if getattr(series.dtype, "tz", None) else series.to_numpy()
@@ -229,4 +248,4 @@ def _pandas_array(series: Any) -> Array:
 
 
 def _is_missing(cell: Any) -> bool:
-    return cell is None or cell != cell or type(cell).__name__ in ("NAType", "NaTType")
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
