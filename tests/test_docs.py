@@ -120,7 +120,7 @@ def test_help_is_a_screen_or_comes_in_pages(verb: str, monkeypatch: pytest.Monke
     paged: list[str] = []
     monkeypatch.setattr(pydoc, "pager", paged.append)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    for rows, count in ((1000, 0), (10, 1)):
+    for rows, count in ((1000, 0), (5, 1)):
         monkeypatch.setenv("LINES", str(rows))
         assert main([verb, "--help"]) == 0
         assert len(paged) == count
