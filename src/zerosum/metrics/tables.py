@@ -7,6 +7,7 @@ missing; anything else is an array of objects, None where one is missing.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 from typing import Any, NamedTuple
@@ -255,9 +256,8 @@ def values_present(train: Rows, fake: Rows, space: str = "rows") -> Estimate:
     most = sum(len(set(x)) for x in train.values() if not is_number(x))
     if not most:
         raise ValueError("it needs a column of categories")
-    shares = [
-        sum(cell == value for cell in train[name]) / length(train) for name in lost for value in lost[name]
-    ]
+    counts = {name: Counter(train[name].tolist()) for name in lost}
+    shares = [counts[name][value] / length(train) for name, values in lost.items() for value in values]
     count = most - len(shares)
     p = min(1.0, most * (1 - max(shares, default=0.0)) ** n)
     about = space, "values of categories", "counted"
