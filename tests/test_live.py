@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -263,6 +264,28 @@ def test_a_run_that_grows_is_read_on_and_one_cut_back_is_read_anew(tmp_path: Pat
     (run / "metrics.jsonl").write_bytes(b"".join(lines[:3]))
     one.poll()
     assert len(one.records) == 3 and one.generation > generation
+
+
+def test_a_run_that_grows_is_judged_within_a_share_of_the_time_and_its_events_are_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked, now = trained(tmp_path / "run", "digits", steps=2), list[Path](), [100.0]
+    judged = SimpleNamespace(findings=[])
+    monkeypatch.setattr(watched, "monotonic", lambda: now[0])
+
+    def examine(path: Path) -> Any:
+        asked.append(path)
+        now[0] += 1  # it takes a second
+        return judged
+
+    monkeypatch.setattr("zerosum.run.examined.examine", examine)
+    one = watched.Watched(run)
+    for step, later, times in ((3, 0, 1), (4, 49, 1), (5, 0, 1), (6, 2, 2)):
+        one.poll()
+        add(run / "events.jsonl", {"event": "fault", "step": step, "name": "slow"})
+        now[0] += later
+        one.poll()
+        assert one.standing["events"][-1]["step"] == step and len(asked) == times
 
 
 def test_looking_on_writes_nothing(server: Server, runs: Path) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from zerosum.page import events
@@ -25,7 +25,7 @@ from zerosum.text import printable
 __all__ = ["Watched", "runs"]
 
 MOST = 1500  # records of a run that are held, about, two for a pixel of a chart: more are thinned evenly
-SHARE = 1 / 20  # of the time that may go into saying how a run stands
+SHARE = 1 / 50  # of the time that may go into judging a run while it grows
 JUDGED = 2**25  # bytes of records beyond which a run is not judged while it grows
 
 Columns = dict[str, dict[str, list[float | None]]]
@@ -61,20 +61,23 @@ class Watched:
         self.pictures: list[int] = []
         self._place = (0, 0)  # inode of the file of records, and the byte up to which it was read
         self._signature: tuple[Any, ...] = ()
-        self._stale, self._due = False, 0.0  # whether the standing is, and when it may be said anew
+        self._findings, self._why = list[dict[str, Any]](), ""  # of the last judgement, and why there is none
+        self._unjudged, self._due = False, 0.0  # whether there is more since, and when it may be judged anew
 
     def poll(self) -> None:
         """Read what is new. Whatever is wrong with the files becomes a line of `standing`."""
         try:
             grown = self._read_records()
             signature = tuple(self._stamp(name) for name in ("events.jsonl", "samples"))
-            self._stale |= grown or signature != self._signature
-            begun = time.monotonic()
-            if self._stale and begun >= self._due:
-                self._stale, self._signature = False, signature
+            new = grown or signature != self._signature
+            self._unjudged |= new
+            judge = self._unjudged and monotonic() >= self._due
+            if new or judge:
+                self._signature = signature
                 self.pictures = list(self.log.pictures())
+                if judge:
+                    self._judge()
                 self.standing = self._stand()
-                self._due = begun + (time.monotonic() - begun) / SHARE
         except (OSError, RunError) as error:
             self.standing = {"state": printable(error), "events": [], "findings": [], "scales": {}}
 
@@ -99,23 +102,27 @@ class Watched:
             self.records, self.generation = spread(self.records, MOST), self.generation + 1
         return bool(new)
 
-    def _stand(self) -> dict[str, Any]:
+    def _judge(self) -> None:
+        """What the diagnosis makes of all records: the longer they are, the more rarely."""
         from zerosum.run.examined import examine
 
-        happened, findings, why = self.log.events(), [], ""
+        begun, self._findings, self._why = monotonic(), [], ""
         if self._place[1] <= JUDGED:
             try:
-                findings = examine(self.path).findings
-            except (
-                Exception
-            ) as error:  # a recipe may import a module of the user's own, which may raise anything
-                why = printable(error)
+                self._findings = [_finding(finding) for finding in examine(self.path).findings]
+            except Exception as error:  # a recipe may import a module of the user's own
+                self._why = printable(error)
+        now = monotonic()
+        self._unjudged, self._due = False, now + (now - begun) / SHARE
+
+    def _stand(self) -> dict[str, Any]:
+        happened = self.log.events()
         last = happened[-1] if happened else {}
         return {
             "again": again(self.path),
             "state": f"{events.kind(last) if last else 'nothing yet'}, {date(last.get('time'))}",
-            "why": why,
-            "findings": [_finding(finding) for finding in findings],
+            "why": self._why,
+            "findings": self._findings,
             "events": [_event(event) for event in happened[-events.MARKED :]],
             "scales": next((e["scales"] for e in reversed(happened) if "scales" in e), {}),
         }
