@@ -196,7 +196,9 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 def from_frame(frame: Any) -> Sheet:
     """A pandas or polars frame as a sheet."""
     names, notes = unique_names([str(name) for name in frame.columns])
-    series = [frame.iloc[:, i] if hasattr(frame, "iloc") else frame[:, i] for i in range(len(names))]
+    series = [
+        frame.iloc[:, i] if hasattr(frame, "iloc") else frame[name] for i, name in enumerate(frame.columns)
+    ]
     columns = {name: _from_series(column) for name, column in zip(names, series, strict=True)}
     return Sheet(columns, notes)
 
