@@ -144,7 +144,12 @@ def join(timeout: timedelta = timedelta(minutes=30)) -> Ranks | None:
         if cuda:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         if not dist.is_initialized():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
+            store, rank, world = next(dist.rendezvous("env://", timeout=timeout))
+            # torchrun may restart the processes with the store of those that died: their addresses are in it
+            attempt = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+            place = {"rank": rank, "world_size": world}
+            dist.init_process_group(backend, timeout=timeout, store=attempt, **place)
         _joined.append(Ranks())
     return _joined[0]
 
