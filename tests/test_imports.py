@@ -35,6 +35,7 @@ MAY_TRAIN = {
     "game/play",
     "game/player",
     "game/ensemble",
+    "game/sharded",
     "optimizers",
     "metrics/two_sample",
     "metrics/features",
