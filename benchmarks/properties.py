@@ -1,10 +1,12 @@
-"""Properties of a run's files over many cases: what was tried, with which seeds, and what it found.
+"""Properties over many cases: what was tried, with which seeds, and what it found.
 
     python benchmarks/properties.py             10,000 cases of each family; writes results/properties.json
     python benchmarks/properties.py --cases 50  a look
 
-A family draws a case from (seed, number). A case fails if anything but the errors that are meant is raised,
-or if what is read does not fit the schema. The tests try some of the same in seconds.
+A family of a run's files draws a case from (seed, number); the others are laws of the tests, which hypothesis
+tries on more cases than the suite does. A case fails if anything but the errors that are meant is raised, or
+if what is read is not what was written. Each family is recorded when it is through; those that are recorded
+without a failure are passed over.
 """
 
 from __future__ import annotations
@@ -12,22 +14,27 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zerosum.run import checkpoints, files
+import ledger
+from zerosum.run import checkpoints
 from zerosum.run.checkpoints import CheckpointError
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
 
-RESULT = Path("benchmarks/results/properties.json")
-RUN = Path("tests/fixtures/runs_ee8671b/ring")
+RESULT = ledger.RESULTS / "properties.json"
+RUN = ledger.ROOT / "tests/fixtures/runs_ee8671b/ring"
 SEED = 20261129
 
 
@@ -92,6 +99,23 @@ def forged(chance: random.Random, place: Path) -> str:
 
 
 FAMILIES: dict[str, Callable[[random.Random, Path], str]] = {"logs": logs, "checkpoints": forged}
+LAWS = {  # tests over families of inputs, tried here on many more cases than in the suite
+    "tables": "test_columns.py::test_any_table_comes_back_exactly",
+    "rows": "test_columns.py::test_whatever_G_makes_is_a_row_that_can_be",
+    "table files": "test_table_files.py::test_any_bytes_are_a_table_or_an_error_in_one_line",
+    "text": "test_table_files.py::test_any_text_survives_quoting",
+    "image files": "test_image_files.py::test_a_grey_is_that_grey_in_any_mode_format_size_and_channels",
+    "damaged images": "test_image_files.py::test_damage_of_any_kind_is_a_cause_or_a_picture",
+    "splits": "test_layout.py::test_every_image_is_in_one_split_or_outside_of_all",
+    "names of folders": "test_layout.py::test_neither_case_nor_a_folder_round_all_matters",
+    "folders": "test_layout.py::test_any_tree_is_a_folder_of_images_or_an_error_in_one_line",
+    "recipe overrides": "test_recipe_values.py::test_any_overrides_give_a_recipe_or_a_line",
+    "recipe files": "test_recipe_values.py::test_any_file_gives_a_recipe_or_a_line",
+    "recipe words": "test_recipe_values.py::test_any_words_are_a_value_or_a_line",
+    "built recipes": "test_recipe_values.py::test_a_recipe_that_loads_is_built_or_refused_in_a_line",
+    "arrays": "test_sources.py::test_any_array_comes_back",
+    "lines of logs": "test_run_files.py::test_whatever_lines_are_in_a_log_what_is_read_fits_the_schema",
+}
 
 
 def tried(name: str, cases: int) -> dict[str, Any]:
@@ -105,17 +129,58 @@ def tried(name: str, cases: int) -> dict[str, Any]:
     return {"cases": cases, "seed": SEED, "outcomes": dict(sorted(outcomes.items())), "failures": failures}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=10_000)
-    cases = parser.parse_args().cases
-    result = {name: tried(name, cases) for name in FAMILIES}
-    for name, one in result.items():
-        print(name, one["outcomes"], *one["failures"][:20], sep="\n  ")
-    if cases >= 10_000:
-        files.write(RESULT, (json.dumps(result, indent=1) + "\n").encode())
-    return int(any(one["failures"] for one in result.values()))
+def obeyed(law: str, cases: int) -> dict[str, Any]:
+    """A law of the tests on `cases` cases for each of its parameters, drawn by hypothesis from the seed."""
+    pytest = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n0",
+        "-p",
+        "no:cacheprovider",
+        "--hypothesis-show-statistics",
+    ]
+    done = subprocess.run(
+        [*pytest, "--hypothesis-show-statistics", f"--hypothesis-seed={SEED}", f"tests/{law}"],
+        env={**os.environ, "ZEROSUM_CASES": str(cases)},
+        cwd=ledger.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    found = re.findall(r"^E   .*|^(?:FAILED|ERROR) .*", done.stdout, re.MULTILINE)
+    passing = [int(n) for n in re.findall(r"(\d+) passing", done.stdout)]
+    failures = [line[:300] for line in found[:8]] if done.returncode else []
+    return {"cases": sum(passing), "seed": SEED, "law": law, "failures": failures}
 
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--only", nargs="*", choices=[*FAMILIES, *LAWS], help="these families")
+    parser.add_argument("--again", action="store_true", help="those that are recorded without a failure, too")
+
+
+def measure(args: argparse.Namespace) -> None:
+    result = ledger.read(RESULT, {})
+    for name in args.only or [*FAMILIES, *LAWS]:
+        before = result.get(name, {"failures": ["not tried"]})
+        if not (args.again or before["failures"]) and before["cases"] >= args.cases:
+            continue
+        begun = time.perf_counter()
+        one = tried(name, args.cases) if name in FAMILIES else obeyed(LAWS[name], args.cases)
+        print(name, f"{time.perf_counter() - begun:.0f} s", json.dumps(one, indent=1), flush=True)
+        if args.cases >= 10_000:
+            result = {**ledger.read(RESULT, {}), name: one}
+            ledger.write(RESULT, result)
+
+
+def lacks() -> list[str]:
+    result = ledger.read(RESULT, {})
+    never = [f"{name}: never tried" for name in [*FAMILIES, *LAWS] if name not in result]
+    return never + [f"{name}: {line}" for name, one in result.items() for line in one["failures"]]
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, lacks=lacks)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(BENCHMARK.main())

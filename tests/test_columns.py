@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from cases import cases
 from zerosum.data import codec as codecs
 from zerosum.data import dates, kinds
 from zerosum.data.column import Category, Constant, Follower, Identifier, Number
@@ -82,7 +83,7 @@ def sheets(draw: st.DrawFn) -> Sheet:
 
 
 @both_encodings
-@settings(max_examples=60, deadline=None)
+@cases(60)
 @given(sheet=sheets())
 def test_any_table_comes_back_exactly(sheet: Sheet, encoding: str) -> None:
     codec = fitted(sheet, encoding)
@@ -94,7 +95,7 @@ def test_any_table_comes_back_exactly(sheet: Sheet, encoding: str) -> None:
             assert back.objects(name).tolist() == sheet.objects(name).tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@cases(40)
 @given(column=whole)
 def test_large_whole_numbers_come_back_by_their_ranks(column: np.ndarray) -> None:
     back = there_and_back(Sheet({"x": column, "y": np.arange(40) % 2}))
@@ -103,7 +104,7 @@ def test_large_whole_numbers_come_back_by_their_ranks(column: np.ndarray) -> Non
 
 
 @both_encodings
-@settings(max_examples=40, deadline=None)
+@cases(40)
 @given(column=number, noise=st.integers(0, 9))
 def test_whatever_G_makes_is_a_row_that_can_be(column: np.ndarray, noise: int, encoding: str) -> None:
     days = np.arange(40) % 31 + 1

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from PIL import Image
 
+from cases import cases
 from picture_files import KINDS, draw, noise, one, oriented, packed, put, transparent_palette
 from refusals import refused
 from zerosum import data
@@ -287,7 +288,7 @@ def plain(mode: str, size: tuple[int, int], level: int) -> Image.Image:
 
 
 @given(some.sampled_from(KINDS_OF_FILES), SIDES, SIDES, SIDES, some.integers(0, 255), some.integers(1, 4))
-@settings(max_examples=150, deadline=None)
+@cases(150)
 def test_a_grey_is_that_grey_in_any_mode_format_size_and_channels(
     kind: tuple[str, str], width: int, height: int, side: int, level: int, channels: int
 ) -> None:
@@ -307,7 +308,7 @@ def test_a_grey_is_that_grey_in_any_mode_format_size_and_channels(
 
 
 @given(some.sampled_from(KINDS_OF_FILES), some.data())
-@settings(max_examples=150, deadline=None)
+@cases(150)
 def test_damage_of_any_kind_is_a_cause_or_a_picture(
     kind: tuple[str, str], draw_from: some.DataObject
 ) -> None:

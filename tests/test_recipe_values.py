@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import cases
 from zerosum import recipe as recipes
 from zerosum.recipe import Recipe, RecipeError
-
-
-def some(examples: int) -> settings:
-    """So many examples; ZEROSUM_EXAMPLES asks for more."""
-    most = int(os.environ.get("ZEROSUM_EXAMPLES", examples))
-    return settings(max_examples=most, deadline=None, suppress_health_check=list(HealthCheck))
-
 
 FIELDS = [f.name for f in fields(Recipe)]
 OPTIONS = [
@@ -70,13 +63,13 @@ def checked(make: Any) -> None:
     assert isinstance(recipe, Recipe) and yaml.safe_load(text)
 
 
-@some(150)
+@cases(150)
 @given(st.dictionaries(paths, values, max_size=3))
 def test_any_overrides_give_a_recipe_or_a_line(overrides: dict[str, Any]) -> None:
     checked(lambda: recipes.load("ring", overrides))
 
 
-@some(150)
+@cases(150)
 @given(
     tree=st.dictionaries(st.one_of(st.sampled_from([*FIELDS, "recipe", "gpu"]), keys), values, max_size=4),
     scale=st.sampled_from(["cpu", "gpu"]),
@@ -87,7 +80,7 @@ def test_any_file_gives_a_recipe_or_a_line(tree: dict[Any, Any], scale: str, tmp
     checked(lambda: recipes.load(str(path), {"scale": scale}))
 
 
-@some(300)
+@cases(300)
 @given(
     st.one_of(
         st.text(max_size=30), values.map(lambda v: yaml.dump(v)), st.text("&*a[]{}:, -!%\n'\"", max_size=30)
@@ -103,7 +96,7 @@ def test_any_words_are_a_value_or_a_line(text: str) -> None:
         assert leaf is None or isinstance(leaf, bool | int | float | str)
 
 
-@some(100)
+@cases(100)
 @given(field=st.sampled_from(FIELDS), value=values)
 def test_a_recipe_that_loads_is_built_or_refused_in_a_line(field: str, value: Any) -> None:
     small = {"latent": 2, "G": {"name": "mlp", "width": 2, "depth": 1}, "D": "mlp", "batch": 4, "steps": 5}

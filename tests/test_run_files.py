@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import cases
 from zerosum import cli
 from zerosum.run import files
 from zerosum.run.log import Log, Record, RunError
@@ -101,7 +102,8 @@ def test_any_node_in_the_place_of_any_file(
     node(path, outside)
     guarded = contents(outside) if outside.is_dir() else {"": outside.read_bytes()}
     turn = (NODES.index(node) + [*FILES, *FOLDERS].index(name)) % len(VERBS)
-    for verb in [*VERBS, *VERBS][turn : turn + 2]:  # all of them, with all: benchmarks/properties.py
+    few = [*VERBS, *VERBS][turn : turn + 2]  # all take minutes: with ZEROSUM_CASES
+    for verb in VERBS if "ZEROSUM_CASES" in os.environ else few:
         assert answer(verb) in (0, 1, 2)
         said = capsys.readouterr().err
         assert all(line.startswith("zerosum: ") for line in said.splitlines()), said
@@ -135,7 +137,7 @@ LINES = st.one_of(
     lines=st.lists(LINES, max_size=6),
     name=st.sampled_from(["metrics.jsonl", "events.jsonl", "evaluation.jsonl"]),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@cases(60)
 def test_whatever_lines_are_in_a_log_what_is_read_fits_the_schema(
     lines: list[bytes], name: str, tmp_path: Path
 ) -> None:

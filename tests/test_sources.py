@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from cases import cases
 from refusals import refused
 from zerosum import Game, data, objectives
 from zerosum.data import codec as codecs
@@ -191,7 +192,7 @@ def test_items_that_are_no_examples_are_refused(dataset: Any) -> None:
         some.sampled_from([np.uint8, np.float32, np.int64, np.bool_]), array_shapes(min_dims=1, max_dims=4)
     )
 )
-@settings(max_examples=100, deadline=None)
+@cases(100)
 def test_any_array_comes_back(x: np.ndarray) -> None:
     """Bytes are pixels in three and four dimensions only; everything else is numbers as they are."""
     if x.dtype == np.float32 and not np.isfinite(x).all():
@@ -213,7 +214,7 @@ def test_any_array_comes_back(x: np.ndarray) -> None:
 @given(
     some.lists(some.one_of(some.integers(-5, 99)), min_size=1) | some.lists(some.text(max_size=3), min_size=1)
 )
-@settings(max_examples=100, deadline=None)
+@cases(100)
 def test_any_labels_keep_their_values(labels: list[Any]) -> None:
     codes, names = named(labels)
     shown = [str(label).rstrip("\0") for label in labels]  # numpy's texts end without zeros

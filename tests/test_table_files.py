@@ -18,18 +18,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from cases import cases
 from zerosum import data, recipe
 from zerosum.data import parsed, readers
 from zerosum.data.sheet import Sheet, encoded, from_frame
 from zerosum.data.tables import read_sheet
 from zerosum.data.writers import WRITTEN, write_sheets
-
-in_one_folder = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
 
 
 def write(path: Path, content: str, encoding: str = "utf-8") -> Path:
@@ -97,7 +94,7 @@ grid = st.integers(2, 4).flatmap(
 )
 
 
-@in_one_folder
+@cases(60)
 @given(rows=grid)
 def test_any_text_survives_quoting(tmp_path: Path, rows: list[list[str]]) -> None:
     path = tmp_path / "x.csv"
@@ -345,7 +342,7 @@ ANY_BYTES = {
 
 
 @pytest.mark.parametrize("ending", ANY_BYTES)
-@in_one_folder
+@cases(60)
 @given(place=st.integers(0, 400), piece=st.binary(max_size=12), cut=st.booleans())
 def test_any_bytes_are_a_table_or_an_error_in_one_line(
     tmp_path: Path, ending: str, place: int, piece: bytes, cut: bool
