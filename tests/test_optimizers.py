@@ -303,6 +303,9 @@ def test_scheduled_follows_the_steps_of_this_player() -> None:
     ("make", "name"),
     [
         (lambda: scheduled(sgd(), lrr=ramp(1, 0, 2))(parameters()), "lrr"),
+        (lambda: scheduled(adam(), lr=-1.0)(parameters()), "lr"),
+        (lambda: scheduled(adam(), lr=ramp(float("nan"), 0, 2))(parameters()), "lr"),
+        (lambda: scheduled(adam(), beta1=1.5)(parameters()), "beta1"),
         (lambda: clipped(sgd(), bound=0.0), "bound"),
         (lambda: lookahead_minmax(sgd(), every=0), "every"),
         (lambda: lookahead_minmax(sgd(), alpha=1.5), "alpha"),

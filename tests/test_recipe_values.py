@@ -6,11 +6,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import cases
+from refusals import refused
 from zerosum import recipe as recipes
 from zerosum.recipe import Recipe, RecipeError
 
@@ -61,6 +63,24 @@ def checked(make: Any) -> None:
         assert is_a_line(error)
         return
     assert isinstance(recipe, Recipe) and yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("G.depth", -1),
+        ("G.width", -4),
+        ("objective.d_weight", -1),
+        ("data.std", -0.5),
+        ("g_optimizer.lr", -1e-3),
+        ("g_optimizer.lr", "nan"),
+        ("g_optimizer.lr", float("inf")),
+        ("g_optimizer.beta1", 1.5),
+    ],
+)
+def test_an_amount_that_cannot_be_is_refused_by_its_name(field: str, value: Any) -> None:
+    with refused(field.split(".")[-1], by=RecipeError):
+        recipes.build(recipes.load("ring", {field: value}))
 
 
 @cases(150)

@@ -15,6 +15,7 @@ formulas; F is the joint gradient field of the two players, eta the learning rat
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -291,6 +292,10 @@ class Scheduled(Wrapper):
         if unknown:
             raise ValueError(f"scheduled: the base has no setting {unknown[0]!r}; it has {', '.join(names)}")
         self.settings = settings
+        for name, value in self.settings_at(0).items():  # the base checked its own, and not these
+            if not 0 <= value < (1 if "beta" in name else math.inf):
+                below = "below 1" if "beta" in name else "finite"
+                raise ValueError(f"scheduled: {name} = {value} should be {below} and not below 0")
         self.given: dict[str, float] | None = None
         self.memory = {"steps": 0}
 

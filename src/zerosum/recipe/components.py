@@ -97,11 +97,15 @@ def bound(value: Component, where: str, home: str) -> partial[Any]:
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     options = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     settable = [option for option in options if option not in RUNTIME_ARGUMENTS]
+    amounts = _amounts(function, parameters)
+    of_any = next((hints.get(p.name, Any) for p in parameters if p.kind is p.VAR_KEYWORD), Any)
     for key in component:
         if key not in settable and not takes_any:
             raise RecipeError(f"{where}: {name} has no option {key!r}{suggest(str(key), settable)}")
+        if key in amounts and isinstance(component[key], int | float) and component[key] < 0:
+            raise RecipeError(f"{where}.{key}: input should be 0 or more, got {component[key]}")
     arguments = {
-        key: argument(key, given, f"{where}.{key}", home, hints.get(key, Any))
+        key: argument(key, given, f"{where}.{key}", home, hints.get(key, Any if key in options else of_any))
         for key, given in component.items()
     }
     return partial(function, **arguments)
@@ -237,6 +241,14 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # written in C, without a signature
         return [inspect.Parameter("options", inspect.Parameter.VAR_KEYWORD)]
+
+
+def _amounts(function: Callable[..., Any], parameters: Sequence[inspect.Parameter]) -> set[str]:
+    """Those arguments of ours that count or weigh something: all whose default is above 0."""
+    if not getattr(function, "__module__", "").startswith("zerosum."):
+        return set()
+    numbers = {p.name for p in parameters if isinstance(p.default, int | float) and p.default > 0}
+    return numbers - {"low", "high"}
 
 
 def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
