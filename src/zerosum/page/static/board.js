@@ -168,7 +168,10 @@ function line() {
   if (now.best?.length) curve(levels_of(now.best), 255, style.soft);
   if (now.p_data && layer("real")) curve(now.p_data, top, style.real);
   if (now.p_g && layer("fake")) curve(now.p_g, top, style.fake);
-  for (const [name, places, y] of [["real", now.real, 0.975], ["fake", now.fake, 0.99]]) {
+  for (const [name, places, y] of [
+      ["real", now.real, 0.975],
+      ["fake", now.fake, 0.99]
+    ]) {
     ink.fillStyle = style[name];
     for (const x of layer(name) ? places : []) ink.fillRect(x / 1000 * canvas.width - 1, y * canvas.height - 5, 2, 9);
   }
