@@ -302,7 +302,8 @@ def test_modes_and_coverage_come_first(tmp_path: Path) -> None:
     assert [f.title.split(" ends")[0] for f in charts(run).quality][:3] == [
         "Modes covered", "Samples near a mode", "Data that samples come near",
     ]  # fmt: skip
-    assert next(iter(report._summary(report._read(run))))[0].startswith("modes covered")
+    names = [name for name, _ in report._summary(report._read(run))]
+    assert names[0] == "state" and names[1].startswith("modes covered")
     text = page(run).text
     assert text.index("Modes covered ends at") < text.index("Loss of D ends at")
 
