@@ -117,6 +117,7 @@ def shown() -> str:
     for name, text in names.items():
         if part := result.get(name):
             size = f", {part['rows']:,} rows" if "rows" in part else ""
+            size += f" ({part['rows_a_second']:,} for each CPU second)" if "rows_a_second" in part else ""
             figures = (f"{part[key]:,}" for key in ("cpu_seconds", "seconds", "peak_mib"))
             rows.append([text + size, *figures])
     head = [
