@@ -439,7 +439,7 @@ def seeds_line() -> str:
     games, all_games = len({row["scenario"] for row in rows}), len(scenarios())
     return (
         f"Limits were chosen on other seeds. Reported are {len(rows)} runs, seeds {seeds('reported')}, of "
-        f"{games} of the {all_games} games: small ones drawn by chance, presets in their order."
+        f"{games} of the {all_games} games, in the order of the file, as far as there was time."
     )
 
 

@@ -232,6 +232,12 @@ def test_interrupted_before_or_after_that_it_ends_in_the_same_bytes(
     assert weights(tmp_path / "run", COOLED) == weights(cooled, COOLED)
 
 
+def test_the_report_says_why_it_ended_before_its_last_step(cooled: Path) -> None:
+    assert cli.main(["report", str(cooled), "--out", str(cooled / "report.html")]) == 0
+    assert "80 of 200 steps" in (page := (cooled / "report.html").read_text())
+    assert "no longer improving since step 10." in page
+
+
 def test_more_steps_go_on_from_there(cooled: Path, tmp_path: Path) -> None:
     shutil.copytree(cooled, tmp_path / "run")
     assert played(tmp_path / "run", when_done=False, **FALLS).game.step == COOLED

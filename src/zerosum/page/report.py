@@ -232,7 +232,10 @@ def _state(run: RunFiles) -> str:
     steps, when = f"{run.step:,}{whole} steps", date(last.get("time"))
     match last.get("event"):
         case "finished":
-            return f"Finished: {steps}, {when}."
+            done = [
+                f"; {brief(e['reason'])}" for e in run.events if e["event"] == "changed" and e.get("reason")
+            ]
+            return f"Finished: {steps}, {when}{''.join(done[-1:])}."
         case "stopped":
             why = brief(last.get("reason") or "somebody")
             if why.startswith("no longer"):
