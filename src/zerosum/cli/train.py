@@ -231,6 +231,7 @@ def _train_in_processes(out: Path, recipe: Recipe, args: argparse.Namespace, why
 
 
 def _say_how_it_ended(run: Run, before: int, quiet: bool, again: list[str]) -> int:
+    from zerosum.data.columns import Columns
     from zerosum.display import format_best
 
     step, place = run.game.step, shlex.quote(str(run.path))
@@ -254,7 +255,8 @@ def _say_how_it_ended(run: Run, before: int, quiet: bool, again: list[str]) -> i
         if pictures:
             say(f"samples:  {pictures[-1]}")
         best = " --step best" if run.best is not None and run.best.step < step else ""
-        say(f"next:     zerosum sample {place}{best} --n 64 --out samples.png")
+        ending = "csv" if isinstance(getattr(run.source, "codec", None), Columns) else "png"
+        say(f"next:     zerosum sample {place}{best} --n 64 --out samples.{ending}")
     return 0
 
 
