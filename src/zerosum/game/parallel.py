@@ -148,8 +148,7 @@ def join(timeout: timedelta = timedelta(minutes=30)) -> Ranks | None:
             # torchrun may restart the processes with the store of those that died: their addresses are in it
             attempt = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
             backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-            place = {"rank": rank, "world_size": world}
-            dist.init_process_group(backend, timeout=timeout, store=attempt, **place)
+            dist.init_process_group(backend, timeout=timeout, store=attempt, rank=rank, world_size=world)
         _joined.append(Ranks())
     return _joined[0]
 

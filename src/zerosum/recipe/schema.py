@@ -13,7 +13,7 @@ from zerosum.text import facts_html
 __all__ = ["RESUMABLE_FIELDS", "Component", "Recipe", "RecipeError"]
 
 Component = str | dict[str, Any]
-Time = Annotated[str, Predicate(re.compile(r"[0-9]{1,4}(\.[0-9]+)?[mh]").fullmatch)]
+Time = Annotated[str, Predicate(lambda text: bool(re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?[mh]", text)))]
 """Minutes or hours: 90m, 1.5h."""
 
 
