@@ -45,6 +45,7 @@ FAMILY: dict[str, Make] = {
     "modes": lambda game, source, held, density: instruments.modes(density, n=64, every=1),
     "diversity": lambda game, source, held, density: instruments.diversity(held, n=64, every=1),
     "output_range": lambda game, source, held, density: instruments.output_range(held, every=1),
+    "sample_distance": lambda game, source, held, density: instruments.sample_distance(held, n=64, every=1),
 }
 family = pytest.mark.parametrize("name", FAMILY)
 
@@ -254,13 +255,12 @@ def _motion(game: Game, every: int) -> list[Reading]:
     return [r for turn in game.play(RING, steps=9) for r in read(watch, game, turn)]
 
 
-def test_cost_plays_a_copy_and_divides_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cost_plays_a_copy_and_divides_by_the_clock() -> None:
     """With a clock that ticks once when it is asked, a turn and a look take the same time."""
     game, ticks = delicate(), count()
     watch = instruments.standard(game, RING)
     before = state(game)
-    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
-    shares = cost(watch, game, RING, rounds=3)
+    shares = cost(watch, game, RING, rounds=3, clock=lambda: float(next(ticks)))
     assert state(game) == before
     assert shares == {i.name: i.turns / i.every for i in watch}
 
