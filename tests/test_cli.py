@@ -339,6 +339,7 @@ def test_plain_lines_where_there_is_no_terminal(here: Path, capsys: pytest.Captu
         "r1 ",
     ):
         assert figure in lines[1]
+    assert lines[-5].startswith("step 6/6") and lines.pop(-3).startswith("best:     step 6")
     assert lines[-4].startswith("step 6/6")
     assert lines[-3:] == [
         "finished: 6 steps, in runs/tiny-seed0",

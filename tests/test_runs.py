@@ -328,7 +328,11 @@ def test_stopping_before_the_broken_one_is_reached(tmp_path: Path) -> None:
         list(play)
         assert run.saved == 8
     damaged = path / "checkpoints/000009"
-    assert damaged.exists() and checkpoints.steps(path / "checkpoints") == [8, 9]
+    assert damaged.exists() and set(checkpoints.steps(path / "checkpoints")) == {
+        8,
+        9,
+        run.best.step if run.best else 8,
+    }
     with Run.start(path, recipe) as run:
         assert run.game.step == 8
 

@@ -50,7 +50,7 @@ class Setting:
     plane: bool = False
     width: int = 64
     batch: int = 256
-    turns: int = 4_000
+    turns: int = 3_000
     cooled: bool = True
     averaged: bool = True
     k: int = 1
@@ -82,13 +82,13 @@ class Setting:
 LINE = Setting()
 SETTINGS = {
     "line, as it is": LINE,
-    "line, players 4 x as wide": replace(LINE, width=256),
+    "line, players 2 x as wide": replace(LINE, width=128),
     "line, players of 8 units": replace(LINE, width=8),
-    "line, batch 2,048": replace(LINE, batch=2_048),
+    "line, batch 1,024": replace(LINE, batch=1_024),
     "line, batch 32": replace(LINE, batch=32),
     "line, k = 5": replace(LINE, k=5),
     "line, R1 10 x as heavy": replace(LINE, r1=0.2),
-    "line, 2 x the turns": replace(LINE, turns=8_000),
+    "line, 2 x the turns": replace(LINE, turns=6_000),
     "line, rates that do not fall": replace(LINE, cooled=False),
     "line, rates that do not fall, no average": replace(LINE, cooled=False, averaged=False),
     "plane, as it is": Setting(plane=True),
