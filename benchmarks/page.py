@@ -154,10 +154,10 @@ def _turn(page: Any) -> int:
     return int(page.locator("#turn").text_content().replace(",", ""))
 
 
-def training(browser: Any, folder: Path, rounds: int = 12) -> dict[str, Any]:
+def training(browser: Any, folder: Path, rounds: int = 24) -> dict[str, Any]:
     """Turns of a run while a page shows it, and while none does."""
     rows = dict[str, Any]()
-    for name, turns in (("digits", 100), ("ring", 100)):
+    for name, turns in (("digits", 300), ("ring", 600)):
         page, pairs = browser.new_page(), list[dict[str, list[float]]]()
         rarely = dict.fromkeys(("steps", "sample_every", "checkpoint_every"), 10**6)
         recipe = recipes.load(name, {**rarely, "log_every": 50})
