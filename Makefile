@@ -6,7 +6,7 @@ PAGE := src/zerosum/page
 JS := $(BIN)/js-beautify --indent-size 2 --brace-style collapse,preserve-inline --end-with-newline
 CSS := $(BIN)/css-beautify --indent-size 2 --end-with-newline
 
-.PHONY: demo test lint format docs clean
+.PHONY: demo test lint format docs installed clean
 
 demo: .venv/ready  ## train on the digits that come with scikit-learn, about a minute: a picture and a report
 	$(BIN)/zerosum train digits --out runs/demo
@@ -18,6 +18,13 @@ test: .venv/ready  ## the whole suite
 
 docs: .venv/ready  ## the site: docs/_build/html/index.html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+installed:  ## the wheel in an environment of its own, with what it requires and no more
+	rm -rf build/installed
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/pip wheel --quiet --no-deps --wheel-dir build/installed/wheel .
+	build/installed/bin/pip install --quiet --constraint constraints.txt build/installed/wheel/*.whl
+	cd build/installed && bin/zerosum train digits --steps 20 --quiet --out run && bin/zerosum report run --quiet && bin/zerosum sample run --n 9 --out made.png
 
 lint: .venv/ready
 	$(BIN)/ruff check .
