@@ -163,9 +163,7 @@ def _follow(
         say(f"\n{cure}" if tried else f"\n{cure.fault}\n{cure}")
         tried.append(key(cure.advice))
         run, _, error = _play(cure.path, cure.recipe, args, override=True)
-        if (
-            run.stop_reason not in ("", run.done) and not run.stopped_by_fault
-        ):  # interrupted: too early to say
+        if run.interrupted:  # too early to say
             break
         say(verdict(first, run, cure.fault))
     return run, error
@@ -242,9 +240,9 @@ def _say_how_it_ended(run: Run, before: int, quiet: bool, again: list[str]) -> i
             sys.stderr,
         )
         return 1
-    if run.stop_reason not in ("", run.done):
-        _say_how_to_go_on(f"stopped by {run.stop_reason} after step {step:,}, saved in {run.path}", again)
-        return 128 + signal.Signals[run.stop_reason]
+    if run.interrupted:
+        _say_how_to_go_on(f"stopped by {run.interrupted} after step {step:,}, saved in {run.path}", again)
+        return 128 + signal.Signals[run.interrupted]
     if not quiet:
         pictures = sorted((run.path / "samples").glob("[0-9]*.png"))
         nothing_new = " (it was before; give more --steps to go on)" if step == before else ""

@@ -21,11 +21,16 @@ from urllib.request import Request, urlopen
 
 from zerosum.data.progress import Advance, progress
 
-__all__ = ["fetch", "locked"]
+__all__ = ["fetch", "kept_in", "locked"]
 
 ROUNDS = 3  # how often each mirror is asked: a connection that breaks off is resumed by the next request
 TIMEOUT = 20.0  # seconds without a byte after which a server counts as dead
 BLOCK = 1 << 16
+
+
+def kept_in(name: str) -> Path:
+    """The folder called so of the user's cache, ``$XDG_CACHE_HOME/zerosum`` (``~/.cache/zerosum``)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zerosum" / name
 
 
 def fetch(urls: Sequence[str], destination: Path, sha256: str, most: int) -> Path:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from zerosum.data.arrays import Images, named
-from zerosum.data.download import locked
+from zerosum.data.download import kept_in, locked
 from zerosum.data.image_files import NOT_AN_IMAGE, SUFFIXES, Bad, Form, Header, decode, each, header, infer
 from zerosum.data.layout import DIVIDED_FROM, File, class_folders, layout, stylegan_labels, walk
 from zerosum.data.rows import FileRows
@@ -140,7 +140,7 @@ def image_folder(
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder")
-    root = Path(cache).expanduser().resolve() if cache is not None else _home()
+    root = Path(cache).expanduser().resolve() if cache is not None else kept_in("images")
     cached = _cached(folder, form, root)
     _check_share(folder, cached, bad)
     if split not in cached.parts:
@@ -167,10 +167,6 @@ def image_folder(
         )
 
     return opener(split)
-
-
-def _home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zerosum" / "images"
 
 
 # all images ---------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from zerosum.data.arrays import Images, Stacked, named
-from zerosum.data.download import fetch
+from zerosum.data.download import fetch, kept_in
 
 __all__ = ["fashion_mnist", "idx_folder", "mnist", "read_idx", "stacked_mnist"]
 
@@ -214,7 +214,7 @@ def _complete(folder: Path, part: str) -> bool:
 
 def _download(data: _Published, part: str) -> Path:
     """The folder of the cache that has the two files of a part; they are downloaded the first time."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zerosum" / data.name
+    cache = kept_in(data.name)
     files = [packed for _, packed, *_ in _names(part)]
     try:
         for file in [file for file in files if not (cache / file).exists()]:

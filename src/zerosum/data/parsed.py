@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zerosum.data.download import kept_in
 from zerosum.data.sheet import Cells, Coded, Sheet
 
 __all__ = ["read_once"]
@@ -37,7 +37,7 @@ def read_once(path: Path, header: bool | None, read: Callable[[Path, bool | None
     with path.open("rb") as file:
         digest = _digest(file).hex()
     name = f"{digest}-{header}-{path.name.lower().endswith('.gz')}-{FORM}.npz"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zerosum" / "tables"
+    home = kept_in("tables")
     try:
         return _load(home / name)
     except Exception:  # there is none, or whatever numpy raises at a damaged one

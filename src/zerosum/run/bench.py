@@ -24,6 +24,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from zerosum import recipe as recipes
+from zerosum.data.download import kept_in
 from zerosum.data.idx import _complete
 from zerosum.data.source import Source
 from zerosum.game import Game
@@ -295,9 +296,8 @@ def peak(setting: Setting, device: torch.device | str = "cpu", seconds: float = 
 
 def default() -> str:
     """The recipe that is measured unless one is named: mnist-dcgan where its data are there, or digits."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zerosum"
     own = os.environ.get("ZEROSUM_DATA")
-    folders = [Path(place) / "mnist" for place in (own, cache) if place]
+    folders = [*([Path(own) / "mnist"] if own else []), kept_in("mnist")]
     return "mnist-dcgan" if any(_complete(folder, "train") for folder in folders) else "digits"
 
 

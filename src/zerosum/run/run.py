@@ -295,6 +295,11 @@ class Run:
     def faults(self) -> list[Finding]:
         return [finding for finding in self.findings if finding.fault]
 
+    @property
+    def interrupted(self) -> str:
+        """What stopped the run before its end: neither a fault nor being done."""
+        return "" if self.stopped_by_fault or self.stop_reason == self.done else self.stop_reason
+
     def stop(self, reason: str) -> None:
         """Finish the present turn, save, and end `play`."""
         self.stop_reason = reason

@@ -48,7 +48,6 @@ const element = (tag, text, name) => {
 let leaving = false;
 
 function reload() {
-  if (leaving) return;
   leaving = true;
   location.reload();
 }
