@@ -102,13 +102,15 @@ def together(lead: Callable[[], int]) -> int:
     ranks = join()
     if ranks is None:
         return lead()
-    if ranks.rank > 0:
-        try:
+    try:
+        if ranks.rank > 0:
             return follow(ranks)
-        except RankLost as error:
-            raise RunError(f"rank {ranks.rank} ends: {error}") from error
-    with leading(ranks):
-        return lead()
+        with leading(ranks):
+            return lead()
+    except RankLost as error:
+        raise RunError(f"rank {ranks.rank} ends: {error}") from error
+    finally:  # a process that ends with its group still joined may be aborted by the group's threads
+        leave()
 
 
 @contextmanager
@@ -119,7 +121,6 @@ def leading(ranks: Ranks) -> Iterator[None]:
     finally:
         with suppress(RankLost):
             ranks.order(END)
-        leave()
 
 
 def follow(ranks: Ranks) -> int:
@@ -141,7 +142,6 @@ def follow(ranks: Ranks) -> int:
             _sharding().gathered(game)
         else:
             next(turns)
-    leave()
     return 128 + signal.SIGTERM if ranks.stop else 0
 
 
