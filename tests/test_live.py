@@ -18,10 +18,12 @@ from typing import Any
 
 import pytest
 
-from pages import Tab, add, trained
+from pages import TINY, Tab, add, trained
+from zerosum import recipe as recipes
 from zerosum.page import watched
 from zerosum.run import checkpoints
 from zerosum.run.log import Log, RunError
+from zerosum.run.run import Run
 
 live = pytest.importorskip("zerosum.page.live", reason="the extra `web` brings starlette")
 
@@ -46,6 +48,7 @@ class Server:
         import uvicorn
 
         self.hub = live.Hub(list(paths), game)
+        self.hub.pace = 0.1
         listener = live.listen()
         self.port = listener.getsockname()[1]
         app = live.application(self.hub, TOKEN, self.port)
@@ -280,7 +283,7 @@ def test_a_run_that_grows_is_judged_within_a_share_of_the_time_and_its_events_ar
 
     monkeypatch.setattr("zerosum.run.examined.examine", examine)
     one = watched.Watched(run)
-    for step, later, times in ((3, 0, 1), (4, 49, 1), (5, 0, 1), (6, 2, 2)):
+    for step, later, times in ((3, 0, 1), (4, 1 / watched.SHARE - 1, 1), (5, 0, 1), (6, 2, 2)):
         one.poll()
         add(run / "events.jsonl", {"event": "fault", "step": step, "name": "slow"})
         now[0] += later
@@ -298,6 +301,22 @@ def test_looking_on_writes_nothing(server: Server, runs: Path) -> None:
     for path in ("", "real/0.png", "picture/0/6.png", "film/0.json"):
         assert server.ask(f"/{TOKEN}/{path}")[0] == 200
     assert state() == before
+
+
+def test_weights_are_the_same_bytes_with_a_page_open_and_without(tmp_path: Path) -> None:
+    recipe = recipes.load("ring", {**TINY, "watch": "standard"})
+    with Run.start(tmp_path / "run", recipe) as run:
+        records = run.play()
+        next(records)
+        server = Server(run.path)
+        try:
+            for _ in records:
+                assert {m["type"] for m in server.hear(lambda all: len(all) > 1)} == {"records", "standing"}
+        finally:
+            server.stop()
+    trained(tmp_path / "alone", "ring", watch="standard")
+    for file in sorted((tmp_path / "alone/checkpoints").rglob("*.safetensors")):
+        assert (run.path / file.relative_to(tmp_path / "alone")).read_bytes() == file.read_bytes()
 
 
 def test_a_long_run_is_thinned_evenly_with_its_end(tmp_path: Path) -> None:

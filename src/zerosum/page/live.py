@@ -39,7 +39,8 @@ __all__ = ["Hub", "application", "listen", "serve"]
 
 CLIENTS = 16  # pages open at a time, at most
 LARGEST = 2**16  # bytes of a message from a page, at most
-PACE = 0.25  # seconds between two looks at the files
+PACE = 1.0  # seconds between two looks at the files of runs; each look costs them some of the machine
+PLAYED = 0.25  # the same of a game in the page's hands
 STATIC = {
     "page.css": "text/css",
     "live.css": "text/css",
@@ -57,6 +58,7 @@ class Hub:
     def __init__(self, paths: Sequence[Path], game: Game | None = None) -> None:
         self.runs = [watched.Watched(path) for path in paths]
         self.game = game
+        self.pace = PLAYED if game else PACE
         self.clients = 0
         self._real: dict[int, bytes | None] = {}
         self._films: dict[int, tuple[list[int], film.Film]] = {}
@@ -75,7 +77,7 @@ class Hub:
             if self.clients:
                 await asyncio.to_thread(self.read)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._called.wait(), PACE)
+                await asyncio.wait_for(self._called.wait(), self.pace)
             self._called.clear()
 
     def call(self) -> None:
@@ -110,9 +112,9 @@ class Hub:
                         "names": watched.names(table),
                     }
                 )
-            if standing != id(run.standing):
-                messages.append({"type": "standing", "run": i, "pictures": run.pictures, **run.standing})
-            sent[i] = (run.generation, count + len(fresh), id(run.standing))
+            if standing != run.stood:
+                messages.append({"type": "standing", "run": i, **run.standing})
+            sent[i] = (run.generation, count + len(fresh), run.stood)
         return messages
 
     def picture(self, run: int, step: int) -> bytes | None:
@@ -232,7 +234,7 @@ async def _converse(hub: Hub, connection: WebSocket) -> None:
     try:
         while not hearing.done():
             now = asyncio.get_running_loop().time()
-            if now - looked >= PACE or len(sent) < len(hub.runs):
+            if now - looked >= hub.pace or len(sent) < len(hub.runs):
                 looked = now
                 for message in hub.news(sent):
                     await connection.send_text(json.dumps(message))
@@ -240,7 +242,8 @@ async def _converse(hub: Hub, connection: WebSocket) -> None:
                 count = hub.game.player, hub.game.player.count
                 before, frame = frame, {"runs": len(hub.runs), **hub.game.player.frame}
                 await connection.send_text(json.dumps({"type": "frame", **difference(before, frame)}))
-            await asyncio.wait([hearing], timeout=1 / 30 if hub.game or len(sent) < len(hub.runs) else PACE)
+            soon = hub.game or len(sent) < len(hub.runs)
+            await asyncio.wait([hearing], timeout=1 / 30 if soon else hub.pace)
     except (WebSocketDisconnect, RuntimeError):  # it has gone
         pass
     finally:
@@ -325,6 +328,11 @@ def serve(hub: Hub, listener: socket.socket, token: str) -> None:
     app = application(hub, token, listener.getsockname()[1])
     uvicorn.Server(
         uvicorn.Config(
-            app, log_level="warning", ws_max_size=LARGEST, limit_concurrency=200, timeout_graceful_shutdown=1
+            app,
+            log_level="warning",
+            ws_max_size=LARGEST,
+            ws_per_message_deflate=False,
+            limit_concurrency=200,
+            timeout_graceful_shutdown=1,
         )
     ).run([listener])

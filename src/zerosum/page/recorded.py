@@ -95,7 +95,7 @@ def _write(
 
 
 def _pictures(hub: live.Hub, run: int) -> Iterator[tuple[int, samples.Image]]:
-    for step in hub.runs[run].pictures:
+    for step in hub.runs[run].standing["pictures"]:
         data = hub.picture(run, step)
         image = samples.png(data) if data else None
         if image is not None:

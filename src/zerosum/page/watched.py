@@ -19,13 +19,13 @@ from zerosum.page.figure import spread
 from zerosum.page.formats import date, finite
 from zerosum.run import files
 from zerosum.run.changes import CHANGEABLE
-from zerosum.run.log import Log, RunError
+from zerosum.run.log import Event, Log, RunError
 from zerosum.text import printable
 
 __all__ = ["Watched", "runs"]
 
 MOST = 1500  # records of a run that are held, about, two for a pixel of a chart: more are thinned evenly
-SHARE = 1 / 50  # of the time that may go into judging a run while it grows
+SHARE = 1 / 200  # of the time that may go into judging a run while it grows
 JUDGED = 2**25  # bytes of records beyond which a run is not judged while it grows
 
 Columns = dict[str, dict[str, list[float | None]]]
@@ -49,7 +49,7 @@ class Watched:
     """A run whose files are read on as they grow, by `poll`.
 
     records: those held; generation: counts how often they were read anew. standing: how the run stands, in
-    words.
+    words, and which pictures it has; stood: counts how often that has changed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,8 @@ class Watched:
         self.records: list[Mapping[str, Any]] = []
         self.generation = 0
         self.standing: dict[str, Any] = {}
-        self.pictures: list[int] = []
+        self.stood = 0
+        self._events, self._pictures = list[Event](), list[int]()
         self._place = (0, 0)  # inode of the file of records, and the byte up to which it was read
         self._signature: tuple[Any, ...] = ()
         self._findings, self._why = list[dict[str, Any]](), ""  # of the last judgement, and why there is none
@@ -69,17 +70,23 @@ class Watched:
         try:
             grown = self._read_records()
             signature = tuple(self._stamp(name) for name in ("events.jsonl", "samples"))
-            new = grown or signature != self._signature
-            self._unjudged |= new
-            judge = self._unjudged and monotonic() >= self._due
-            if new or judge:
+            happened = signature != self._signature
+            if happened:
+                self._events, self._pictures = self.log.events(), list(self.log.pictures())
                 self._signature = signature
-                self.pictures = list(self.log.pictures())
-                if judge:
-                    self._judge()
-                self.standing = self._stand()
+            self._unjudged |= grown or happened
+            judge = self._unjudged and monotonic() >= self._due
+            if judge:
+                self._judge()
+            if happened or judge:
+                self._stand(self._standing())
         except (OSError, RunError) as error:
-            self.standing = {"state": printable(error), "events": [], "findings": [], "scales": {}}
+            none = {"pictures": [], "events": [], "findings": [], "scales": {}}
+            self._stand({"state": printable(error), **none})
+
+    def _stand(self, standing: dict[str, Any]) -> None:
+        if standing != self.standing:
+            self.standing, self.stood = standing, self.stood + 1
 
     def _stamp(self, name: str) -> Any:
         try:
@@ -115,13 +122,14 @@ class Watched:
         now = monotonic()
         self._unjudged, self._due = False, now + (now - begun) / SHARE
 
-    def _stand(self) -> dict[str, Any]:
-        happened = self.log.events()
+    def _standing(self) -> dict[str, Any]:
+        happened = self._events
         last = happened[-1] if happened else {}
         return {
             "again": again(self.path),
             "state": f"{events.kind(last) if last else 'nothing yet'}, {date(last.get('time'))}",
             "why": self._why,
+            "pictures": self._pictures,
             "findings": self._findings,
             "events": [_event(event) for event in happened[-events.MARKED :]],
             "scales": next((e["scales"] for e in reversed(happened) if "scales" in e), {}),

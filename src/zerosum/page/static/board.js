@@ -31,19 +31,7 @@ function frame(message) {
     film.push(latest);
     if (film.length > MOST) film.splice(0, film.length, ...film.filter((_, i) => i % 2 === 0 || i === film.length - 1));
   }
-  once(drawLatest);
-}
-
-/* However many came since the screen was last drawn. */
-const waiting = new Set();
-
-function once(what) {
-  if (waiting.has(what)) return;
-  waiting.add(what);
-  requestAnimationFrame(() => {
-    waiting.delete(what);
-    what();
-  });
+  draw(drawLatest);
 }
 
 function drawLatest() {
@@ -53,7 +41,9 @@ function drawLatest() {
 
 function showFrame(step, follow) {
   const before = film.findLast(one => one.step <= step) ?? film[0];
-  now = follow || step === undefined ? film.at(-1) ?? null : before;
+  const next = follow || step === undefined ? film.at(-1) ?? null : before;
+  if (next === now && next) return;
+  now = next;
   paint();
 }
 

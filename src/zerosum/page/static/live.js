@@ -70,12 +70,13 @@ function receive(message) {
       for (const part in own) own[part].push(...column[part] ?? column.step.map(() => null));
     }
     Object.assign(run.names, message.names);
+    draw(drawCharts);
   } else if (message.type === "standing") {
     run.standing = message;
     if (typeof refilm !== "undefined" && run.pictures.length !== message.pictures.length) refilm(message.run);
     run.pictures = message.pictures;
+    draw();
   }
-  draw();
 }
 
 let socket, wait = 500;
@@ -105,18 +106,16 @@ function connect() {
 
 /* Drawing */
 
-let asked = false;
+/* What is to be drawn with the next picture of the screen, each once, however often it was asked for. */
+const waiting = new Set();
 
-function draw() {
-  if (asked) return;
-  asked = true;
-  requestAnimationFrame(() => {
-    asked = false;
-    drawTime();
-    drawStanding();
-    drawCharts();
-    drawEvents();
+function draw(...parts) {
+  if (!waiting.size) requestAnimationFrame(() => {
+    const due = [...waiting];
+    waiting.clear();
+    due.forEach(part => part());
   });
+  for (const part of parts.length ? parts : [drawTime, drawStanding, drawCharts, drawEvents]) waiting.add(part);
 }
 
 /* Samples over training time */
@@ -223,7 +222,7 @@ find("#runs").addEventListener("change", () => {
   charts.forEach(forget);
   draw();
 });
-find("#more").addEventListener("toggle", draw);
+find("#more").addEventListener("toggle", () => draw(drawCharts));
 addEventListener("keydown", event => {
   if (event.target.matches("input, button, summary, textarea, select, a") || event.ctrlKey || event.metaKey || event.altKey) return;
   const to = { ArrowLeft: Number(time.value) - 1, ArrowRight: Number(time.value) + 1, Home: 0, End: steps.length - 1 } [event.key];
@@ -283,7 +282,18 @@ const DASHES = [
   [14, 4]
 ];
 
+/* What is not looked at is not drawn; when it comes into sight, it is. */
+const sight = new IntersectionObserver(entries => {
+  for (const { target, isIntersecting } of entries) {
+    const chart = charts.get(target.dataset.id);
+    if (!chart) continue;
+    if (isIntersecting && chart.seen === false) draw(drawCharts);
+    chart.seen = isIntersecting;
+  }
+}, { rootMargin: "300px" });
+
 function forget(chart) {
+  sight.unobserve(chart.panel);
   chart.plot?.destroy();
   chart.panel.remove();
   charts.delete(chart.id);
@@ -355,6 +365,7 @@ function levels(id, group) {
 }
 
 function drawChart(id, group, place, height) {
+  if (charts.get(id)?.seen === false) return;
   const { series, bands, data } = curves(group);
   if (!series.length) return;
   const shape = JSON.stringify([series, bands, height]);
@@ -371,6 +382,8 @@ function drawChart(id, group, place, height) {
   const first = shown().map(run => run.names[group[0]]).find(Boolean) ?? group[0];
   panel.append(element("h3", TITLES[id] ?? first[0].toUpperCase() + first.slice(1)));
   place.append(panel);
+  panel.dataset.id = id;
+  sight.observe(panel);
   chart = { id, shape, panel };
   const axis = { stroke: colour("--soft"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule") }, font: "12px system-ui" };
   chart.plot = new uPlot({
