@@ -151,6 +151,26 @@ def ill(history: Any, facts: Any) -> Finding | None:
     return Finding("made up", "fault", step, 1.0, (Evidence("d_loss", 1.0, 0.0),)) if step >= 3 else None
 
 
+JUDGED: list[float] = []
+
+
+def ill_first(history: Any, facts: Any) -> Finding | None:
+    """A fault of the seed that is judged first, from step 3 on."""
+    found = ill(history, facts)
+    if found:
+        JUDGED.append(history.all[0]["d_loss"])
+    return found if found and JUDGED[-1] == JUDGED[0] else None
+
+
+def test_a_fault_of_one_seed_ends_the_trial_as_ill(tmp_path: Path) -> None:
+    JUDGED.clear()
+    found = sweep(tmp_path, {"k": "1:2"}, "d_loss", 2, faults=["test_sweep:ill_first"])
+    (outcome,) = Worker(found).work(trials=1)
+    assert (outcome.state, outcome.reason) == ("ill", "made up at step 3 of seed0")
+    ends = [Log(run).events()[-1]["reason"] for run in runs_of_seeds(tmp_path / "trials" / "0000")]
+    assert ends == ["the fault 'made up'", "another seed's fault"]
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize(
     ("fault", "more"), [("made up", {"faults": ["test_sweep:ill"]}), ("non-finite", {"g_optimizer.lr": 1e30})]

@@ -118,8 +118,9 @@ class StackedSeeds:
         try:
             for turn in self.ensemble.play(sources, self.recipe.turns - self.step):
                 if reason := self.interrupted:  # read once: all seeds save at the same turn, or none does
-                    for run in self.runs:
-                        run.stop(reason)
+                    for session in sessions:
+                        if not session.over:  # which keeps the reason of its own
+                            session.run.stop(reason)
                 pairs = zip(sessions, self.ensemble.each(turn), strict=True)
                 written = [self._after(session, its) for session, its in pairs]
                 for session in sessions:  # none goes before every seed has the newer one
