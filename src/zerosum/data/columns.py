@@ -102,6 +102,12 @@ class Columns:
         return tuple((block.start, block.width) for block in self.blocks if not block.is_number)
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        """How often the data have a one at each place of each one-hot."""
+        learnt = [column for column in self.columns if isinstance(column, Number | Category)]
+        return tuple(share for column in learnt for share in column.place_shares)
+
+    @property
     def shape(self) -> tuple[int]:
         """(d,); of a table in which there is nothing to learn a place that is always 0."""
         return (sum(block.width for block in self.blocks) or 1,)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import IO, Any
@@ -45,27 +43,42 @@ def write_sheets(parts: Iterable[Sheet], file: IO[bytes], ending: str, rows: int
 
 
 def _write_text(first: Sheet, sheets: Iterator[Sheet], file: Any, separator: str) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-    rows = csv.writer(text, delimiter=separator)
-    rows.writerow(list(first))
+    """As `csv.writer` would, but column by column: a text that repeats in a part is made once."""
+    header = [_quoted(name, separator) for name in first]
+    file.write((separator.join(header) + "\r\n").encode())
     for sheet in sheets:
-        rows.writerows(zip(*(_texts(cells) for cells in sheet.columns.values()), strict=True))
-    text.detach()
+        columns = [_texts(cells, separator) for cells in sheet.columns.values()]
+        if len(columns) == 1:  # an empty line is no row
+            columns[0] = [text or '""' for text in columns[0]]
+        lines = map(separator.join, zip(*columns, strict=True))
+        file.write("".join(f"{line}\r\n" for line in lines).encode())
 
 
-def _texts(cells: Cells) -> list[Any]:
+def _texts(cells: Cells, separator: str) -> list[str]:
     """Cells as text has them: whole numbers without a point, missing ones empty."""
     if isinstance(cells, Coded):
-        return np.array([*cells.values, ""], dtype=object)[cells.codes].tolist()
+        codes, places = np.unique(cells.codes, return_inverse=True)
+        texts = ["" if code < 0 else _quoted(str(cells.values[code]), separator) for code in codes.tolist()]
+    else:
+        bits = cells.view(np.int64) if cells.dtype.kind in "fM" else cells  # in which -0.0 is not 0.0
+        some, places = np.unique(bits, return_inverse=True)
+        texts = _each(some.view(cells.dtype))
+    return np.array(texts, dtype=object)[places].tolist()
+
+
+def _each(cells: Array) -> list[str]:
     if cells.dtype.kind == "M":
         return ["" if text == "NaT" else text for text in np.datetime_as_string(cells, "auto").tolist()]
     if cells.dtype.kind != "f":
-        return cells.tolist()
-    missing = np.isnan(cells)
-    present = cells[~missing]
-    if (np.abs(present) < 2**53).all() and (present == np.floor(present)).all():
-        return ["" if number != number else f"{number:.0f}" for number in cells.tolist()]
-    return ["" if number != number else number for number in cells.tolist()]
+        return list(map(str, cells.tolist()))
+    present = cells[~np.isnan(cells)]
+    whole = bool((np.abs(present) < 2**53).all() and (present == np.floor(present)).all())
+    return ["" if x != x else f"{x:.0f}" if whole else repr(x) for x in cells.tolist()]
+
+
+def _quoted(text: str, separator: str) -> str:
+    special = separator in text or '"' in text or "\n" in text or "\r" in text
+    return '"' + text.replace('"', '""') + '"' if special else text
 
 
 def _write_npy(first: Sheet, sheets: Iterator[Sheet], file: IO[bytes], rows: int) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +14,9 @@ __all__ = ["Heads", "table_mlp"]
 
 Shape = tuple[int, ...]
 Groups = tuple[tuple[int, int], ...]
+
+_FURTHEST, _KNOTS = 4.8, 65  # of the curves of numbers: deviations from the mean, and how many
+_SETTLED = "shift", "curves", "ends"
 
 
 class Heads(nn.Module):
@@ -27,6 +33,9 @@ class Heads(nn.Module):
 
     places: Tensor
     inside: Tensor
+    shift: Tensor | None
+    curves: Tensor | None
+    ends: Tensor | None
 
     def __init__(self, body: nn.Module, groups: Groups, temperature: float = 1.0) -> None:
         super().__init__()
@@ -39,13 +48,19 @@ class Heads(nn.Module):
         self.register_buffer(
             "places", torch.tensor(places)[self.inside] if groups else None, persistent=False
         )
+        for name in _SETTLED:
+            self.register_buffer(name, None)
 
     def forward(self, z: Tensor, *y: Tensor) -> Tensor:
-        if not self.noise:
-            return self.body(z, *y)
         latent = z.shape[1] - self.noise
         x = self.body(z[:, :latent], *y)
-        gumbel = -(-torch.special.log_ndtr(z[:, latent:].float())).log()
+        if self.curves is not None and self.ends is not None:
+            x = self._on_curves(x, self.curves, *self.ends)
+        if self.shift is not None:
+            x = x + self.shift
+        if not self.noise:
+            return x
+        gumbel = -(-torch.log1p(-torch.erfc(z[:, latent:].float() * 0.5**0.5) / 2)).log()
         if not torch.is_grad_enabled():
             return self._drawn(x, gumbel.to(x.dtype))
         scores = x.new_full((len(z), *self.inside.shape), -torch.inf)
@@ -60,6 +75,77 @@ class Heads(nn.Module):
         scores = (x.index_select(1, self.places) + gumbel).split([width for _, width in self.groups], dim=1)
         at = [part.argmax(1) + start for part, (start, _) in zip(scores, self.groups, strict=True)]
         return x.index_fill(1, self.places, 0.0).scatter(1, torch.stack(at, dim=1), 1.0)
+
+    # margins ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def settled(self, z: Tensor, shares: Tensor, *y: Tensor) -> Heads:
+        """A copy whose margins are those of the data, as far as z ``[n, latent + noise]`` shows them.
+
+        To the logits of each group the constants are added that make the mean of their softmax the `shares`
+        ``[noise]``; a number x becomes Phi^-1(F(x)), F the distribution of what the body makes of it, so that
+        it is standard normal. What depends on what stays the body's.
+        """
+        one = deepcopy(self)
+        x = one.body(z[:, : z.shape[1] - self.noise], *y)
+        if self.noise:
+            widths = [width for _, width in self.groups]
+            groups = zip(x[:, self.places].split(widths, 1), shares.to(x).split(widths), strict=True)
+            shift = torch.cat([_shift(logits, some) for logits, some in groups])
+            one.shift = x.new_zeros(x.shape[1]).index_copy(0, self.places, shift)
+        numbers = x[:, self._others(x)].T.sort(dim=1).values.contiguous()
+        if not len(numbers):
+            return one
+        mean, reach = numbers.mean(1), (_FURTHEST * numbers.std(1)).clamp(min=1e-6)
+        one.ends = torch.stack([mean - reach, mean + reach])
+        knots = mean[:, None] + reach[:, None] * torch.linspace(-1, 1, _KNOTS).to(x)
+        below = torch.searchsorted(numbers, knots)
+        one.curves = torch.special.ndtri((below + 0.5) / (numbers.shape[1] + 1)).to(x).T.contiguous()
+        return one
+
+    def _others(self, x: Tensor) -> Tensor:
+        """The places that belong to no group: those of numbers."""
+        grouped = {start + i for start, width in self.groups for i in range(width)}
+        return torch.tensor([i for i in range(x.shape[1]) if i not in grouped], device=x.device).long()
+
+    def _on_curves(self, x: Tensor, curves: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Numbers by their curves, which are straight between two knots."""
+        at = self._others(x)
+        place = ((x[:, at] - low) / (high - low) * (_KNOTS - 1)).clamp(0.0, _KNOTS - 1.001)
+        left = place.nan_to_num().floor().long()
+        moved = torch.lerp(curves.gather(0, left), curves.gather(0, left + 1), place - left)
+        return x.index_copy(1, at, moved)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any, **options: Any) -> None:
+        for name in _SETTLED:
+            there = state_dict.get(prefix + name)
+            setattr(self, name, None if there is None else torch.empty_like(there))
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
+
+
+def _shift(logits: Tensor, shares: Tensor) -> Tensor:
+    """b ``[w]``, of sum 0, with mean softmax(logits + b) = shares: mean logsumexp(logits + b) - b . shares is
+    least there, and Newton's steps, halved until they go down, find it.
+    """
+
+    def height(shift: Tensor) -> Tensor:
+        return (logits + shift).logsumexp(1).double().mean() - (shift * shares).sum()
+
+    shift = torch.zeros_like(shares)
+    ridge = 1e-6 * torch.eye(len(shares), dtype=torch.float64, device=shares.device)
+    for _ in range(20):
+        p = (logits + shift).softmax(1)
+        off = shares - p.mean(0)
+        if not off.abs().max() > 1e-5:  # or nothing is a number
+            break
+        curvature = (torch.diag(p.mean(0)) - p.T @ p / len(p)).double() + ridge
+        step = torch.linalg.solve(curvature, off.double())
+        step = (step - step.mean()).clamp(-4, 4).to(shift)
+        here = height(shift)
+        while height(shift + step) > here and step.abs().max() > 1e-4:
+            step = step / 2
+        shift = shift + step
+    return shift
 
 
 def table_mlp(

@@ -11,9 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from zerosum import recipe as recipes
+from zerosum.data.codec import Codec
 from zerosum.data.columns import Columns
 from zerosum.data.sheet import Sheet
+from zerosum.game.pair import Pair
 from zerosum.game.prior import Prior, numbered_classes, numbered_noise
+from zerosum.networks.table import Heads
+from zerosum.randomness import stream
 from zerosum.recipe import Component, Recipe, RecipeError
 from zerosum.run.datacard import DataCard
 from zerosum.sampling.prior import SamplingError
@@ -22,14 +26,27 @@ from zerosum.text import printable
 if TYPE_CHECKING:
     from zerosum.run.run import Run
 
-__all__ = ["Generator"]
+__all__ = ["Generator", "settled"]
 
 _NUMBERS = 2**16  # samples are made a batch of the game at a time, or as many as have this many numbers,
 _MOST = 1024  # if these are more, but never more than this: so activations stay below those of a turn
 _ROWS, _NUMBERS_OF_ROWS = 8192, 2**21  # the same of rows of a table, which are small and are decoded together
+_SETTLED = 2**15  # rows that show the margins of what G makes, unless they are wide
 
 Conditions = Callable[[int, int], Tensor | None]
 """(n, first) -> the conditions of the samples first, ..., first + n - 1."""
+
+
+def settled(game: Pair, codec: Codec, live: bool = False) -> nn.Module:
+    """G of a game as samples are made with it: of the ranks of a table a copy with the margins of the data
+    (`Heads.settled`), else the network itself. live: that which plays, in place of the average."""
+    network = game.G.network if live or game.G.average is None else game.G.average
+    if not isinstance(network, Heads) or not isinstance(codec, Columns) or not codec.ranks:
+        return network
+    n = max(_MOST, min(_SETTLED, 8 * _NUMBERS_OF_ROWS // math.prod(codec.shape)))
+    z = game.prior((n, *game.latent), stream("margins", device=game.device), game.dtype)
+    y = game.conditions(n)
+    return network.settled(z, torch.tensor(codec.shares), *([] if y is None else [y]))
 
 
 class Generator(nn.Module):
@@ -80,7 +97,7 @@ class Generator(nn.Module):
         """The generator of a run: the running average of its weights, unless `live` or where there is
         none."""
         game, recipe = run.game, run.recipe
-        network = game.G.network if live or game.G.average is None else game.G.average
+        network = settled(game, run.data.codec, live)
         data = recipe.data if isinstance(recipe.data, Mapping) else {}
         G = cls(
             network,
