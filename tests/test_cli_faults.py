@@ -115,7 +115,7 @@ def test_modules_that_need_no_shapes_just_play(here: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "amount"),
-    [("--G.depth=2 --G.width", 10**7), ("--latent", 10**12), ("--batch", 10**12)],
+    [("--G.depth=2 --G.width", 10**7), ("--G.width=8 --D.depth=2 --D.width", 10**6)],
 )
 def test_what_no_memory_holds_is_a_line_with_advice(field: str, amount: int, here: Path) -> None:
     done = shell(train("run", field, str(amount)), here)
@@ -163,6 +163,14 @@ def test_a_signal_while_starting_ends_it_at_once(number: signal.Signals, here: P
         ("train ring --G '&a [*a]'", "&a [*a]"),
         ("train ring --seed 9223372036854775807 --seeds 2", "seed"),
         ("train ring --seeds 0", "--seeds"),
+        *((f"train ring --{field} 1000000000", field) for field in ("latent", "batch", "k", "D.width")),
+        ("train ring --batch 99999999999999999999", "batch"),
+        ("train ring --G.depth 1000000000", "G.depth"),
+        ("train ring --data.modes 1000000000", "modes"),
+        ("train photos --data . --data.size 1000000000", "size"),
+        ("train ring --penalties.0.every 0", "every"),
+        ("evaluate run --metrics ,", "--metrics"),
+        ("sample run --class=", "--class"),
         ("bench digits --seconds -1", "--seconds"),
     ],
 )

@@ -444,11 +444,14 @@ def test_settings_that_cannot_be_are_refused_in_one_line(changes: dict[str, Any]
 
 
 @pytest.mark.parametrize("ends_in_sigmoid", [False, True])
-def test_a_d_whose_logits_are_probabilities_is_warned_of_once(ends_in_sigmoid: bool) -> None:
+@pytest.mark.parametrize("objective", [objectives.nonsaturating(), objectives.relativistic_pairing()])
+def test_a_d_whose_logits_are_probabilities_is_warned_of_once(
+    ends_in_sigmoid: bool, objective: Objective
+) -> None:
     torch.manual_seed(0)
-    ends = [nn.Linear(8, 1), *[nn.Sigmoid()] * ends_in_sigmoid, nn.Flatten(0)]
+    ends = [nn.Linear(8, 1), nn.Flatten(0), *[nn.Sigmoid()] * ends_in_sigmoid]
     D = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), *ends)
-    game = Game(nn.Linear(4, 2), D, objectives.nonsaturating(), latent=4, batch=8, lr=(1e-3, 1e-3))
+    game = Game(nn.Linear(4, 2), D, objective, latent=4, batch=8, lr=(1e-3, 1e-3))
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         list(game.play(data.ring(), 102))

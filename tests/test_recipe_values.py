@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,13 @@ def checked(make: Any) -> None:
 def test_an_amount_that_cannot_be_is_refused_by_its_name(field: str, value: Any) -> None:
     with refused(field.split(".")[-1], by=RecipeError):
         recipes.build(recipes.load("ring", {field: value}))
+
+
+def test_a_network_of_too_many_weights_is_refused_while_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, value in (("MOST_WEIGHTS", 5), ("_memory", lambda: 5000.0)):
+        with monkeypatch.context() as patched, refused("D", "less deep", by=RecipeError):
+            patched.setattr(import_module("zerosum.recipe.build"), limit, value)
+            recipes.build(recipes.load("ring", {"G.width": 1, "G.depth": 0, "D.depth": 10**6}))
 
 
 @cases(150)

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from refusals import refused
 from zerosum import data
 
 NAMES = ["age", "height", "year"]
@@ -322,10 +323,10 @@ def test_bytes_are_images(tmp_path: Path, write, shape: tuple[int, ...], channel
     x = bytes_of(*shape)
     expected = torch.from_numpy(x[:, None] if channels is None else np.moveaxis(x, channels, 1).copy())
     whole = data.file(write(tmp_path, x), "all", low=0.0, seed=3)
-    assert isinstance(whole, data.Images) and torch.equal(whole.pixels, expected)
+    assert isinstance(whole, data.Images) and torch.equal(whole.pixels[:], expected)
     assert (whole.low, whole.high, whole.seed, whole.labels) == (0.0, 1.0, 3, None)
     parts = [data.file(write(tmp_path, x), split) for split in ("train", "test")]
-    rows = [tuple(row) for part in parts for row in part.pixels.flatten(1).tolist()]
+    rows = [tuple(row) for part in parts for row in part.pixels[:].flatten(1).tolist()]
     assert [len(part) for part in parts] == [27, 3]
     assert sorted(rows) == sorted(map(tuple, expected.flatten(1).tolist()))
 
@@ -335,20 +336,24 @@ def test_rows_of_bytes_are_no_images(tmp_path: Path) -> None:
     assert isinstance(source, data.Table) and source.shape == (40,)
 
 
-def test_images_of_a_file_are_mapped(tmp_path: Path) -> None:
-    path = tmp_path / "x.npy"
-    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(256, 256, 256, 3))[:] = 7  # 48 MiB
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_images_of_a_file_are_read_when_asked_for(split: str, tmp_path: Path) -> None:
+    path, shape = tmp_path / "x.npy", (64, 128, 128, 3)
+    levels = np.arange(64, dtype=np.uint8)[:, None, None, None]
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)[:] = levels  # 3 MiB
     tracemalloc.start()
     try:
-        images = data.file(path, "all")
+        images = data.file(path, split)
         x, _ = images.batch(3, 2)
-        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        assert tracemalloc.get_traced_memory()[1] < 1 << 19
     finally:
         tracemalloc.stop()
-    assert x.shape == (2, 3, 256, 256) and (images.codec.decode(x) == 7).all()
-    before = path.read_bytes()[-99:]
-    images.pixels[-1] = 0  # a private copy: the file stays as it is
-    assert path.read_bytes()[-99:] == before
+    same = data.Images(torch.from_numpy(np.load(path).transpose(0, 3, 1, 2).copy()))
+    assert x.shape == (2, 3, 128, 128) and (images.codec.decode(x) < 64).all()
+    assert split == "train" or images.fingerprint == same.fingerprint
+    path.write_bytes(path.read_bytes()[:-9])
+    with refused("x.npy", by=OSError):
+        images.pixels[-1]
 
 
 @pytest.mark.parametrize("name", ["y", "labels", "target"])

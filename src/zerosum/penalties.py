@@ -55,8 +55,10 @@ class Penalty(nn.Module):
         of: Literal["D", "G"] = "D",
     ) -> None:
         super().__init__()
-        if (not callable(weight) and weight < 0) or every < 1:
-            raise ValueError(f"penalty {name}: weight = {weight} must be >= 0 and every = {every} >= 1")
+        if not callable(weight) and weight < 0:
+            raise ValueError(f"penalty {name}: weight must be >= 0: got {weight}")
+        if every < 1:
+            raise ValueError(f"penalty {name}: every must be >= 1: got {every}")
         self.function = function
         self.weight = weight
         self.every = every

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "" not in sys.path:
         sys.path.append("")  # my_module:network stands where the command is given
     prepare()
+    warnings.showwarning, before = _say_warning, warnings.showwarning
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -48,6 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except (Exception, SystemExit) as error:
         return explain(error)
+    finally:
+        warnings.showwarning = before
+
+
+def _say_warning(message: object, *where: object) -> None:
+    """A warning in a line, without the place in the code that Python names."""
+    say_error(f"warning: {message}")
 
 
 def _run(words: list[str]) -> int:

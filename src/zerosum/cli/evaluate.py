@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerosum.cli.output import Failure, say
-from zerosum.cli.parsing import Parser, UsageError, some_path, some_text, step_of, whole
+from zerosum.cli.output import Failure, say, say_notes
+from zerosum.cli.parsing import Parser, UsageError, some_names, some_path, some_text, step_of, whole
 
 if TYPE_CHECKING:
     from zerosum.evaluation import Judge, Subject
@@ -53,6 +53,8 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--metrics",
+        type=some_names,
+        default=(),
         help="names, or package.module:name, separated by commas (default: all that suit the data)",
     )
     p.add_argument(
@@ -149,8 +151,9 @@ def _evaluate(args: argparse.Namespace, progress: _Progress) -> None:
         of_table["unseen"] = read_sheet(args.held_out)
     options = args.data, args.features, args.n, args.seed, progress
     judge = evaluation.judge_for(args.target, *options, **of_table)
-    names = [name.strip() for name in args.metrics.split(",")] if args.metrics else []
+    names = args.metrics
     evaluation.chosen(names, judge.real)  # what cannot be is said before anything is made
+    _say_notes(judge.real.notes, args.quiet, args.data is None)
     count = f"{len(judge.compared.judged):,} examples"
     progress.say(f"real data: {judge.real.name}, {judge.compared.split}, {count}")
     seeds = bool(evaluation.runs_of_seeds(args.target))
@@ -170,6 +173,11 @@ def _evaluate(args: argparse.Namespace, progress: _Progress) -> None:
             progress.say(evaluation.seed_line(row))
     if args.all:
         progress.say("best of the checkpoints that are kept:\n" + "\n".join(evaluation.best(rows)))
+
+
+def _say_notes(notes: Sequence[str], quiet: bool, own: bool = False) -> None:
+    """What readers decided; own: of a run's own data, of which `train` has said all but what is wrong now."""
+    say_notes([note for note in notes if not own or note.startswith("warning")], quiet)
 
 
 def _write_page(
@@ -207,6 +215,8 @@ def _rows(
     from zerosum.evaluation.rows import unsuited
 
     show: Callable[[str], None] = (lambda text: None) if quietly else progress.say
+    if not quietly:
+        _say_notes(subject.samples.notes, progress.quiet)
     show(f"{subject.name}: {len(subject.samples):,} samples; rows go to {subject.results}")
     show(evaluation.HEADER)
     rows: list[dict[str, Any]] = []
@@ -236,6 +246,8 @@ def _compare(judge: Judge, args: argparse.Namespace, names: Sequence[str], progr
     if (many := next(filter(evaluation.runs_of_seeds, args.compare), None)) is not None:
         raise ValueError(f"{many} is a directory of seeds, and {args.target} is not: compare like with like")
     first, *others = (next(_subjects(path, judge, args)) for path in (args.target, *args.compare))
+    for subject in (first, *others):
+        _say_notes(subject.samples.notes, progress.quiet)
     for second in others:
         progress.say(
             f"{second.name} minus {first.name}, paired; 95 % intervals over samples, real data fixed:"

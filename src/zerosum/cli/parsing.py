@@ -23,6 +23,7 @@ __all__ = [
     "UsageError",
     "recipe_of",
     "some_hours",
+    "some_names",
     "some_path",
     "some_text",
     "step_of",
@@ -120,6 +121,14 @@ def some_text(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty")
     return text
+
+
+def some_names(text: str) -> tuple[str, ...]:
+    """Names between commas, none of them empty."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"names are wanted, separated by commas: got {text!r}")
+    return names
 
 
 def some_hours(text: str) -> str:

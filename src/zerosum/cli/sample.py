@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerosum.cli.output import say, say_notes, writing
-from zerosum.cli.parsing import Parser, UsageError, some_path, step_of, whole
+from zerosum.cli.parsing import Parser, UsageError, some_names, some_path, step_of, whole
 
 if TYPE_CHECKING:
     from zerosum.sampling import Sampler
@@ -52,7 +52,7 @@ def parser() -> Parser:
     p.add_argument(
         "--class",
         dest="classes",
-        type=lambda text: tuple(name.strip() for name in text.split(",")),
+        type=some_names,
         default=(),
         metavar="A,B,...",
         help="classes of a conditional run, in turn, by the names or numbers that the data have for them; "
@@ -229,7 +229,9 @@ def _write(sampler: Sampler, out: Path, form: str, args: argparse.Namespace, fil
         return [f"{args.n or 64:,} samples{of}"]
     if args.nearest is not None:
         n = args.n or 16
-        found = neighbours(sampler, G.source(), n, args.nearest, G.mirrored)
+        data = G.source()
+        say_notes([note for note in data.notes if note.startswith("warning")], args.quiet)
+        found = neighbours(sampler, data, n, args.nearest, G.mirrored)
         found.picture().save(file, format="PNG")
         return [f"{n:,} samples, each before its nearest training examples,{of}", found.line()]
     if args.grid and not G.of_images:

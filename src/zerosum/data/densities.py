@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+_MOST_MODES = 2**16
+"""Every reading of the watch compares its samples with each of them."""
+
+
 class Density(ABC):
     """A source with `sample`, `log_prob`, `modes` float32 [K, d] and `std`, the width of the noise."""
 
@@ -154,7 +158,7 @@ def ring(modes: int = 8, *, radius: float = 1.0, std: float = 0.01, seed: int = 
     >>> ring(4).modes.round(decimals=3).abs().tolist()
     [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]
     """
-    _check_positive("modes", modes)
+    _check_positive("modes", modes, _MOST_MODES)
     angles = 2 * math.pi * torch.arange(modes, dtype=torch.float64) / modes
     return mixture(radius * torch.stack([angles.cos(), angles.sin()], dim=1), std, seed=seed)
 
@@ -165,7 +169,7 @@ def grid(side: int = 5, *, spacing: float = 2.0, std: float = 0.05, seed: int = 
     >>> grid(2).modes.tolist()
     [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]
     """
-    _check_positive("side", side)
+    _check_positive("side", side, math.isqrt(_MOST_MODES))
     ticks = spacing * (torch.arange(side) - (side - 1) / 2)
     return mixture(torch.cartesian_prod(ticks, ticks), std, seed=seed)
 
@@ -260,6 +264,8 @@ def _gauss_legendre(panels: int) -> tuple[Tensor, Tensor]:
     return ((left + (u + 1) / 2) / panels).flatten(), (w / 2 / panels).repeat(panels)
 
 
-def _check_positive(name: str, value: float) -> None:
+def _check_positive(name: str, value: float, most: float = math.inf) -> None:
     if not 0 < value < math.inf:
         raise ValueError(f"{name} is a positive number: got {value}")
+    if value > most:
+        raise ValueError(f"{name} is at most {most:,}: got {value}")

@@ -136,12 +136,15 @@ def each(
     pending: deque[Future[T | Bad]] = deque()
     with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool, progress(what, "files") as advance:
         warnings.simplefilter("ignore")  # what Pillow warns of is met: sizes, EXIF data, palettes
-        for i in range(len(places) + AHEAD):
-            if i < len(places):
-                pending.append(pool.submit(read, work, file(places[i])))
-            if pending and i >= AHEAD:
-                yield pending.popleft().result()
-                advance(i - AHEAD + 1, len(places))
+        try:
+            for i in range(len(places) + AHEAD):
+                if i < len(places):
+                    pending.append(pool.submit(read, work, file(places[i])))
+                if pending and i >= AHEAD:
+                    yield pending.popleft().result()
+                    advance(i - AHEAD + 1, len(places))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for those ahead
 
 
 def infer(headers: Sequence[Header], form: Form, file: Callable[[int], File]) -> tuple[int, int, int]:

@@ -21,6 +21,13 @@ __all__ = ["FileRows"]
 class FileRows:
     """uint8 [N, ...] in a file, in C order, of which any rows can be had as tensors.
 
+    Arguments:
+        path: The file.
+        shape: Of all that lies there.
+        offset: Where it begins, in bytes.
+        places: int64 [n]: rows 0, 1, ... are these of the file's. None: all of them.
+        axes: The order in which the axes of the file, 0 first, are shown. Empty: as they are.
+
     Raises:
         OSError: if the file cannot be opened, or is too short, now or when rows are asked for.
 
@@ -34,12 +41,22 @@ class FileRows:
 
     dtype = torch.uint8
 
-    def __init__(self, path: Path, shape: Sequence[int], offset: int = 0) -> None:
-        self.path, self.shape, self.offset = path, torch.Size(shape), offset
-        self.row = math.prod(self.shape[1:])
+    def __init__(
+        self,
+        path: Path,
+        shape: Sequence[int],
+        offset: int = 0,
+        places: Tensor | None = None,
+        axes: Sequence[int] = (),
+    ) -> None:
+        self.path, self.offset, self.places = path, offset, places
+        self.stored, self.axes = torch.Size(shape), tuple(axes) or tuple(range(len(shape)))
+        rows = shape[0] if places is None else len(places)
+        self.shape = torch.Size([rows, *(shape[axis] for axis in self.axes[1:])])
+        self.row = math.prod(self.stored[1:])
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         finalize(self, os.close, self._file)
-        if os.fstat(self._file).st_size < offset + self.nbytes:
+        if os.fstat(self._file).st_size < offset + self.stored[0] * self.row:
             raise self._too_short()
 
     def __len__(self) -> int:
@@ -57,8 +74,14 @@ class FileRows:
         return self.nbytes
 
     def between(self, first: int, end: int) -> FileRows:
-        """The rows from `first` to before `end`; nothing is read."""
-        return FileRows(self.path, (end - first, *self.shape[1:]), self.offset + first * self.row)
+        """The rows from `first` to before `end` of all in the file; nothing is read."""
+        return FileRows(
+            self.path, (end - first, *self.stored[1:]), self.offset + first * self.row, None, self.axes
+        )
+
+    def chosen(self, places: Tensor) -> FileRows:
+        """These rows of all in the file, int64 [n]; nothing is read."""
+        return FileRows(self.path, self.stored, self.offset, places, self.axes)
 
     def __getitem__(self, rows: slice | Tensor | int) -> Tensor:
         if isinstance(rows, Tensor):
@@ -73,13 +96,16 @@ class FileRows:
             raise IndexError(
                 f"rows of {len(self)} are asked for along axis 0: got axis {dim}, {rows.tolist()}"
             )
-        x = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)
+        rows = rows if self.places is None else self.places[rows]
+        x = torch.empty(len(rows), *self.stored[1:], dtype=torch.uint8)
         places = memoryview(x.numpy().data).cast("B")
         for i, row in enumerate(rows.tolist()):
             place = places[i * self.row : (i + 1) * self.row]
             if os.preadv(self._file, [place], self.offset + row * self.row) != self.row:
                 raise self._too_short()
-        return x
+        return x.permute(self.axes).contiguous()
 
     def _too_short(self) -> OSError:
-        return OSError(f"{self.path} is shorter than its {len(self):,} examples: it was cut, start again")
+        return OSError(
+            f"{self.path} is shorter than its {self.stored[0]:,} examples: it was cut, start again"
+        )

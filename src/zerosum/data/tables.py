@@ -26,6 +26,7 @@ from zerosum.data.columns import Columns, Packed
 from zerosum.data.kinds import describe, fit
 from zerosum.data.parsed import read_once
 from zerosum.data.readers import TEXT, join_names, one_line, read_parquet, read_text
+from zerosum.data.rows import FileRows
 from zerosum.data.sheet import Cells, Coded, Sheet, from_frame
 from zerosum.data.source import order
 from zerosum.data.splits import SPLITS, check_choice, classes, divide, rows_of, usable_rows
@@ -225,9 +226,9 @@ def read_sheet(path: str | Path, header: bool | None = None) -> Sheet:
 
 
 class _Pixels(NamedTuple):
-    """Images as they were read: uint8 [N, C, H, W], perhaps a view of a mapped file."""
+    """Images as they were read: uint8 [N, C, H, W], perhaps in their file."""
 
-    pixels: Array
+    pixels: Tensor | FileRows
     label: str | None
     labels: Cells | None
 
@@ -255,11 +256,22 @@ def _read(path: Path, header: bool | None, array: str | None, label: str | None)
     content = read_npz(path, array, label) if ending == ".npz" else read_npy(path)
     examples = content.examples
     if examples.ndim in (3, 4) and examples.dtype == np.uint8:
-        return _Pixels(channels_first(examples), content.label, content.labels)
+        return _Pixels(_pixels(examples), content.label, content.labels)
     sheet = sheet_of_array(examples)
     if content.label is None or content.labels is None:
         return sheet
     return Sheet({**sheet.columns, content.label: content.labels})
+
+
+def _pixels(images: Array) -> Tensor | FileRows:
+    """Images of a file of arrays, ``[N, C, H, W]``: those in C order stay in the file, where a batch reads
+    its own rows, and a file that is cut short is an error and no signal."""
+    turned = channels_first(images)
+    if not (isinstance(images, np.memmap) and images.flags.c_contiguous):
+        return torch.from_numpy(turned)
+    shape = images.shape if images.ndim == 4 else (len(images), 1, *images.shape[1:])
+    axes = (0, 1, 2, 3) if turned.shape == shape else (0, 3, 1, 2)
+    return FileRows(Path(str(images.filename)), shape, images.offset, axes=axes)
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -325,11 +337,11 @@ def _images(content: _Pixels, split: str, missing: str, low: float, high: float,
     codes, class_names = classes(named, None if content.labels is None else content.label)
     rows = np.arange(len(content.pixels))
     parts = divide(rows if codes is None else usable_rows(named, content.label, codes, missing))
-    pixels, labels = torch.from_numpy(content.pixels), None if codes is None else torch.from_numpy(codes)
+    pixels, labels = content.pixels, None if codes is None else torch.from_numpy(codes)
 
     def opener(name: str) -> Images:
         rows = torch.from_numpy(rows_of(parts, name))
-        x = pixels.index_select(0, rows) if len(rows) < len(pixels) else pixels  # else the file stays mapped
+        x = pixels.chosen(rows) if isinstance(pixels, FileRows) else pixels.index_select(0, rows)
         y = None if labels is None else labels[rows]
         return Images(
             x, y, low, high, seed=seed, split_name=name, class_names=class_names, splits=SPLITS, opener=opener

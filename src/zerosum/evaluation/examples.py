@@ -28,11 +28,13 @@ class Examples:
 
     values: uint8 ``[N, C, H, W]`` of images, float32 ``[N, d]`` of anything else, as the players see it.
     sheet: the same rows of a table as their file has them, None where they are only known as `values`.
+    notes: what a person should be told of how they were read.
     """
 
     values: Tensor
     side: int | None = LARGEST_SIDE
     sheet: Sheet | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def of_images(self) -> bool:

@@ -39,7 +39,7 @@ class Real:
     theirs, int64. train, train_labels: what training saw. unseen: held-out examples, for the test of copies;
     None where there are too few. independent: whether `judged` has nothing of `train`, so that what is learnt
     of the one may judge the other. known: modes and std of a density; classes, and expected (the shares of
-    classes)."""
+    classes). notes: what a person should be told of the data."""
 
     name: str
     split: str
@@ -56,6 +56,7 @@ class Real:
     class_names: tuple[str, ...] = ()
     known: Mapping[str, Any] = field(default_factory=dict[str, Any])
     label: str = "class"
+    notes: tuple[str, ...] = ()
 
     @property
     def of_images(self) -> bool:
@@ -114,6 +115,7 @@ def real_data(
         "train": seen,
         "train_labels": seen_labels,
         "class_names": classes,
+        "notes": tuple(source.notes),
     }
     if classes and seen_labels is not None:
         about["known"] = {"classes": len(classes), "expected": torch.tensor(source.class_shares)}

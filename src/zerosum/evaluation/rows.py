@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ from zerosum.evaluation.examples import Examples
 from zerosum.evaluation.judge import Inapplicable, Judge, Views
 from zerosum.evaluation.real import Real
 from zerosum.metrics import Estimate, Metric
+from zerosum.metrics.tables import QualityEstimates
 from zerosum.recipe import call, suggest
 from zerosum.recipe.components import bound, cause
 
@@ -35,6 +37,7 @@ __all__ = [
 Row = dict[str, Any]
 Wanted = Sequence[str | Metric | Callable[..., Any]]
 """Metrics by name, by ``package.module:name``, or as objects."""
+_PARTS = {"prdc": metrics.PRDC._fields, "table_quality": QualityEstimates._fields}
 _SURE = 0.001  # a p-value below this speaks; of a dozen metrics one in a hundred perfect evaluations has one
 
 
@@ -72,8 +75,9 @@ def chosen(wanted: Wanted, real: Real) -> dict[str, Metric]:
             found[one] = own if isinstance(own, Metric) else call(partial(Metric.of, own), f"--metrics {one}")
         elif one in there:
             found[one] = there[one]
-        elif one in metrics.PRDC._fields:
-            raise ValueError(f"--metrics {one}: precision, recall, density and coverage are one metric, prdc")
+        elif whole := next((name for name, parts in _PARTS.items() if one in parts and name in there), None):
+            *rest, last = _PARTS[whole]
+            raise ValueError(f"--metrics {one}: {', '.join(rest)} and {last} are one metric, {whole}")
         else:
             raise ValueError(f"--metrics {one}: no such metric for this data{suggest(one, list(there))}")
     return found or there
@@ -112,6 +116,10 @@ def evaluate(
                 raise
             raise ValueError(f"--metrics {name}: {cause(error)}") from error
         for part, estimate in estimates.items():
+            if math.isnan(estimate.value):
+                why = f"these {estimate.n:,} samples, or the real examples, have nothing that it compares"
+                yield {"metric": part, "skipped": why, "applies": True}
+                continue
             yield _row(part, estimate, floors.get(part), metric, judge, about)
 
 

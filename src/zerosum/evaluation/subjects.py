@@ -136,24 +136,27 @@ def read_samples(path: Path, real: Real, n: int | None = None) -> tuple[Examples
         raise ValueError(f"{printable(path)}: no such run, file or folder")
     with located(printable(path)):
         sheet: Sheet | None = None
+        notes: tuple[str, ...] = ()
         if path.is_dir() and real.of_images:
             source = _folder(path, size=real.judged.shape[1:], channels=real.judged.shape[0])
             count = min(len(source), n or len(source))
             x, y = source.batch(0, count) if count < len(source) else source.at(torch.arange(count))
             labels = None if y is None else [source.class_names[i] for i in y.tolist()]
-            values = source.codec.view(x)
+            values, notes = source.codec.view(x), source.notes
         elif ending_of(path) in (".npy", ".npz"):
             content = read_npz(path) if ending_of(path) == ".npz" else read_npy(path)
             values, labels = _encoded(content.examples[:n], real), _cells(content.labels)
         else:
             sheet = read_sheet(path)
+            notes = sheet.notes
             labels = _cells(sheet.columns.get(real.label))
             sheet = sheet.take(slice(n))
             values = _encoded(sheet, real)
             if isinstance(real.codec, Columns):
                 real.codec.arrays(sheet.take(slice(0)))  # which refuses a table without one of the columns
         wanted = None if labels is None else real.classes_of(labels[: len(values)])
-        return Examples(values, sheet=sheet if isinstance(real.codec, Columns) else None), wanted
+        kept = sheet if isinstance(real.codec, Columns) else None
+        return Examples(values, sheet=kept, notes=notes), wanted
 
 
 def _cells(cells: Any) -> list[Any] | None:

@@ -45,7 +45,7 @@ class Game(Pair):
         source: whatever `zerosum.data.source` takes.
         """
         source = self._sources(source)
-        check_logits = LogitCheck(self.objective)
+        check_logits = LogitCheck(self.objective, self.D.network)
         for _ in range(steps):
             turn = self.advance(self.inputs(source))
             check_logits(turn)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from zerosum.objectives import Objective
 
@@ -37,9 +37,11 @@ class LogitCheck:
 
     turns = (0, 10, 100)
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Objective, D: nn.Module) -> None:
         self.count = 0
-        self.suspect = objective.probability is not None  # of a critic such logits prove nothing
+        *_, last = D.modules()
+        # of a critic such logits prove nothing by themselves
+        self.suspect = objective.probability is not None or isinstance(last, nn.Sigmoid)
 
     def __call__(self, turn: Turn) -> None:
         if self.suspect and self.count in self.turns:
@@ -48,7 +50,7 @@ class LogitCheck:
             if self.suspect and self.count == self.turns[-1]:
                 warnings.warn(
                     "the logits of D never leave [0, 1]: is there a sigmoid at its end? D gives raw logits, "
-                    "and the objective takes the sigmoid, so that it acts twice: remove it from the network",
+                    "and the objective does the rest: remove the sigmoid from the network",
                     stacklevel=3,
                 )
         self.count += 1

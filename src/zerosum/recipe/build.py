@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -213,10 +216,55 @@ def build_network(
     from torch import nn
 
     runtime = {"inputs": inputs, "outputs": outputs, "groups": groups, **labels}
-    network = product(component, nn.Module, where, **runtime)
+    with _weighed(where):
+        network = product(component, nn.Module, where, **runtime)
     network = network.to(device, memory_format=torch.channels_last)  # convolutions want it, others ignore it
     _check_network(where, network, (inputs[0] + noise_of(network), *inputs[1:]), outputs, bool(labels))
     return network
+
+
+MOST_WEIGHTS = 20_000
+"""Tensors of weights in one network; the deepest published have a few thousand."""
+
+
+@contextmanager
+def _weighed(where: str) -> Iterator[None]:
+    """In here RecipeError as soon as a network has more weights than any machine plays with, or than the
+    memory of this one holds: not after minutes of drawing them.
+    """
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    count, size, room, mine = 0, 0, _memory(), threading.get_ident()
+
+    def weigh(module: Any, name: str, weights: Any) -> None:
+        nonlocal count, size
+        if threading.get_ident() != mine or hasattr(weights, "materialize"):
+            return
+        count, size = count + 1, size + weights.nbytes
+        if count > MOST_WEIGHTS:
+            raise RecipeError(
+                f"{where}: more than {MOST_WEIGHTS:,} tensors of weights: make it less deep, at most "
+                f"{MOST_WEIGHTS // 2:,} layers with a bias"
+            )
+        if 2 * size > room:
+            raise RecipeError(
+                f"{where}: its weights and their gradients would take more than the memory of this machine, "
+                f"{room / 1e9:,.0f} GB: make it narrower or less deep"
+            )
+
+    handle = register_module_parameter_registration_hook(weigh)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _memory() -> float:
+    """Bytes of memory that the machine has; without end where it does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
 
 
 def _check_network(

@@ -227,7 +227,7 @@ def _adapter(hint: Any) -> Any:
 
 def cause(error: BaseException) -> str:
     """One line: what a function says is wrong, or the type and place of an error it did not foresee."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split("Exception raised from")[0].split())  # torch adds where in C++ it was
     if isinstance(error, ValueError | TypeError | OSError):
         return text
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]

@@ -73,6 +73,10 @@ def changed(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     return validated(tree)
 
 
+WIDEST = 2**24
+"""No whole number of a network is more: its width, its depth."""
+
+
 def validated(tree: dict[str, Any]) -> Recipe:
     """The recipe of a tree of plain data, each field checked against its type and limits."""
     from pydantic import ValidationError
@@ -85,6 +89,10 @@ def validated(tree: dict[str, Any]) -> Recipe:
         raise RecipeError(f"{place}: {sentence(error)}") from error
     if recipe.name in ("", ".", "..") or re.search(r"[/\\\0]", recipe.name):
         raise RecipeError(f"name: {recipe.name!r} cannot name a directory: leave out / and \\")
+    for path, value in leaves(tree):
+        most = WIDEST if path.startswith(("G.", "D.")) else 2**63 - 1
+        if isinstance(value, int) and not -most <= value <= most:
+            raise RecipeError(f"{path}: input should be at most {most:,}, got {value}")
     return recipe
 
 

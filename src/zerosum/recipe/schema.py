@@ -39,7 +39,7 @@ class Recipe:
     """generator network: z -> x"""
     D: Component = "mlp"
     """discriminator network: x -> logit"""
-    latent: Annotated[int, Gt(0)] = 64
+    latent: Annotated[int, Gt(0), Le(2**20)] = 64
     """numbers in a noise vector z"""
     prior: Component = "normal"
     """distribution of z: normal, or uniform (on [-sqrt 3, sqrt 3], as in 2014)"""
@@ -53,9 +53,9 @@ class Recipe:
     """what moves D"""
     steps: Annotated[int, Gt(0)] | Time = 10_000
     """turns to play: each is k steps of D and one of G; or a time, 90m or 1.5h: as many as fit, by a trial"""
-    batch: Annotated[int, Gt(0)] = 128
+    batch: Annotated[int, Gt(0), Le(2**20)] = 128
     """examples per step"""
-    k: Annotated[int, Gt(0)] = 1
+    k: Annotated[int, Gt(0), Le(10_000)] = 1
     """steps of D for each step of G"""
     simultaneous: bool = False
     """move both players from the same point, instead of D first"""

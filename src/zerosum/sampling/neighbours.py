@@ -81,7 +81,7 @@ def neighbours(sampler: Sampler, train: Any, n: int, k: int, mirrored: bool = Fa
     if len(train) < k + skip:
         raise SamplingError(f"--nearest {k}: there are {len(train)} training examples")
     data = _Batches(train, sampler.G.codec)
-    few = max(100, min(_HELD_OUT, 4 * _NUMBERS // math.prod(train.shape)))
+    few = max(100, min(_HELD_OUT, _NUMBERS // math.prod(train.shape)))
     samples, real = sampler.viewed(n), next(iter(_Batches(held_out, sampler.G.codec, few)))
     found = find_neighbours(
         torch.cat([samples, real]), data, k + skip, mirrored=sampler.G.of_images and mirrored
