@@ -197,6 +197,15 @@ def test_the_help_of_a_verb_fits_a_screen_and_teaches(
     assert sum(f"zerosum {verb}" in line for line in lines[1:]) >= 2, "examples"
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "-3", "many", "1000000000"])
+def test_help_fits_a_terminal_of_any_width(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert cli.main(["report", "--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 110
+
+
 # completion -----------------------------------------------------------------------------------------------
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from refusals import refused
 from zerosum import data, metrics, recipe
@@ -20,6 +22,7 @@ from zerosum.evaluation import (
     compare_seeds,
     evaluate,
     judge_for,
+    read_samples,
     real_data,
     summarised,
 )
@@ -273,6 +276,32 @@ def test_samples_of_other_software(
     ]
     assert main([*compared, "--metrics", "high_quality_share"]) == 0
     assert "significant" in capsys.readouterr().out
+
+
+def test_a_folder_is_judged_at_its_own_size_and_what_readers_skipped_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], own_cache: Path
+) -> None:
+    for name, side, n in (("real", 24, 16), ("made", 20, 12)):
+        (tmp_path / name).mkdir()
+        for i in range(n):
+            pixels = np.random.default_rng(i).integers(0, 256, (side, side, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+        (tmp_path / name / f"broken-{name}.png").write_bytes(b"\x89PNG")
+    command = ["evaluate", str(tmp_path / "made"), "--data", str(tmp_path / "real"), "--metrics", "prdc"]
+    assert main(command) == 0
+    err = capsys.readouterr().err
+    assert "3 x 20 x 20" in err and "broken-real.png" in err and "broken-made.png" in err
+
+
+def test_what_is_no_number_is_not_computed(tmp_path: Path) -> None:
+    for name, n in (("real", 60), ("made", 8)):
+        rows = np.random.default_rng(n).normal(size=(n, 2))
+        np.savetxt(tmp_path / f"{name}.csv", rows, delimiter=",", header="a,b", comments="")
+    judge = judge_for(tmp_path / "made.csv", str(tmp_path / "real.csv"))
+    samples, _ = read_samples(tmp_path / "made.csv", judge.real)
+    rows = {row["metric"]: row for row in evaluate(judge, samples, ["table_quality"])}
+    assert "skipped" in rows["column_pairs"] and rows["column_pairs"]["applies"]
+    assert math.isfinite(rows["quality"]["value"])
 
 
 @pytest.mark.parametrize(

@@ -365,6 +365,7 @@ def test_values_are_read_as_yaml(text: str, value: Any) -> None:
         "=",
         "&a [*a]",
         "&a {b: *a}",
+        f"[&a [{'x, ' * 9}], &b [{'*a, ' * 9}], &c [{'*b, ' * 9}], &d [{'*c, ' * 9}], &e [{'*d, ' * 9}], *e]",
         "!!python/name:os.system",
         "[" * 3000,
         "9" * 5000,

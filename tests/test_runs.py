@@ -648,3 +648,21 @@ def test_a_folder_that_has_changed_is_refused_until_it_is_wanted_so(tmp_path: Pa
     )
     assert "data_changed" in {event["event"] for event in events(path)}
     assert not any("warning" in note for note in train(path, recipes.changed(recipe, {"steps": 6})))
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.npy"])
+def test_a_file_that_has_changed_is_refused(name: str, tmp_path: Path) -> None:
+    def write(scale: float) -> None:
+        rows = np.random.default_rng(0).normal(size=(40, 2)) * (1, scale)
+        np.save(tmp_path / name, rows) if name.endswith("npy") else np.savetxt(
+            tmp_path / name, rows, delimiter=",", header="a,b", comments=""
+        )
+
+    write(1)
+    data, small = {"name": "file", "path": str(tmp_path / name)}, {"name": "mlp", "width": 4, "depth": 1}
+    recipe = recipes.changed(TINY, {"data": data, "G": small, "D": small, "steps": 2})
+    train(tmp_path / "run", recipe)
+    write(1000)
+    before = {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()}
+    assert "--override" in failed(tmp_path / "run", recipes.changed(recipe, {"steps": 4}))
+    assert {p: p.read_bytes() for p in (tmp_path / "run").rglob("*") if p.is_file()} == before

@@ -142,7 +142,8 @@ def read_samples(path: Path, real: Real, n: int | None = None) -> tuple[Examples
             count = min(len(source), n or len(source))
             x, y = source.batch(0, count) if count < len(source) else source.at(torch.arange(count))
             labels = None if y is None else [source.class_names[i] for i in y.tolist()]
-            values, notes = source.codec.view(x), source.notes
+            values = source.codec.view(x)
+            notes = tuple(note for note in source.notes if note.startswith("warning"))
         elif ending_of(path) in (".npy", ".npz"):
             content = read_npz(path) if ending_of(path) == ".npz" else read_npy(path)
             values, labels = _encoded(content.examples[:n], real), _cells(content.labels)
