@@ -120,8 +120,8 @@ def test_perfect_points_score_at_their_floors() -> None:
 
 
 def test_a_lost_mode_is_seen_and_significant() -> None:
-    judge = Judge(real_data(data.ring(), "ring", n=1000))
-    perfect, again = points(1000, "perfect"), points(1000, "again")
+    judge = Judge(real_data(data.ring(), "ring", n=400))
+    perfect, again = points(400, "perfect"), points(400, "again")
     lost = again[(again - RING.modes[0]).norm(dim=1) > 0.3]
     rows = {row["metric"]: row for row in compare(judge, perfect, lost, ["reverse_kl", "prdc"])}
     assert rows["reverse_kl"]["significant"] and rows["reverse_kl"]["difference"] > 0
