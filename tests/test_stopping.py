@@ -294,6 +294,8 @@ def test_what_was_evaluated_says_which_is_best(done: Path) -> None:
 def test_diagnose_and_the_report_name_it(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["diagnose", str(done), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
+    assert said.keys() == {"run", "step", "best", "findings"}  # as docs/diagnosis.md has them
+    assert said["best"].keys() == {"step", "value", "low", "high", "since", "done"}
     assert said["best"]["step"] == 10 and said["best"]["done"] is True
     [state] = [f for f in said["findings"] if f["name"] == "no longer improving"]
     assert state["since"] == 10 and READING in [e["quantity"] for e in state["evidence"]]
