@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,38 @@ def test_row_numbers_and_ids_are_made_anew() -> None:
         assert len(set(made)) == 120 and not set(made) & set(sheet.objects(name))
 
 
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        (
+            lambda r: ".".join(map(str, r.integers(0, 256, 4))),
+            r"(\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])(\.\d{1,3}){3}",
+        ),
+        (lambda r: f"u{r.integers(10**6)}@ex{r.integers(5)}.org", r"u\d{1,6}@ex[0-4]\.org"),
+        (
+            lambda r: f"2023-{r.integers(1, 13):02d}-{r.integers(1, 29):02d}T08:00+0{r.integers(1, 3)}:00",
+            r"2023-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T08:00\+0[12]:00",
+        ),
+        (lambda r: f"{r.integers(2**60):015x}"[:15], r"[0-9a-f]{15}"),
+    ],
+)
+def test_identifiers_are_put_together_as_those_of_the_data(text: Any, pattern: str) -> None:
+    rng = np.random.default_rng(0)
+    sheet = Sheet({"x": encoded({text(rng) for _ in range(200)})})
+    codec = fitted(sheet)
+    assert codec.columns[0].kind == "identifier"
+    again = Columns.from_state(codec.state_dict())
+    made = again.decode(torch.zeros(300, *codec.shape)).objects("x").tolist()
+    assert all(re.fullmatch(pattern, cell) for cell in made) and len(set(made)) > 200
+
+
+def test_whole_numbers_too_far_apart_to_be_counted_stay_whole() -> None:
+    numbers = np.random.default_rng(0).integers(2**62, 2**63 - 1, 300)
+    made = (codec := fitted(Sheet({"x": numbers}))).decode(torch.randn(50, *codec.shape))["x"]
+    assert isinstance(made, np.ndarray) and made.dtype == np.int64
+    assert made.min() >= numbers.min() - 2048 and made.max() <= numbers.max() and len(set(made.tolist())) > 40
+
+
 def test_a_column_that_another_determines_is_looked_up() -> None:
     rng = np.random.default_rng(0)
     level, city = rng.integers(0, 16, 500), rng.integers(0, 50, 500)
@@ -328,6 +361,8 @@ def test_every_form_of_dates_is_recognised_and_exact(form: str) -> None:
         ("{:.1f} %", "number"),
         ("EUR {:,.0f}", "whole"),
         ("{:.2f} kr", "number"),
+        ("{:.0f}kg", "whole"),
+        ("{:.1f} °C", "number"),
     ],
 )
 def test_numbers_as_people_write_them_are_numbers_and_come_back_so(form: str, kind: str) -> None:

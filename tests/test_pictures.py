@@ -109,6 +109,14 @@ def test_cloud_draws_fake_above_real_in_the_frame_of_the_real() -> None:
     assert len(shown_at(cloud(far), BLUE)) > 0
 
 
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("value", [0.0, 1e9, -(2.0**60)])
+def test_cloud_draws_points_that_nothing_tells_apart(value: float, d: int) -> None:
+    points = value + np.arange(100.0)[:, None].repeat(d, axis=1) * np.spacing(value)
+    for some in (points, points[:1]):
+        assert len(shown_at(cloud(some), BLUE)) > 0
+
+
 def test_cloud_names_its_axes_and_its_colours() -> None:
     points = data.ring().batch(0, 50)[0].numpy()
     plain = cloud(points, points)

@@ -150,11 +150,11 @@ def cloud(
     both = [(points, colour) for points, colour in ((real, _REAL), (fake, _FAKE)) if len(points)]
     stacked = fake.shape[1] == 1
     if stacked and both:
-        edges = np.histogram_bin_edges(both[0][0], 64)
+        edges = np.linspace(*_apart(both[0][0].min(), both[0][0].max()), 65)
         both = [(_outline(points[:, 0], edges), colour) for points, colour in both]
     frame = both[0][0][:, :2] if both else np.array([[0.0, 0.0], [1.0, 1.0]])
-    low, high = frame.min(axis=0), frame.max(axis=0)
-    margin = 0.1 * np.maximum(high - low, 1e-9)
+    low, high = _apart(frame.min(axis=0), frame.max(axis=0))
+    margin = 0.1 * (high - low)
     low, high = low - margin * [1, not stacked], high + margin
     within = np.array([side - _LEFT - 8, side - _TOP - _EDGE])
     sheet = Image.new("RGB", (side, side), "white")
@@ -171,6 +171,13 @@ def cloud(
             draw.rectangle((x - 1, y - 1, x, y), fill=colour)
     _legend(draw, ([("data", _REAL)] if len(real) else []) + [(fake_name, _FAKE)], side)
     return sheet
+
+
+def _apart(low: Any, high: Any) -> tuple[Any, Any]:
+    """The same bounds, moved apart where a hundred numbers would not fit between them."""
+    least = np.maximum(1e-9, 128 * np.spacing(np.maximum(abs(low), abs(high))))
+    missing = np.maximum(least - (high - low), 0) / 2
+    return low - missing, high + missing
 
 
 def _outline(x: np.ndarray, edges: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ square. Where numbers are missing, two more places say so, and in the ranks z is
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -95,6 +96,8 @@ class Number:
         t = t if self.low is None else np.clip(t, self.low, self.high)
         is_missing = codes[:, 0] == 1 if self.missing else np.zeros(len(t), bool)
         if self.digits is None:
+            if self.cells == "int" and not self.missing:  # whole, and too far apart to be counted
+                return np.rint(t).clip(-(2.0**63), 2.0**63 - 1024).astype(np.int64)
             return np.where(is_missing, math.nan, t)
         whole = self.origin + self.step * np.rint(t).astype(np.int64)
         return self._to_cells(whole, is_missing)
@@ -222,7 +225,8 @@ class Identifier:
     """A column in which every cell is another one: it takes no part in the game and is made anew.
 
     Numbers go on from `start`; so do texts, between `prefix` and `suffix` and with `width` digits. Where
-    there is no such pattern, each character is drawn from those that its place has had (`alphabets`).
+    there is no such pattern, a text is drawn part by part (`parts`): a number as ``(low, high, width)``, a
+    word from few, a word of many as the characters that each of its places has had, from first to last.
     """
 
     name: str
@@ -231,7 +235,7 @@ class Identifier:
     prefix: str = ""
     suffix: str = ""
     width: int = 0
-    alphabets: tuple[str, ...] = ()
+    parts: tuple[Sequence[Any], ...] = ()
     kind: str = "identifier"
 
     def cells(self, n: int, first: int) -> Cells:
@@ -239,15 +243,26 @@ class Identifier:
         numbers = self.start + first + np.arange(n, dtype=np.int64)
         if self.cells_are == "int":
             return numbers
-        if not self.alphabets:
+        if not self.parts:
             return encoded(
                 f"{self.prefix}{number:0{self.width}d}{self.suffix}" for number in numbers.tolist()
             )
         draw = np.random.default_rng([self.start, first, n])
-        letters = [
-            np.array(list(alphabet))[draw.integers(len(alphabet), size=n)] for alphabet in self.alphabets
-        ]
-        return encoded("".join(row) for row in zip(*letters, strict=True))
+        drawn = [_drawn(what, list(options), n, draw) for what, *options in self.parts]
+        return encoded("".join(row) for row in zip(*drawn, strict=True))
+
+
+def _drawn(what: str, options: list[Any], n: int, draw: np.random.Generator) -> list[str]:
+    """A part of `n` identifiers."""
+    if what == "number":
+        low, high, width = options
+        return [f"{number:0{width}d}" for number in draw.integers(low, high + 1, size=n).tolist()]
+    if what == "word":
+        return np.array(options, dtype=object)[draw.integers(len(options), size=n)].tolist()
+    shortest, *alphabets = options
+    letters = [np.array(list(some))[draw.integers(len(some), size=n)].tolist() for some in alphabets]
+    sizes = draw.integers(shortest, len(alphabets) + 1, size=n).tolist()
+    return ["".join(row)[:size] for row, size in zip(zip(*letters, strict=True), sizes, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,9 @@ class Columns:
     def from_state(cls, state: Mapping[str, Any]) -> Columns:
         columns: list[Column] = []
         for item in state["columns"]:
-            options = {n: tuple(x) if isinstance(x, list) else x for n, x in item.items() if n != "is"}
+            options = {n: _tuples(x) for n, x in item.items() if n != "is"}
+            if letters := options.pop("alphabets", ()):  # as identifiers were once kept
+                options["parts"] = (("letters", len(letters), *letters),)
             columns.append(_KINDS[item["is"]](**options))
         return cls(tuple(columns), state["encoding"])
 
@@ -242,3 +244,7 @@ def plain(columns: Sequence[str], mean: Sequence[float], scale: Sequence[float])
 
 def _lists(options: dict[str, Any]) -> dict[str, Any]:
     return {name: list(x) if isinstance(x, tuple) else x for name, x in options.items()}
+
+
+def _tuples(x: Any) -> Any:
+    return tuple(map(_tuples, x)) if isinstance(x, list) else x

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ KINDS = "number", "whole", "date", "category", "identifier"
 MOST_KNOTS = 2048  # of a column's quantiles
 MOST_COUNTED = 10_000  # the same, of whole numbers, decimals and dates
 MOST_COMPARED = 100  # columns among which it is looked for one that another determines
+MOST_PARTS, MOST_WORDS = 32, 20  # of identifiers: words that are so few are kept
 FEWEST_IDENTIFIERS = 20  # rows below which cells that all differ may be chance
 _NAME_OF_IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(?i:id|uuid|key|index|idx|row|nr|number|no)$|[a-z](ID|Id)$")
 _YES_NO = [{"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"0", "1"}, {"on", "off"}]
@@ -230,9 +231,9 @@ def _number(
     digits = 0 if is_date else _digits(present)
     if kind == "whole" and digits != 0:
         raise ValueError(f"column {name} is not whole: it holds {present[present % 1 != 0][0]:g}")
+    as_read = "int" if digits == 0 or (digits is None and numbers.dtype.kind == "i") else "float"
     if kind == "number" and digits == 0 and not form:
-        digits = None
-    as_read = "float" if digits != 0 else "int"
+        digits, as_read = None, "float"
     if form:
         as_read = "text" if isinstance(cells, Coded) else "moment" if form == "moment" else "int"
     column = Number(
@@ -340,7 +341,7 @@ def _identifier(name: str, cells: Cells) -> Identifier:
         prefix, suffix = first[1], first[3]
         width = len(numbers[0]) if len(set(map(len, numbers))) == 1 else 0
         return Identifier(name, max(map(int, numbers)) + 1, "text", prefix, suffix, width)
-    return Identifier(name, len(texts), "text", alphabets=_alphabets(texts))
+    return Identifier(name, len(texts), "text", parts=_parts(texts))
 
 
 def _numbers_between(texts: list[str], prefix: str, suffix: str) -> list[str]:
@@ -357,9 +358,26 @@ def _numbers_between(texts: list[str], prefix: str, suffix: str) -> list[str]:
     return numbers
 
 
-def _alphabets(texts: Iterable[str]) -> tuple[str, ...]:
-    """The characters that each place has had, as far as the shortest text goes and at least eight places."""
+def _parts(texts: Sequence[str]) -> tuple[tuple[Any, ...], ...]:
+    """What texts are put together of: of numbers and words in turn where all are, else of words with what
+    stands between them, else of one."""
     texts = [text for text in texts if text]
-    length = max(8, min(map(len, texts), default=8))
-    columns = [sorted({text[i] for text in texts if i < len(text)}) for i in range(min(length, 64))]
-    return tuple("".join(column) for column in columns if column)
+    for pattern in (r"\d+|[^\W\d_]+|[\W_]", r"[^\W_]+|[\W_]"):
+        rows = [re.findall(pattern, text) for text in texts]
+        shapes = {"".join("a" if part.isalnum() else part for part in row) for row in rows}
+        if len(shapes) == 1 and len(rows[0]) <= MOST_PARTS:
+            break
+    else:
+        rows = [[text] for text in texts]
+    return tuple(_part(column) for column in map(list, zip(*rows, strict=True)))
+
+
+def _part(texts: list[str]) -> tuple[Any, ...]:
+    different, sizes = sorted(set(texts)), {len(text) for text in texts}
+    if all(text.isascii() and text.isdecimal() and len(text) < 19 for text in different):
+        padded = len(sizes) == 1 or any(text[0] == "0" and len(text) > 1 for text in different)
+        return "number", min(map(int, texts)), max(map(int, texts)), min(sizes) if padded else 0
+    if len(different) <= MOST_WORDS < len(texts) / 2:
+        return "word", *different
+    alphabets = [sorted({text[i] for text in different if i < len(text)}) for i in range(min(max(sizes), 64))]
+    return "letters", min(min(sizes), 64), *map("".join, alphabets)

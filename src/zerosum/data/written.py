@@ -1,4 +1,4 @@
-"""Numbers as people write them: with a currency, a percent sign, thousands set apart.
+"""Numbers as people write them: with a currency, a percent sign, a unit, thousands set apart.
 
 As with dates (`zerosum.data.dates`), a form is recognised only if every text of the column comes back from it
 letter for letter. It is told from a form of dates by the sign # that it begins with.
@@ -17,6 +17,7 @@ __all__ = ["SIGN", "recognise_number", "to_number", "to_written"]
 SIGN = "#"
 _UNITS = {"$", "€", "£", "¥", "₹", "₽", "₩", "₺", "R$", "US$", "A$", "C$", "kr", "zł"}
 _UNITS |= {"USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR"}
+FEWEST, LONGEST_UNIT = 10, 6
 _MARKS = [(",", "."), (".", ","), (" ", ","), (" ", "."), ("\xa0", ","), ("'", "."), ("", "."), ("", ",")]
 _NUMBER = re.compile(r"(-?)(\D*?)(-?)(\d(?:[\d.,' \xa0]*\d)?)(\D*)", re.S)
 
@@ -45,7 +46,10 @@ def recognise_number(texts: Sequence[str]) -> str | None:
     if match is None:
         return None
     prefix, digits, suffix = match[2], match[4], match[5]
-    if prefix.strip() not in ("", *_UNITS) or suffix.strip() not in ("", "%", "‰", *_UNITS):
+    is_unit = (
+        len(texts) >= FEWEST and len(suffix) <= LONGEST_UNIT
+    )  # cm, kg, °C; of a few texts it may be a code
+    if prefix.strip() not in ("", *_UNITS) or not (is_unit or suffix.strip() in ("", "%", "‰", *_UNITS)):
         return None
     after = next((m[3] for m in map(_NUMBER.fullmatch, texts) if m and (m[1] or m[3])), "")
     few = texts[:: max(1, len(texts) // 50)]
