@@ -262,7 +262,7 @@ def test_points_on_the_line_have_densities_and_d(tmp_path: Path) -> None:
     with Run.start(tmp_path / "run", recipes.load("ring", {**SMALL, "data": data})) as run:
         frame = view.view(run).draw(run.game)
         assert frame["kind"] == "line"
-        assert len(frame["p_data"]) == len(frame["p_g"]) == len(levels(frame["surface"]))
+        assert len(frame["p_data"]) == len(frame["p_g"]) == len(frame["surface"])
         width = (frame["high"][0] - frame["low"][0]) / (len(frame["p_data"]) - 1)
         assert sum(frame["p_data"]) * width == pytest.approx(1, abs=0.01)
 
@@ -287,6 +287,9 @@ def test_each_control_does_what_it_says(
     page.click("[data-do=half]")
     page.wait_for_selector("#algorithm .lit[data-half=g]")
     page.select_option("#change [name=path]", "d_optimizer.lr")
+    page.fill("#change [name=value]", "as fast as can be")
+    page.click("#change button >> nth=0")
+    page.locator("#note:not(:empty)").wait_for()
     page.fill("#change [name=value]", "0.0005")
     page.click("#change button >> nth=0")
     until(lambda: bool(events(game.player.path, "changed")))
@@ -308,8 +311,11 @@ def test_each_control_does_what_it_says(
     ask = "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
     assert page.locator("#plane").evaluate(ask) > 20
     first = game.player.path
-    page.click("#draw")
+    page.click("#draw-own")
     page.locator("#draw[aria-pressed=true]").wait_for()
+    for key in ("Space", "ArrowLeft", "Space"):
+        page.keyboard.press(key)
+    assert page.evaluate("strokes.length") == 120
     box = page.locator("#plane").bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 60)
     page.mouse.down()
@@ -317,9 +323,33 @@ def test_each_control_does_what_it_says(
     page.mouse.up()
     page.click("#draw")
     until(lambda: game.player.path != first)
+    assert game.player.path.name == "drawn-1"
     page.locator("#runs [value]").nth(1).wait_for(state="attached")
     assert page.locator("#runs [value]").count() == 2
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert tab.said == [] and tab.outside(server.url) == []
     tab.page.close()
+    server.stop()
+
+
+def test_a_fork_stays_when_the_page_had_the_address_of_another_moment(chromium: Any, tmp_path: Path) -> None:
+    server = Server(game=steering.Game(tmp_path, "ring"))
+    game = server.hub.game
+    tab = Tab(chromium, server.url)
+    page = tab.page
+    page.click("[data-do=turn]")
+    until(lambda: "step=1" in page.evaluate("location.hash"))
+    page.select_option("#change [name=step]", "0")
+    page.select_option("#change [name=path]", "penalties")
+    page.fill("#change [name=value]", '[{"name": "r1", "weight": 0.2}]')
+    page.click("#change [name=fork]")
+    page.locator("h1", has_text="fork").wait_for()
+    page.locator("#mode", has_text="paused").wait_for()
+    page.click("[data-do=turn]")  # what the page asked for before has been done then
+    until(lambda: game.player.frame["step"] == 1)
+    assert [path.name for path in game.paths] == ["ring-1", "ring-1-fork-1"]
+    (event,) = events(game.player.path, "changed")
+    assert event["fields"] == {"penalties": [{"name": "r1", "weight": 0.2}]}
+    assert tab.said == []
+    page.close()
     server.stop()

@@ -28,9 +28,12 @@ def parser() -> Parser:
     p.add_argument("run", type=some_path, nargs="?", help="a run, or a directory of runs (default: runs)")
     p.add_argument(
         "--play",
+        nargs="?",
+        const="ring",
         type=some_text,
         metavar="RECIPE",
-        help="a preset or a file, played in the page; or an address of the page, to the moment that it tells",
+        help="a preset or a file (default: ring), played in the page; or an address of the page, "
+        "to the moment that it tells",
     )
     p.add_argument("--tour", action="store_true", help="a guided tour of six games")
     p.add_argument(

@@ -31,6 +31,7 @@ from zerosum.page.view import difference
 from zerosum.run import checkpoints, files
 from zerosum.run.log import RunError
 from zerosum.run.run import Run
+from zerosum.text import printable
 
 if TYPE_CHECKING:
     from zerosum.page.steering import Game
@@ -142,6 +143,14 @@ class Hub:
             return self._films[run][1]
 
 
+def titled(runs: Sequence[watched.Watched]) -> str:
+    """What a page of these runs is called: by their names, or, of many, by the directory that they lie in."""
+    folders = {run.path.resolve().parent for run in runs}
+    if len(runs) > 2 and len(folders) == 1:
+        return f"{printable(folders.pop().name)}: {len(runs)} runs"
+    return ", ".join(run.name for run in runs)
+
+
 def _real(path: Path) -> bytes | None:
     from zerosum import recipe as recipes
 
@@ -162,7 +171,7 @@ def application(hub: Hub, token: str, port: int) -> Starlette:
         shown = [game is None or run.path in game.compared for run in hub.runs]
         stop = request.query_params.get("stop", game.name) if game else None
         stop = stop if stop in tour.STOPS else None
-        title = tour.STOPS[stop].title if stop else ", ".join(compress(names, shown))
+        title = tour.STOPS[stop].title if stop else titled(list(compress(hub.runs, shown)))
         links = {name: f"?stop={name}" for name in tour.STOPS} if game else {}
         about: dict[str, Any] = {"stops": tour.STOPS, "stop": stop, "links": links, "title": title}
         return HTMLResponse(

@@ -6,6 +6,7 @@ again.
 
 from __future__ import annotations
 
+import json
 import queue
 import shutil
 import threading
@@ -36,6 +37,12 @@ __all__ = ["ORDERS", "Player", "editable", "fork"]
 ORDERS = ("play", "pause", "slow", "turn", "half")
 FRAME = 1 / 25  # seconds between two frames, at least
 SHARE = 1 / 3  # of the time that may go into frames while the game is played
+PENALTIES = [
+    "[]",
+    '[{"name": "r1", "weight": 0.1}]',
+    '[{"name": "r1", "weight": 0.1}, {"name": "r2", "weight": 0.1}]',
+    '[{"name": "wgan_gp", "weight": 10}]',
+]
 SLOW = 0.7  # seconds that half a turn lasts in slow motion
 
 
@@ -201,7 +208,10 @@ def editable(run: Run) -> list[dict[str, Any]]:
         own = run.recipe.objective if isinstance(run.recipe.objective, dict) else {}
         now["objective.label_smoothing"] = float(own.get("label_smoothing", 0.0))
     choices = sorted(name for name in objectives.__all__ if name[0].islower() and name != "f_divergence")
-    fields = [{"path": "objective", "value": name, "choices": choices}]
+    fields = [
+        {"path": "objective", "value": name, "choices": choices},
+        {"path": "penalties", "value": json.dumps(run.recipe.penalties), "choices": PENALTIES},
+    ]
     return [*({"path": name, "value": float(f"{x:.4g}")} for name, x in now.items()), *fields]
 
 

@@ -79,9 +79,7 @@ def _write(
         "live.html",
         names=[run.name for run in hub.runs],
         shown=[True for _ in hub.runs],
-        title=tour.STOPS[context["stop"]].title
-        if context.get("stop")
-        else ", ".join(r.name for r in hub.runs),
+        title=tour.STOPS[context["stop"]].title if context.get("stop") else live.titled(hub.runs),
         game=None,
         board=any(films),
         recorded=Markup(json.dumps(recorded, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")),

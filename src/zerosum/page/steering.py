@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class Game:
         if what in ORDERS:
             self.player.do(what)
         elif what == "change":
-            self.player.change(fields_of(order["fields"]))
+            self.player.change(_fields(order["fields"]))
         elif what == "begin":
             fields = fields_of(order["fields"]) if order.get("fields") else {}
             if not fields.keys() <= set(address.BEGUN_WITH):
@@ -105,9 +106,10 @@ class Game:
             if not (self.player.leads_from(place)):
                 self._replace(self._opened(place))
         elif what == "draw":
-            self._replace(self._player(recipes.load("ring", {"data": self._drawn(order["points"])})))
+            recipe = recipes.load("ring", {"data": self._drawn(order["points"])})
+            self._replace(self._player(replace(recipe, name="drawn")))
         elif what == "fork":
-            step, fields, now = int(order["step"]), fields_of(order["fields"]), self.player
+            step, fields, now = int(order["step"]), _fields(order["fields"]), self.player
             recipes.changed(now.recipe, fields)  # or a line that says why not, while the game is still there
             path = self._path(f"{now.path.name}-fork")
             now.close()
@@ -155,3 +157,11 @@ class Game:
         file = self._path("drawn").with_suffix(".npy")
         np.save(file, array.clip(-2, 2))
         return recipes.data_component(str(file))
+
+
+def _fields(fields: Any) -> dict[str, Any]:
+    """Fields that a page may set, or a line that says why not."""
+    try:
+        return fields_of(fields)
+    except ValueError as error:
+        raise RunError(f"this cannot be set from a page: a field takes {error}") from error

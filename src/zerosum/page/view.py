@@ -124,7 +124,7 @@ class Points:
             "high": self.high.tolist(),
             "real": self._places(self.real),
             "fake": self._places(fakes),
-            "surface": _bytes(D(self.cells)),
+            "surface": self._shares(D(self.cells)),
             "centred": D.centred,
             "pair": [D.real, D.fake],
             "players": _players(game),
@@ -136,6 +136,12 @@ class Points:
             **{name: value for name, value in self.best.items() if name != "numbers"},
             "numbers": {**D.numbers, **self._modes(fakes), **self.best.get("numbers", {})},
         }
+
+    def _shares(self, shares: Tensor) -> str | list[float]:
+        """Of the plane as bytes, in base64."""
+        if self.real.shape[1] == 2:
+            return _bytes(shares)
+        return [round(x, 4) for x in shares.clamp(0, 1).nan_to_num(0).flatten().tolist()]
 
     def _places(self, x: Tensor) -> list[int]:
         """In thousandths of the frame, one coordinate after the other."""
@@ -178,8 +184,8 @@ class Points:
             "p_data": _densities(log_p), "p_g": _densities(log_q)
         }  # fmt: skip
         numbers = {"jsd": jsd, "jsd_error": error, "best_value": 2 * jsd - math.log(4)}
-        numbers["floor"] = self.floor
-        return {"best": _bytes(shown), "numbers": {name: _short(x) for name, x in numbers.items()}, **line}
+        numbers = {name: _short(x) for name, x in {**numbers, "floor": self.floor}.items()}
+        return {"best": self._shares(shown), "numbers": numbers, **line}
 
     def _divergence(self, fakes: Tensor) -> tuple[float, float, Tensor] | None:
         """JSD(p_data, p_g), with half of its 95 % interval, and log p_g over the cells.

@@ -142,7 +142,7 @@ function line() {
   const style = colours(),
     canvas = find("#plane"),
     ink = canvas.getContext("2d"),
-    said = levels_of(now.surface),
+    said = now.surface,
     n = said.length;
   ink.clearRect(0, 0, canvas.width, canvas.height);
   const highest = values => Math.max(...values ?? [1]);
@@ -154,8 +154,8 @@ function line() {
     [...values].forEach((value, i) => ink[i ? "lineTo" : "moveTo"](i / (n - 1) * canvas.width, canvas.height * (0.96 - 0.9 * value / scale)));
     ink.stroke();
   };
-  if (layer("surface")) curve(said, 255, colour("--c1"));
-  if (now.best?.length) curve(levels_of(now.best), 255, style.soft);
+  if (layer("surface")) curve(said, 1, colour("--c1"));
+  if (now.best?.length) curve(now.best, 1, style.soft);
   if (now.p_data && layer("real")) curve(now.p_data, top, style.real);
   if (now.p_g && layer("fake")) curve(now.p_g, top, style.fake);
   for (const [name, places, y] of [
@@ -181,15 +181,17 @@ function images() {
 const CAPTIONS = {
   plane: "Green: D takes a place for real; orange: for generated. Real points are green, generated ones orange.",
   line: "Green: p_data; orange: p_g, estimated; blue: D; grey: the best D; below, real and generated points.",
+  bare: "Blue: D over x; below, the real points and the generated ones.",
   images: "What G makes of a fixed grid of noise.",
 };
 
 function paint() {
   if (strokes) return;
-  for (const output of document.querySelectorAll("[data-number]")) output.value = number(now?.numbers?.[output.dataset.number]);
+  for (const output of document.querySelectorAll("[data-number]")) output.value = number(now?.numbers?.[output.dataset.number], output.dataset.number.endsWith("_error") ? 2 : 4);
   if (!now?.kind) return;
   find("#plane-title").textContent = now.kind === "images" ? "What G makes" : "D, and the players' points";
-  find("#plane-caption").textContent = (CAPTIONS[now.kind] ?? "Vectors are not looked at one by one.") + (now.centred ? " This D only compares: it is centred between what it says of real and of generated points." : "");
+  find("#plane-caption").textContent = (CAPTIONS[now.kind === "line" && !now.p_g ? "bare" : now.kind] ?? "Vectors are not looked at one by one.") + (now.centred ? " This D only compares: it is centred between what it says of real and of generated points." : "");
+  find("#pictures").classList.toggle("plots", now.kind === "plane" || now.kind === "line");
   find("#best-panel").hidden = now.kind !== "plane" || !now.best?.length;
   find("#closer").hidden = !now.walk;
   for (const name of ["arrows", "sheet"]) find(`[data-layer=${name}]`).parentElement.hidden = now.kind !== "plane";

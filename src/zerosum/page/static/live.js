@@ -27,12 +27,13 @@ const LEVELS = {
   d: [{ value: 0.5, style: "--soft" }],
 };
 const TITLES = { d: "D(x) and D(G(z))", logit: "Logits of real and generated", loss: "Losses" };
+const CHANGE = "◆";
 const HIDDEN = /_q\d\d$|^seconds$/;
 
-const number = value => {
+const number = (value, digits = 4) => {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
-  const text = size >= 1000 && size < 1e9 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4)));
+  const text = size >= 1000 && size < 1e9 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(digits)));
   return text.replace("-", "−");
 };
 const element = (tag, text, name) => {
@@ -224,7 +225,7 @@ find("#runs").addEventListener("change", () => {
 });
 find("#more").addEventListener("toggle", () => draw(drawCharts));
 addEventListener("keydown", event => {
-  if (event.target.matches("input, button, summary, textarea, select, a") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input, button, summary, textarea, select, a, canvas") || event.ctrlKey || event.metaKey || event.altKey) return;
   const to = { ArrowLeft: Number(time.value) - 1, ArrowRight: Number(time.value) + 1, Home: 0, End: steps.length - 1 } [event.key];
   if (event.key === " ") play();
   else if (to !== undefined) {
@@ -282,7 +283,14 @@ const DASHES = [
   [14, 4]
 ];
 
-/* What is not looked at is not drawn; when it comes into sight, it is. */
+/* What is not looked at is drawn when it comes into sight, when it is printed, and else now and then. */
+let caughtUp = 0;
+const catchUp = () => {
+  clearTimeout(caughtUp);
+  caughtUp = 0;
+  drawCharts(true);
+};
+addEventListener("beforeprint", catchUp);
 const sight = new IntersectionObserver(entries => {
   for (const { target, isIntersecting } of entries) {
     const chart = charts.get(target.dataset.id);
@@ -292,14 +300,24 @@ const sight = new IntersectionObserver(entries => {
   }
 }, { rootMargin: "300px" });
 
+/* A chart is as wide as its panel, whatever comes beside it. */
+const sizes = new ResizeObserver(entries => {
+  for (const { target } of entries) {
+    const plot = charts.get(target.dataset.id)?.plot;
+    if (plot && target.clientWidth && plot.width !== target.clientWidth) plot.setSize({ width: target.clientWidth, height: plot.height });
+  }
+});
+
 function forget(chart) {
   sight.unobserve(chart.panel);
+  sizes.unobserve(chart.panel);
   chart.plot?.destroy();
   chart.panel.remove();
   charts.delete(chart.id);
 }
 
-function drawCharts() {
+function drawCharts(all = false) {
+  if (!all) caughtUp ||= setTimeout(catchUp, 4000);
   const keys = new Set(shown().flatMap(run => Object.keys(run.columns)).filter(key => !HIDDEN.test(key)));
   const groups = new Map();
   if (keys.has("d_real"))["real_logit", "fake_logit"].forEach(key => keys.delete(key));
@@ -310,10 +328,14 @@ function drawCharts() {
   const order = [...groups.keys()].sort((a, b) => (FIRST.indexOf(a) + 99) % 99 - (FIRST.indexOf(b) + 99) % 99);
   for (const id of order) {
     const main = FIRST.includes(id);
-    if (main || find("#more").open) drawChart(id, groups.get(id), find(main ? "#charts" : "#readings"), main ? 220 : 130);
+    if (main || find("#more").open) drawChart(id, groups.get(id), find(main ? "#charts" : "#readings"), main ? 220 : 130, all);
   }
   for (const chart of charts.values())
     if (!groups.has(chart.id)) forget(chart);
+  for (const place of [find("#charts"), find("#readings")]) {
+    const panels = order.map(id => charts.get(id)?.panel).filter(panel => panel?.parentElement === place);
+    if (panels.some((panel, i) => panel !== place.children[i])) place.append(...panels);
+  }
 }
 
 /* The curves of a chart: of one run each quantity with its interval; of several, each run and their mean. */
@@ -364,8 +386,8 @@ function levels(id, group) {
   return scales.flatMap((scale, i) => scale && scale[1] !== null ? [{ value: scale[1], style: group.length > 1 ? `--c${i + 1}` : "--soft" }] : []);
 }
 
-function drawChart(id, group, place, height) {
-  if (charts.get(id)?.seen === false) return;
+function drawChart(id, group, place, height, all) {
+  if (charts.get(id)?.seen === false && !all) return;
   const { series, bands, data } = curves(group);
   if (!series.length) return;
   const shape = JSON.stringify([series, bands, height]);
@@ -384,13 +406,14 @@ function drawChart(id, group, place, height) {
   place.append(panel);
   panel.dataset.id = id;
   sight.observe(panel);
+  sizes.observe(panel);
   chart = { id, shape, panel };
   const axis = { stroke: colour("--soft"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule") }, font: "12px system-ui" };
   chart.plot = new uPlot({
     width: panel.clientWidth,
     height,
     scales: { x: { time: false }, y: { range: (plot, low, high) => range(levels(id, group), low, high) } },
-    axes: [{ ...axis, values: (plot, values) => values.map(value => value.toLocaleString("en")) }, { ...axis, size: 60, values: (plot, values) => values.map(number) }],
+    axes: [{ ...axis, values: (plot, values) => values.map(value => value.toLocaleString("en")) }, { ...axis, size: 60, values: (plot, values) => values.map(value => number(value)) }],
     series: [{ label: "step", value: (plot, value) => number(value) }, ...series.map(({ quiet, ...one }) => ({
       ...one,
       spanGaps: true,
@@ -415,7 +438,7 @@ function range(rests, low, high) {
   return [least - room, most + room];
 }
 
-/* The equilibrium as a dotted line, and events as lines over the time axis. */
+/* The equilibrium as a dotted line; faults and changes as lines over the time axis. */
 function decorate(plot, rests) {
   const { ctx, bbox: { left, top, width, height } } = plot;
   const stroke = (x1, y1, x2, y2, style, dash) => {
@@ -435,7 +458,9 @@ function decorate(plot, rests) {
   }
   for (const event of shown().flatMap(run => run.standing.events ?? [])) {
     const x = plot.valToPos(event.step, "x", true);
-    if (event.bad && x >= left && x <= left + width) stroke(x, top, x, top + height, colour("--bad"), []);
+    if (x < left || x > left + width) continue;
+    if (event.bad) stroke(x, top, x, top + height, colour("--bad"), []);
+    else if (event.sign === CHANGE) stroke(x, top, x, top + height, colour("--soft"), [6, 4]);
   }
 }
 
@@ -444,9 +469,6 @@ function point(chart, step) {
   chart.plot.setCursor({ left: chart.plot.valToPos(step, "x"), top: 5 }, true);
 }
 
-addEventListener("resize", () => {
-  for (const { plot, panel } of charts.values()) plot.setSize({ width: panel.clientWidth, height: plot.height });
-});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   [...charts.values()].forEach(forget);
   draw();

@@ -25,7 +25,8 @@ function addressed() {
     expected = Boolean(asked);
   }
   if (latest.note) expected = false;
-  find("#address").textContent = latest.address ? `zerosum watch --play '#${latest.address}'` : "–";
+  find("#address").textContent = `zerosum watch --play '#${latest.address}'`;
+  find("#address").parentElement.hidden = !latest.address; // of drawn data
   if (latest.address && latest.mode === "pause" && latest.address !== wanted && begun && !expected) history.replaceState(null, "", "#" + latest.address);
 }
 
@@ -47,7 +48,7 @@ function fields() {
   const before = kept.value;
   if (kept.options.length !== steps.length || kept.options[kept.options.length - 1]?.value !== String(steps.at(-1))) {
     kept.replaceChildren(...steps.map(step => element("option", String(step))));
-    kept.value = steps.includes(Number(before)) && before !== kept.dataset.last ? before : String(steps.at(-1));
+    kept.value = steps.map(String).includes(before) && before !== kept.dataset.last ? before : String(steps.at(-1));
     kept.dataset.last = String(steps.at(-1));
   }
 }
@@ -60,6 +61,13 @@ function value() {
 
 function read(text) {
   if (text === "true" || text === "false") return text === "true";
+  if (text.trim().startsWith("[")) {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return text;
+    }
+  }
   return text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) : text;
 }
 
@@ -69,8 +77,12 @@ form.addEventListener("submit", event => {
   const wanted = {
     [form.elements.path.value]: read(form.elements.value.value)
   };
-  if (event.submitter?.name === "fork") order("fork", { step: Number(form.elements.step.value), fields: wanted });
-  else order("change", { fields: wanted });
+  if (event.submitter?.name !== "fork") order("change", { fields: wanted });
+  else {
+    expected = true;
+    history.replaceState(null, "", location.pathname + location.search); // the address is not the fork's
+    order("fork", { step: Number(form.elements.step.value), fields: wanted });
+  }
 });
 find("#break").addEventListener("submit", event => {
   event.preventDefault();
@@ -86,7 +98,7 @@ find("#begin").addEventListener("submit", event => {
 });
 for (const button of document.querySelectorAll("[data-do]")) button.addEventListener("click", () => order(button.dataset.do));
 for (const button of document.querySelectorAll("[data-change]")) button.addEventListener("click", () => order("change", { fields: JSON.parse(button.dataset.change) }));
-find("[data-begin]")?.addEventListener("click", event => leave({ recipe: event.target.dataset.begin }));
+for (const button of document.querySelectorAll("[data-begin]")) button.addEventListener("click", () => leave({ recipe: button.dataset.begin }));
 
 /* Begin another game: the address of the old one goes, and with it, of another recipe, its stop. */
 function leave(what) {
@@ -105,23 +117,49 @@ function advised({ text, fields }) {
   return line;
 }
 
-/* Drawing data: strokes on the plane become points, about each of which a few more lie. */
+/* Drawing data: strokes on the plane become points, about each of which a few more lie; so do heaps, put there
+ * with the keys. */
 const board = find("#plane"),
   drawing = find("#draw");
+let pen = null;
+
+function sketch() {
+  const ink = board.getContext("2d"),
+    { width, height } = board;
+  ink.clearRect(0, 0, width, height);
+  ink.fillStyle = colour("--c3");
+  for (const [x, y] of strokes) ink.fillRect((x + 1.2) / 2.4 * width - 2, (1.2 - y) / 2.4 * height - 2, 4, 4);
+  if (!pen) return;
+  ink.fillStyle = colour("--text");
+  ink.fillRect(pen[0] * width - 12, pen[1] * height - 1, 24, 2);
+  ink.fillRect(pen[0] * width - 1, pen[1] * height - 12, 2, 24);
+}
+
+function put([x, y], count, wide) {
+  for (let i = 0; i < count && strokes.length < 2900; i++) {
+    const [a, b] = [x, y].map(share => share + wide * (Math.random() + Math.random() - 1));
+    strokes.push([Number((2.4 * a - 1.2).toFixed(3)), Number((1.2 - 2.4 * b).toFixed(3))]);
+  }
+  sketch();
+}
 
 drawing.addEventListener("click", () => {
   if (!strokes) {
     strokes = [];
+    pen = null;
     drawing.textContent = "Play with these points";
     drawing.setAttribute("aria-pressed", "true");
-    board.getContext("2d").clearRect(0, 0, board.width, board.height);
-    find("#plane-caption").textContent = "Draw with the pointer: each stroke becomes data.";
+    find("#plane-caption").textContent = "Draw with the pointer: each stroke becomes data. Or with the keys: arrows move, space puts a heap. Then “Play with these points”.";
     order("pause");
+    sketch();
+    board.tabIndex = 0;
+    board.focus({ preventScroll: true });
     board.scrollIntoView({ block: "center" });
     return;
   }
   const points = strokes;
   strokes = null;
+  board.removeAttribute("tabindex");
   drawing.textContent = "Draw the data";
   drawing.setAttribute("aria-pressed", "false");
   if (points.length) {
@@ -130,16 +168,17 @@ drawing.addEventListener("click", () => {
   }
   paint();
 });
+find("#draw-own")?.addEventListener("click", () => drawing.click());
 board.addEventListener("pointermove", event => {
-  if (!strokes || !event.buttons || strokes.length >= 2900) return;
-  const frame = board.getBoundingClientRect(),
-    ink = board.getContext("2d");
-  const x = (event.clientX - frame.left) / frame.width,
-    y = (event.clientY - frame.top) / frame.height;
-  for (let i = 0; i < 6; i++) {
-    const [a, b] = [x, y].map(share => share + 0.012 * (Math.random() + Math.random() - 1));
-    strokes.push([Number((2.4 * a - 1.2).toFixed(3)), Number((1.2 - 2.4 * b).toFixed(3))]);
-    ink.fillStyle = colour("--c3");
-    ink.fillRect(a * board.width - 2, b * board.height - 2, 4, 4);
-  }
+  if (!strokes || !event.buttons) return;
+  const frame = board.getBoundingClientRect();
+  put([(event.clientX - frame.left) / frame.width, (event.clientY - frame.top) / frame.height], 6, 0.012);
+});
+board.addEventListener("keydown", event => {
+  const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], " ": [0, 0] } [event.key];
+  if (!strokes || !way) return;
+  pen = (pen ?? [0.5, 0.5]).map((share, i) => Math.min(Math.max(share + 0.04 * way[i], 0.02), 0.98));
+  if (event.key === " ") put(pen, 60, 0.04);
+  else sketch();
+  event.preventDefault();
 });
