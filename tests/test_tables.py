@@ -140,6 +140,16 @@ def test_numbers_of_any_type(tmp_path: Path, dtype: str, encoding: str) -> None:
     assert np.array_equal(np.stack([rows[name] for name in rows], 1).astype(float), x.astype(float))
 
 
+def test_numbers_beyond_64_bits_come_back_or_are_refused(tmp_path: Path) -> None:
+    large = np.array([1e19, -3e30, 0.0] * 20)[:, None]
+    table = data.file(write_npy(tmp_path, large), "all", encoding="ranks")
+    assert isinstance(table, data.Table)
+    assert set(table.codec.decode(everything(table)).objects("0")) == set(large[:, 0])
+    for encoding in ("standard", "ranks"):
+        with refused("0"):
+            data.file(write_npy(tmp_path, large * 1e278), encoding=encoding)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_training_rows_are_standardised_by_their_own_statistics(tmp_path: Path, seed: int) -> None:
     path = write_npy(tmp_path, numbers(150, seed))

@@ -346,8 +346,9 @@ def _from_values(values: tuple[Any, ...], places: Array) -> Cells:
     present = [value for value in values if value is not None]
     if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
         whole = all(isinstance(value, int) for value in values)
+        fits = whole and min(present) >= -(2**63) and max(present) < 2**63
         numbers = [math.nan if value is None else value for value in values]
-        return np.array(numbers, dtype=np.int64 if whole else np.float64)[places]
+        return np.array(numbers, dtype=np.int64 if fits else np.float64)[places]
     if present and all(isinstance(value, bool) for value in values):
         return np.array(values, dtype=bool)[places]
     codes = np.cumsum([value is not None for value in values]) - 1

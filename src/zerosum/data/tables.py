@@ -371,6 +371,9 @@ def _chosen(names: list[str], columns: Choice | None, label: str | None) -> tupl
     return chosen, {name: kind for name, kind in given.items() if name not in out and name != label}
 
 
+_MOST = 1e150
+
+
 def _finite(sheet: Sheet) -> tuple[Sheet, list[str]]:
     """Infinite numbers as missing ones, and a note that says where they were."""
     columns: dict[str, Cells] = {}
@@ -380,6 +383,13 @@ def _finite(sheet: Sheet) -> tuple[Sheet, list[str]]:
             cells = np.where(bad, np.nan, cells)
             rows = f"{bad.sum():,} rows (first row {bad.argmax() + 1})"
             notes.append(f"column {printable(name)} is infinite, so missing, in {rows}")
+        if not isinstance(cells, Coded) and cells.dtype.kind == "f":
+            most = float(np.nanmax(np.abs(cells), initial=0))
+            if most > _MOST:
+                raise ValueError(
+                    f"column {printable(name)} holds {most:.3g}, but beyond {_MOST:g} numbers have no "
+                    "squares: scale them, or leave the column out"
+                )
         columns[name] = cells
     return Sheet(columns, sheet.notes), notes
 
