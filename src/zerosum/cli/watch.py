@@ -11,7 +11,6 @@ machine.
 from __future__ import annotations
 
 import argparse
-import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,8 +18,6 @@ from zerosum.cli.output import say
 from zerosum.cli.parsing import Parser, UsageError, some_path, some_text, whole
 
 __all__ = ["parser", "run"]
-
-NICE = 10  # of a page that only looks on: what is trained beside it goes first
 
 
 def parser() -> Parser:
@@ -71,8 +68,6 @@ def run(args: argparse.Namespace) -> int:
     listener, token = live.listen(args.port), secrets.token_urlsafe(16)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/{token}/"
     say(f"watch: {address} (Ctrl-C ends it)")
-    if not hub.game:
-        os.nice(NICE)
     if args.open:
         webbrowser.open(address)
     live.serve(hub, listener, token)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from itertools import compress
 from pathlib import Path
@@ -41,6 +44,7 @@ __all__ = ["Hub", "application", "listen", "serve"]
 CLIENTS = 16  # pages open at a time, at most
 LARGEST = 2**16  # bytes of a message from a page, at most
 PACE = 1.0  # seconds between two looks at the files of runs; each look costs them some of the machine
+NICE = 10  # of who looks at them
 PLAYED = 0.25  # the same of a game in the page's hands
 STATIC = {
     "page.css": "text/css",
@@ -65,6 +69,8 @@ class Hub:
         self._films: dict[int, tuple[list[int], film.Film]] = {}
         self._filming = threading.Lock()
         self._called = asyncio.Event()
+        self._reader = ThreadPoolExecutor(1, "zerosum-reader")
+        self._stood_back = sys.platform != "linux"  # elsewhere a thread has no priority of its own
 
     def show(self) -> None:
         """Show the runs of the game too, those that it has begun since among them."""
@@ -76,7 +82,7 @@ class Hub:
         """Read on, as long as somebody looks."""
         while True:
             if self.clients:
-                await asyncio.to_thread(self.read)
+                await asyncio.get_running_loop().run_in_executor(self._reader, self._look)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._called.wait(), self.pace)
             self._called.clear()
@@ -85,6 +91,12 @@ class Hub:
         """Somebody begins to look: read at once."""
         self.clients += 1
         self._called.set()
+
+    def _look(self) -> None:
+        self.read()
+        if self.game is None and not self._stood_back:  # for the first look somebody waits
+            os.nice(NICE)
+            self._stood_back = True
 
     def read(self) -> None:
         """Look at the files of every run."""
