@@ -90,6 +90,7 @@ def game(
     network: dict[str, Any] | None = None,
     of_g: bool = False,
     adapting: bool = False,
+    dtype: torch.dtype = torch.float64,
     **settings: Any,
 ) -> Game:
     torch.manual_seed(0)
@@ -100,10 +101,10 @@ def game(
     terms = [getattr(penalties, name)(0.3) for name in (term, second) if name]
     terms += [penalties.Penalty(distance, 0.2, of="G")] if of_g else []
     return Game(
-        G.double(),
-        D.double(),
+        G.to(dtype),
+        D.to(dtype),
         OBJECTIVES[objective](),
-        [p.double() for p in terms],
+        [p.to(dtype) for p in terms],
         latent=2,
         batch=BATCH,
         accumulate=PARTS // world,

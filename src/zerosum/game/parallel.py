@@ -16,6 +16,7 @@ Rank 0 may also lead: it says by `order` what comes next, and the others `obey` 
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -150,6 +151,7 @@ def join(timeout: timedelta = timedelta(minutes=30)) -> Ranks | None:
             backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
             dist.init_process_group(backend, timeout=timeout, store=attempt, rank=rank, world_size=world)
         _joined.append(Ranks())
+        atexit.register(leave)  # or the group's threads may abort a process that ends in an error
     return _joined[0]
 
 
