@@ -1,12 +1,13 @@
 """Does a sweep find settings at least as good as the preset's, end ill trials early, and survive a kill?
 
-    python benchmarks/sweep.py              24 trials of ring at 800 turns, two workers, one of them killed
+    python benchmarks/sweep.py                              24 trials of ring at 2,400 turns, and what follows
+    python benchmarks/sweep.py --folder FOLDER --search     the trials alone; without it, what follows
 
 Two workers of one thread search the rates, the penalties and the widths of `ring` by the sliced Wasserstein
-distance, on seeds 0 and 1. When four trials have ended, one worker is killed and started again. Then
-the winner and the preset are played at the same length on seeds that the sweep never saw, and compared in
-pairs; and each trial that was ended as ill is played again to its end, with nothing that stops it. What is
-counted is the processor's time of the workers, so that other programs on the machine matter little.
+distance, on seeds 0 and 1. When four trials have ended, one worker is killed and started again. Then the
+winner and the preset are played on seeds that the sweep never saw, as long as in the sweep (with --long as
+long as the preset too), and compared in pairs; and each trial that was ended as ill is played again to its
+end, with nothing that stops it.
 """
 
 from __future__ import annotations
@@ -37,18 +38,24 @@ RANGES = {
     "penalties.0.weight.start,penalties.1.weight.start": "1e-4:10:log",
     "G.width,D.width": "32,64,128",
 }
-TRIALS, SEEDS, STEPS, BATCH = 24, 2, 800, 64
+TRIALS, SEEDS, STEPS, BATCH = 24, 2, 2400, 64
 UNSEEN, MANY = 100, 6
-SIZE = [f"--steps={STEPS}", f"--batch={BATCH}", "--threads=1"]
+PRESET: Any = recipes.load("ring")
+LENGTHS = {"of the sweep": (STEPS, BATCH), "of the preset": (PRESET.steps, PRESET.batch)}
+METRICS = ["sliced_wasserstein", "mode_coverage", "high_quality_share"]
 
 
-def zerosum(*words: object, **settings: Any) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "zerosum", *map(str, words)], **settings)
+def size(steps: int = STEPS, batch: int = BATCH) -> list[str]:
+    return [f"--steps={steps}", f"--batch={batch}", "--threads=1"]
+
+
+def zerosum(*words: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "zerosum", *map(str, words)])
 
 
 def search(out: Path) -> dict[str, Any]:
     """The sweep, by two workers of which one is killed and started again."""
-    words = ["sweep", "ring", *SIZE, "--out", out, "--trials", TRIALS, "--seeds", SEEDS, "--quiet"]
+    words = ["sweep", "ring", *size(), "--out", out, "--trials", TRIALS, "--seeds", SEEDS, "--quiet"]
     words += [word for name, text in RANGES.items() for word in (f"--{name}", text)]
     begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     first, second = zerosum(*words), zerosum(*words)
@@ -85,29 +92,31 @@ def playing(sweep: Sweep) -> list[Any]:
     return [outcome for outcome in sweep.outcomes() if outcome.state == "playing"]
 
 
-def train(recipe: object, out: Path, first: int, count: int) -> None:
-    words = ["train", recipe, *SIZE, "--seed", first, "--seeds", count, "--out", out, "--quiet"]
-    assert zerosum(*words).wait() in (0, 1)  # 1: a seed came to a number that is not finite
+def train(recipe: object, out: Path, first: int, count: int, length: list[str]) -> None:
+    words = ["train", recipe, *length, "--seed", first, "--seeds", count, "--out", out, "--quiet"]
+    zerosum(*words).wait()
+    ends = [Log(run).events()[-1] for run in seeds.members(out)]  # a seed may come to numbers that are none
+    if not all(end["event"] == "finished" or end.get("name") == "non-finite" for end in ends):
+        raise SystemExit(f"{out} was not played to its end: {ends}")
 
 
-def unseen(out: Path, folder: Path) -> dict[str, Any]:
+def unseen(out: Path, folder: Path, steps: int, batch: int) -> dict[str, Any]:
     """The winner against the preset on seeds that the sweep never saw, paired."""
     rows: dict[str, list[Any]] = {}
     players = {"preset": "ring", "winner": out / "best.yaml"}
     with ThreadPoolExecutor(2) as both:
-        [*both.map(lambda name: train(players[name], folder / name, UNSEEN, MANY), players)]
+        length = size(steps, batch)
+        list(both.map(lambda name: train(players[name], folder / name, UNSEEN, MANY, length), players))
     for name in players:
         judge = evaluation.judge_for(folder / name)
         rows[name] = [
             row
             for subject in evaluation.subjects(folder / name, judge.real, 5000)
-            for row in evaluation.evaluate(
-                judge, subject.samples, ["sliced_wasserstein", "mode_coverage", "high_quality_share"],
-                **subject.about,
-            )
-        ]  # fmt: skip
+            for row in evaluation.evaluate(judge, subject.samples, METRICS, **subject.about)
+        ]
     return {
-        "seeds": [UNSEEN, UNSEEN + MANY - 1],
+        "steps": steps,
+        "batch": batch,
         "each": {name: means(found) for name, found in rows.items()},
         "winner minus preset": [*evaluation.compare_seeds(rows["preset"], rows["winner"])],
     }
@@ -125,7 +134,7 @@ def to_the_end(sweep: Sweep, outcome: Any, folder: Path) -> dict[str, Any]:
     folder.mkdir(exist_ok=True, parents=True)
     file = folder / f"{outcome.number:04d}.yaml"
     file.write_text(recipes.dump(recipe))
-    train(file, out, 0, SEEDS)
+    train(file, out, 0, SEEDS, size())
     runs = seeds.members(out)
     last = [seeds.last_values(Log(run).records()) for run in runs]
     faults = sorted({f.name for run in runs for f in examine(run).findings if f.fault})
@@ -142,65 +151,93 @@ def to_the_end(sweep: Sweep, outcome: Any, folder: Path) -> dict[str, Any]:
 
 def measure(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        out = folder / "sweep"
-        how = search(out)
+        folder = Path(args.folder or place)
+        out, searched = folder / "sweep", folder / "search.json"
+        if not searched.exists():
+            ledger.write(searched, {**search(out), "load": args.load, **ledger.origin()})
+        how = ledger.read(searched)
         print(how, flush=True)
-        sweep = sweep_at(out)
-        trials = [
-            {"trial": o.number, "state": o.state, "value": o.value, "reason": o.reason, **o.drawn}
-            for o in sweep.outcomes()
-        ]
-        comparison = unseen(out, folder)
-        print(comparison, flush=True)
-        with ThreadPoolExecutor(2) as both:
-            ended = [o for o in sweep.outcomes() if o.state == "ill"]
-            ill = [*both.map(lambda o: to_the_end(sweep, o, folder / "ill"), ended)]
-        result = {
-            "search": how,
-            "steps": STEPS,
-            "batch": BATCH,
-            "trials": trials,
-            "best": sweep.ranked()[0].drawn,
-            "importance": sweep.importances(),
-            "unseen": comparison,
-            "ill": ill,
-        }
-        ledger.write(RESULT, {**ledger.origin(), "load": args.load, **result})
+        if args.search:
+            raise SystemExit(0)
+        follow(how, sweep_at(out), folder, [*LENGTHS][: 1 + args.long])
+
+
+def follow(how: dict[str, Any], sweep: Sweep, folder: Path, lengths: list[str]) -> None:
+    """What the trials were worth, and the result."""
+    trials = [
+        {"trial": o.number, "state": o.state, "value": o.value, "reason": o.reason, **o.drawn}
+        for o in sweep.outcomes()
+    ]
+    comparisons = {name: unseen(sweep.path, folder / name, *LENGTHS[name]) for name in lengths}
+    with ThreadPoolExecutor(2) as both:
+        ended = [o for o in sweep.outcomes() if o.state == "ill"]
+        ill = [*both.map(lambda o: to_the_end(sweep, o, folder / "ill"), ended)]
+    result = {
+        "search": how,
+        "steps": STEPS,
+        "batch": BATCH,
+        "trials": trials,
+        "best": sweep.ranked()[0].drawn,
+        "importance": sweep.importances(),
+        "unseen": comparisons,
+        "ill": ill,
+    }
+    ledger.write(RESULT, {**ledger.origin(), **result})
 
 
 def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--folder", help="keep all runs there, and go on from what is there")
+    parser.add_argument("--search", action="store_true", help="the trials alone: they are what takes time")
+    parser.add_argument("--long", action="store_true", help="compare at the preset's own length too")
     parser.add_argument("--load", default="", help="what the machine was doing besides, for the record")
 
 
+def difference(comparison: dict[str, Any]) -> dict[str, Any]:
+    (row,) = (r for r in comparison["winner minus preset"] if r["metric"] == METRICS[0])
+    return row
+
+
 def lacks() -> list[str]:
-    if not RESULT.exists():  # not measured yet, and no page says that it was
-        return []
     result = ledger.read(RESULT)
-    (row,) = (r for r in result["unseen"]["winner minus preset"] if r["metric"] == "sliced_wasserstein")
-    return [] if row["low"] <= 0 else [f"the winner is worse than the preset: {row}"]
+    rows = {name: difference(one) for name, one in result["unseen"].items()}
+    worse = [
+        f"worse than the preset at the length {name}: {row}" for name, row in rows.items() if row["low"] > 0
+    ]
+    minutes = result["search"]["minutes"]
+    return worse + ([f"{minutes} minutes: 10 are asked"] if minutes > 10 else [])
 
 
 def text() -> str:
     result = ledger.read(RESULT)
-    how, trials, each = result["search"], result["trials"], result["unseen"]["each"]
+    how, trials = result["search"], result["trials"]
     states = [trial["state"] for trial in trials]
-    (row,) = (r for r in result["unseen"]["winner minus preset"] if r["metric"] == "sliced_wasserstein")
     well = median(trial["value"] for trial in trials if trial["value"] is not None)
-    how_run = result["command"].split(" --load")[0]
-    winner, preset = (each[name]["sliced_wasserstein"] for name in ("winner", "preset"))
-    stopped = any(how["exit codes"]) and " (they were stopped then, by SIGTERM: the machine was too busy)"
+    load = how["load"] and ", " + how["load"]
     said = (
-        f"Measured (`{how_run}`): `ring` at {result['steps']:,} turns, batches "
-        f"of {result['batch']}, {SEEDS} seeds a trial, two workers of one thread, of which one was killed "
-        f"and started again. {len(trials) - states.count('playing')} of {TRIALS} trials ended in "
-        f"{how['processor minutes']} minutes of processor time, {how['minutes']} by the clock"
-        f"{result['load'] and ', ' + result['load']}{stopped or ''}: {states.count('complete')} came to "
-        f"their end, {states.count('ill')} were ill, {states.count('failed')} failed. On {MANY} seeds that "
-        f"the sweep had not seen the winner's sliced Wasserstein distance is {winner}, the preset's {preset} "
-        f"(difference {row['difference']:+.4f}, 95 % interval over paired seeds {row['low']:+.4f} to "
-        f"{row['high']:+.4f})."
+        f"Measured (`python benchmarks/sweep.py`{load}): `ring` at {result['steps']:,} turns, "
+        f"batches of {result['batch']}, {SEEDS} seeds a trial, two workers of one thread, of which one was "
+        f"killed by SIGKILL and started again. {len(trials)} trials ended in {how['minutes']} minutes: "
+        f"{states.count('complete')} came to their end, {states.count('ill')} were ill, "
+        f"{states.count('failed')} failed. The winner against the preset on {MANY} seeds that the sweep had "
+        f"not seen, by the sliced Wasserstein distance:"
     )
+    head = ["both played at the length", "preset", "winner", "difference", "95 % interval over paired seeds"]
+    rows = [
+        [
+            f"{name}, {one['steps']:,} turns of {one['batch']}",
+            *(one["each"][who][METRICS[0]] for who in ("preset", "winner")),
+            f"{difference(one)['difference']:+.4f}",
+            "{low:+.4f} to {high:+.4f}".format_map(difference(one)),
+        ]
+        for name, one in result["unseen"].items()
+    ]
+    first, second = (next(iter(result["unseen"].values()))["each"][who] for who in ("preset", "winner"))
+    beside = (
+        f"What was not the goal, of preset and winner: {first['mode_coverage']:.1f} and "
+        f"{second['mode_coverage']:.1f} modes of 8, a share of {first['high_quality_share']:.2f} and "
+        f"{second['high_quality_share']:.2f} of high quality."
+    )
+    said = f"{said}\n\n{ledger.table(head, rows)}\n\n{beside}"
     if not result["ill"]:
         return said
     head = ["trial", "ended by", "faults at the end", "modes of 8", "sliced Wasserstein distance"]
@@ -214,8 +251,14 @@ def text() -> str:
         ]
         for one in result["ill"]
     ]
-    more = "Were the ill trials ill to the end? Each was played again with nothing that ends it; the median "
-    return f"{said}\n\n{more}of the well ones is {well:.3g}.\n\n{ledger.table(head, rows)}"
+    sick = sum(bool(one["faults at the end"]) for one in result["ill"])
+    worse = sum(one["goal"] is None or one["goal"] > well for one in result["ill"])
+    more = (
+        f"Were the ill trials ill to the end? Each was played again with nothing that ends it: {sick} of "
+        f"{len(result['ill'])} had a fault then, and {worse} were worse than the median of the well ones, "
+        f"{well:.3g}."
+    )
+    return f"{said}\n\n{more}\n\n{ledger.table(head, rows)}"
 
 
 BENCHMARK = ledger.Benchmark(__doc__, measure, options, parts={"sweep": text}, lacks=lacks)

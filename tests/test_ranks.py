@@ -121,7 +121,7 @@ def test_torchrun_starts_a_sharded_run_again_and_one_process_opens_its_checkpoin
     alone, sharded, few = tmp_path / "alone", tmp_path / "sharded", ["--steps", "4", "--log_every", "2"]
     assert cli.main([*WORDS, *few, "--out", str(alone)]) == 0
     (tmp_path / "dies.py").write_text(DIES)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "4"]
     command = [*torchrun, str(tmp_path / "dies.py"), *WORDS, *few, "--shard", "true", "--out", str(sharded)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
