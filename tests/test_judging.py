@@ -368,6 +368,17 @@ def test_rows_under_a_condition_are_judged_by_real_rows_under_it(tmp_path: Path)
         judge_for(made, str(real), predict="colour")
 
 
+def test_what_training_saw_is_no_test_of_utility_or_of_copies(tmp_path: Path) -> None:
+    """Where few rows are held out, others are judged along with them: learnt by heart, they tell nothing."""
+    real, made = (table(tmp_path / f"{name}.csv", n, name) for name, n in (("real", 500), ("made", 120)))
+    judge = judge_for(made, str(real), predict="shop")
+    assert len(judge.real.judged) == 500
+    samples, _ = read_samples(made, judge.real)
+    rows = {row["metric"]: row for row in evaluate(judge, samples, ["utility", "training_copies"])}
+    assert rows["utility"]["n"] == 120 and not rows["utility"]["worse"]
+    assert rows["utility"]["floor"]["value"] < 0.8 and rows["training_copies"]["floor"]["value"] < 0.1
+
+
 def test_any_software_s_table_has_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     real, made = (str(table(tmp_path / f"{name}.csv", 300, name)) for name in ("real", "made"))
     out = tmp_path / "page.html"

@@ -229,6 +229,8 @@ class Judge:
         """The same for a metric of rows: the held-out ones, in two halves where they are what is compared
         with."""
         known, space = self.known(metric), self.space_of(metric)
+        if metric.floor_of and metric.floor_of not in self.views:
+            return {}
         if metric.floor_of:
             stand_in = Views(self, self.views[metric.floor_of].examples.take(slice(n)))
             return metric(self.sets(metric, stand_in), space=space, known=known)

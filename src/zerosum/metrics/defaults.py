@@ -180,7 +180,7 @@ TABLES: dict[str, Metric] = {
     "table_quality": Metric(table_quality, PAIR, "rows", higher_is_better=True),
     "detection": Metric(detection, PAIR, "rows", higher_is_better=False),
     "utility": Metric(
-        utility, ("fake", "real"), "rows", higher_is_better=True, known=("target",), floor_of="train"
+        utility, ("fake", "unseen"), "rows", higher_is_better=True, known=("target",), floor_of="train"
     ),
     "values_present": Metric(values_present, ("train", "fake"), "rows", higher_is_better=True),
     "values_outside": Metric(values_outside, ("train", "fake"), "rows", higher_is_better=False),
@@ -190,6 +190,8 @@ TABLES: dict[str, Metric] = {
     "nearness_to_training": Metric(
         nearness_to_training, ("train", "unseen", "fake"), "rows", higher_is_better=False
     ),
-    "training_copies": Metric(training_copies, ("train", "fake"), "rows", higher_is_better=False),
+    "training_copies": Metric(
+        training_copies, ("train", "fake"), "rows", higher_is_better=False, floor_of="unseen"
+    ),
     **POINTS,
 }
