@@ -40,7 +40,7 @@ from zerosum.randomness import stream
 from zerosum.run.run import Run, RunError
 from zerosum.watch.diagnosis import FAULTS, STATES, Finding
 
-HERE = Path(__file__).parent
+HERE, PACKAGE = Path(__file__).parent, Path(zerosum.__file__).parent
 SCENARIOS = HERE / "faults.yaml"
 HEALTHY = "healthy"
 Scenario = Mapping[str, Any]
@@ -76,17 +76,38 @@ def cancer(seed: int = 0) -> Vectors:
     return _parts(rows.clamp(-4, 4), 441, seed)
 
 
+def waves(seed: int = 0, n: int = 1200, length: int = 32) -> Vectors:
+    """Signals of one channel: waves of any phase, one (class 0) or two (class 1) in the window, and noise."""
+    drawn = stream("waves", n, length)
+    kind, phase = torch.arange(n) % 2, torch.rand(n, 1, generator=drawn)
+    turns = (kind[:, None] + 1) * torch.arange(length) / length + phase
+    noise = torch.randn(n, length, generator=drawn)
+    return _parts(((2 * torch.pi * turns).sin() + 0.1 * noise)[:, None], n - 300, seed, kind)
+
+
+def photos(seed: int = 0, n: int = 700, side: int = 16) -> Images:
+    """Squares of scikit-learn's two photographs, of each n: as the gallery has them, and smaller."""
+    from gallery import two_photos
+    from zerosum.data import image_folder
+
+    folder = Path(gettempdir()) / f"zerosum-faults-photos-{n}-{side}"
+    if not folder.exists():
+        two_photos(folder, n, side)
+    return image_folder(str(folder), size=side, seed=seed)
+
+
 def _mixed(rows: torch.Tensor, name: str) -> torch.Tensor:
     rows = rows[torch.randperm(len(rows), generator=stream(name))]
     return (rows - rows.mean(0)) / rows.std(0)
 
 
-def _parts(rows: torch.Tensor, n: int, seed: int) -> Vectors:
+def _parts(rows: torch.Tensor, n: int, seed: int, labels: torch.Tensor | None = None) -> Vectors:
     """The first n rows for training, the others held out."""
 
     def part(name: str) -> Vectors:
-        some = rows[:n] if name == "train" else rows[n:]
-        return Vectors(some, seed=seed, split_name=name, splits=("train", "test"), opener=part)
+        some = slice(n) if name == "train" else slice(n, None)
+        mine = None if labels is None else labels[some]
+        return Vectors(rows[some], mine, seed=seed, split_name=name, splits=("train", "test"), opener=part)
 
     return part("train")
 
@@ -110,14 +131,15 @@ def recipe_of(scenario: Scenario, seed: int, changes: Mapping[str, Any] | None =
 
 
 def play(scenario: Scenario, seed: int, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What the diagnosis said in a run of a scenario, which ends when its fault is named."""
+    """What the diagnosis said in a run of a scenario, which ends when its fault is named; if something was
+    changed, when any is."""
     begun, said = time.process_time(), list[tuple[int, list[Finding]]]()
-    wanted = None if changes else scenario["fault"]
     with TemporaryDirectory() as folder, Run.start(Path(folder), recipe_of(scenario, seed, changes)) as run:
         try:
             for record in run.play():
                 said.append((record["step"], [*run.findings]))
-                if is_first(wanted, run.faults) and record["step"] > scenario.get("begins", 0):
+                named = bool(run.faults) if changes else is_first(scenario["fault"], run.faults)
+                if named and record["step"] > scenario.get("begins", 0):
                     break
         except RunError:  # numbers that are none
             said.append((run.game.step, [*run.findings]))
@@ -205,8 +227,8 @@ def cached(
 
 
 def place(scenario: Scenario, seed: int, cache: Path) -> Path:
-    version = sha256(json.dumps([scenario, digest()]).encode()).hexdigest()[:12]
-    return cache / f"{version}-{seed}.json"
+    """Where a run is kept: with what it depends on, and so not on other scenarios."""
+    return cache / f"{_digest([scenario])[:12]}-{seed}.json"
 
 
 UNMEASURED = ("__init__.py", "best.py", "diagnosis.py", "words.py", "cost", "sample_distance")
@@ -217,15 +239,28 @@ takes; files and functions."""
 @once
 def digest() -> str:
     """Of all that a result depends on: the scenarios, their presets, and the watch without its comments."""
-    package = Path(zerosum.__file__).parent
-    presets = {s["preset"] for s in scenarios() if "preset" in s}
-    files = (package / "recipe" / "presets" / f"{name}.yaml" for name in sorted(presets))
-    trees = [yaml.safe_load(file.read_text()) for file in files]
-    texts = [json.dumps({**tree, "about": ""}, sort_keys=True) for tree in [*trees, {"all": scenarios()}]]
-    for path in sorted((package / "watch").glob("*.py")):
-        if path.name not in UNMEASURED:
-            texts.append("".join(_statements(ast.parse(path.read_text()))))
-    return sha256("\n".join(texts).encode()).hexdigest()
+    return _digest(scenarios())
+
+
+def _digest(some: Sequence[Scenario]) -> str:
+    presets = sorted({s["preset"] for s in some if "preset" in s})
+    small = yaml.safe_load(SCENARIOS.read_text())["small"]
+    texts = [json.dumps(part, sort_keys=True) for part in (*_files(presets), small, some)]
+    return sha256("\n".join([*texts, *_watch()]).encode()).hexdigest()
+
+
+def _files(presets: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """What is in the files of presets, and of those that they are made from."""
+    for name in presets:
+        tree = yaml.safe_load((PACKAGE / "recipe" / "presets" / f"{name}.yaml").read_text())
+        yield {**tree, "about": ""}
+        yield from _files([tree["recipe"]] if "recipe" in tree else [])
+
+
+@once
+def _watch() -> list[str]:
+    files = (f for f in sorted((PACKAGE / "watch").glob("*.py")) if f.name not in UNMEASURED)
+    return ["".join(_statements(ast.parse(file.read_text()))) for file in files]
 
 
 def _statements(tree: ast.Module) -> Iterator[str]:
@@ -309,10 +344,10 @@ TO_REPAIR = (
 
 
 def repair(scenario: Scenario, seed: int, rounds: int = 3) -> dict[str, Any]:
-    """Follow the first advice for a field that is as it was, and start anew, until no fault stands; `rounds`
-    times at most.
+    """Follow the first advice for a field that is as it was, and start anew, as one does with
+    `--on-fault stop`, until a run comes to its end; `rounds` times at most.
 
-    Repaired is a game that after 2,600 turns has no fault, and covers a tenth of the data more than it did.
+    Repaired is a game that raises no fault in 2,600 turns, and covers a tenth of the data more than it did.
     """
     row, changes, followed = play(scenario, seed), dict[str, Any](), list[str]()
     before = row["end"].get("coverage", 0.0)
@@ -323,7 +358,7 @@ def repair(scenario: Scenario, seed: int, rounds: int = 3) -> dict[str, Any]:
         field, value = next((a for a in advised if a[0] not in changes), advised[0])
         changes[field] = value
         followed.append(f"{field} = {value}")
-        row = play({**scenario, "steps": 2600}, seed, changes)
+        row = play({**scenario, "steps": 2600, "begins": 0}, seed, changes)
     after = row["end"].get("coverage", 0.0)
     return {
         "scenario": scenario["name"],

@@ -41,7 +41,7 @@ LOSING = (
     "narrow ring, Adam 0.005 with momentum",
     "wide grid, simultaneous, Adam with momentum",
     "ring, noise through a needle",
-    "digits, Adam 0.01 with momentum",
+    "digits, small G",
     "preset vanilla-minimax",
 )
 HEALTHY = (

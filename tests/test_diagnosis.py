@@ -463,11 +463,41 @@ def test_a_scheduled_rate_is_advised_as_a_whole_optimizer() -> None:
     assert constant["name"] == "adam" and constant["lr"] < 1e-3
 
 
+def test_what_one_would_do_first_is_advised_first() -> None:
+    """The rate that is usual with Adam for one far above it; D's rate for a G far behind; layers for a linear
+    D."""
+
+    def first(name: str, game: Facts) -> tuple[str, Any]:
+        advice = next(f for f in diagnose(history(**CASES[name][1]), game) if f.name == name).advice[0]
+        return advice.field, advice.value
+
+    def rates(d: float, g: float) -> Facts:
+        return replace(GAME, optimizers={"d": {**ADAM, "lr": d}, "g": {**ADAM, "lr": g}})
+
+    assert first("learning rate too high", rates(0.2, 0.2)) == ("d_optimizer.lr", 1e-3)
+    assert first("discriminator too strong", rates(5e-3, 1e-4)) == ("g_optimizer.lr", 1e-3)
+    assert first("discriminator too strong", rates(5e-4, 1e-4)) == ("g_optimizer.lr", 5e-4)
+    assert first("discriminator too strong", rates(1e-3, 1e-3))[0] == "penalties"
+    assert first("generator too strong", rates(1e-3, 0.2)) == ("g_optimizer.lr", 1e-3)
+    assert first("generator too strong", rates(1e-5, 4e-3)) == ("d_optimizer.lr", 4e-3)
+    for name in ("divergence", "oscillation"):
+        assert first(name, replace(GAME, linear=True)) == ("D.depth", 2)
+        assert first(name, GAME)[0] == "penalties"
+
+
+def test_a_linear_d_is_known_by_what_it_says() -> None:
+    for depth, linear in ((0, True), (1, False)):
+        D = {"name": "mlp", "width": 8, "depth": depth}
+        game = build_game(Recipe(data="ring", G={**D, "depth": 1}, D=D, batch=8), (2,))
+        assert facts(game, data.ring()).linear is linear
+
+
 def test_r1_stands_beside_other_penalties_and_grows_where_it_is_there() -> None:
     other = {"name": "r2", "weight": 3.0, "every": 1}
-    for have, wanted in ((0.0, 1.0), (2.0, 20.0)):
+    cases = ((True, 1.0, 0.0, 1.0), (True, 1.0, 2.0, 20.0), (False, 1.0, 0.0, 0.1), (False, 4.0, 0.0, 2.0))
+    for image, end, have, wanted in cases:
         mine = [{"name": "r1", "weight": have, "every": 1}] * bool(have)
-        game = replace(GAME, penalties=(other, *mine))
+        game = replace(GAME, penalties=(other, *mine), image=image, low=-end, high=end)
         found = advice_of("discriminator too strong", "penalties", game)
         assert found[0] == other and found[1]["name"] == "r1" and found[1]["weight"] == wanted
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from zerosum.watch.facts import Facts
 from zerosum.watch.finding import Advice
 
-__all__ = ["awake", "rate", "slower", "spread_out", "with_r1"]
+__all__ = [
+    "ADAM",
+    "awake",
+    "rate",
+    "slower",
+    "spread_out",
+    "usual_rate",
+    "with_layers",
+    "with_r1",
+    "with_rate",
+]
+
+ADAM = 1e-3  # the rate that is usual
 
 
 def with_rate(f: Facts, who: str, lr: float, why: str) -> Advice:
@@ -28,11 +40,24 @@ def slower(f: Facts, who: str, times: float) -> tuple[Advice, ...]:
     )
 
 
-def with_r1(f: Facts, weight: float = 1.0) -> tuple[Advice, ...]:
-    """R1 beside the penalties there are, or ten times as strong where it is one of them."""
+def usual_rate(f: Facts, who: str, times: float) -> tuple[Advice, ...]:
+    """The rate that is usual with Adam, whose steps are as long as its rate; of others `times` less."""
+    part = f.optimizers.get(who, {})
+    if part.get("name") != "adam" or part["lr"] <= ADAM:
+        return slower(f, who, times)
+    return (with_rate(f, who, ADAM, "a step of Adam is as long as its rate, and this one is usual"),)
+
+
+def with_r1(f: Facts, times: float = 1.0) -> tuple[Advice, ...]:
+    """R1 beside the penalties there are, or ten times as strong where it is one of them.
+
+    The slopes that D needs are the steeper the less the data extend: weight 1 for images, elsewhere 0.1 for
+    data of range 2, and with the square of the range.
+    """
     others = [dict(p) for p in f.penalties if p["name"] != "r1"]
     have = sum(p["weight"] for p in f.penalties if p["name"] == "r1")
-    r1 = {"name": "r1", "weight": 10 * have if have else weight}
+    usual = 1.0 if f.image else 0.1 * ((f.high - f.low) / 2) ** 2 or 1.0
+    r1 = {"name": "r1", "weight": 10 * have if have else float(f"{times * usual:.1g}")}
     return (
         Advice(
             "penalties", [*others, r1], "a flat D at the data lets the game contract (Mescheder et al. 2018)"
@@ -48,6 +73,12 @@ def spread_out(f: Facts) -> tuple[Advice, ...]:
     if f.relativistic:
         return with_r1(f)
     return (pairing, *with_r1(f)) if f.penalties else (*with_r1(f), pairing)
+
+
+def with_layers(f: Facts) -> tuple[Advice, ...]:
+    """Layers for a D that is linear."""
+    why = "a linear D sees no more than where the means are"
+    return (Advice(f"{f.places['D']}.depth", 2, why),) if f.linear else ()
 
 
 def awake(f: Facts, who: str) -> tuple[Advice, ...]:

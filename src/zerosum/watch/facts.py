@@ -14,6 +14,7 @@ from zerosum.data import GaussianMixture, Pixels, Source
 from zerosum.game import Game, Player
 from zerosum.networks.augmentation import Augmented
 from zerosum.networks.packing import Packed
+from zerosum.watch.instrument import asked, copies
 
 __all__ = ["Facts", "facts"]
 
@@ -30,6 +31,7 @@ class Facts:
     be chosen (data.low, data.high). output, d_output: the range of the last activation of G and of D, None
     where it has no bound. batch_norm: the players that have it. size: the norm that each player's weights
     have if every matrix keeps the scale of what passes through it, the root of the number of their rows.
+    linear: D is, and sees no more than means.
     places: where a recipe has the options of "D" and of "G": in D.network if that is one within another.
     """
 
@@ -52,6 +54,7 @@ class Facts:
     batch_norm: tuple[str, ...] = ()
     penalties: tuple[Mapping[str, Any], ...] = ()
     size: Mapping[str, float] = field(default_factory=dict)
+    linear: bool = False
     places: Mapping[str, str] = field(default_factory=lambda: {"D": "D", "G": "G"})
 
 
@@ -87,8 +90,18 @@ def facts(game: Game, source: Source, n: int = 1024) -> Facts:
             for p in game.penalties
         ),
         size={who: _usual_norm(player) for who, player in players.items()},
+        linear=not game.conditional and _is_linear(game, real[:64]),
         places=places,
     )
+
+
+@torch.no_grad()
+def _is_linear(game: Game, x: torch.Tensor) -> bool:
+    """Whether D says of what lies midway between two examples the mean of what it says of both."""
+    _, D = copies(game)
+    x = x.to(game.device, game.dtype)
+    at, midway = (asked(game, D, each).double() for each in (x, (x + x.roll(1, 0)) / 2))
+    return bool((midway - (at + at.roll(1, 0)) / 2).abs().max() < 1e-4 * at.std())
 
 
 def _within(place: str, network: torch.nn.Module) -> tuple[str, torch.nn.Module]:

@@ -19,7 +19,17 @@ from typing import Any
 
 import numpy as np
 
-from zerosum.watch.advice import awake, rate, slower, spread_out, with_r1
+from zerosum.watch.advice import (
+    ADAM,
+    awake,
+    rate,
+    slower,
+    spread_out,
+    usual_rate,
+    with_layers,
+    with_r1,
+    with_rate,
+)
 from zerosum.watch.facts import Facts
 from zerosum.watch.finding import Advice, Evidence, Finding, Level
 from zerosum.watch.history import PATIENCE, READINGS, History, Streak, is_number
@@ -53,6 +63,7 @@ MORE_RIGHT = 0.04  # accuracy that D loses on held-out data
 DEAD = 1e-7  # gradient over weights below which nothing moves
 TOO_FAST = 0.1  # update over the usual size of the weights, above which steps jump (1e-3 to 1e-2 is usual)
 GROWN = 2.0  # weights over their usual size; and more than random steps of TOO_FAST would have made them
+UNEQUAL = 3.0  # times G's rate, above which D's is the first thing to look at
 USUAL = 5e-3  # update over weights to aim at
 TOO_SLOW = 3e-5  # update over weights below which a run would take hundreds of thousands of turns
 EXPLODED = 4.0  # samples beyond the data by so many ranges; L_D above so many times its equilibrium
@@ -160,7 +171,7 @@ def _too_fast(h: History, f: Facts) -> Found:
             u, grown = streak.mean(move) / size, streak.mean(weights) / size
             others = {"who": who.upper(), "weights": grown}
             sure = max(_sure(u, TOO_FAST, 0.5), _sure(grown, most, 10 * GROWN) if most < 10 * GROWN else 0.5)
-            advice = slower(f, who, max(u / USUAL, 10))
+            advice = usual_rate(f, who, max(u / USUAL, 10))
             evidence = (Evidence("move", u, TOO_FAST, (move, weights), others),)
             level: Level = "fault" if _dead(h, f) else _level(h, f)  # a jump may end where nothing moves
             return _seen("learning rate too high", level, streak, sure, evidence, advice)
@@ -209,7 +220,7 @@ def _diverging(h: History, f: Facts) -> Found:
         evidence = Evidence("loss of D", x, EXPLODED, ("d_loss",), others)
     else:
         return None
-    advice = (*with_r1(f), *slower(f, "d", 10), *slower(f, "g", 10))
+    advice = (*with_layers(f), *with_r1(f), *slower(f, "d", 10), *slower(f, "g", 10))
     return _seen("divergence", level, streak, _sure(x, limit, 4 * limit), (evidence,), advice)
 
 
@@ -306,10 +317,11 @@ def _d_too_strong(h: History, f: Facts) -> Found:
     evidence = (Evidence("strength of D", s, STRONG, names, {"side": "at most"}), *shortfall(h, f))
     advice = with_r1(f)
     d, g = (f.optimizers.get(w, {}).get("lr", 0.0) for w in "dg")
+    if d > g > 0:
+        equal = with_rate(f, "g", ADAM if g < ADAM < d else d, "as fast as D, or as is usual")
+        advice = (equal, *advice) if d > UNEQUAL * g else (*advice, equal)
     if f.k > 1:
         advice = (*advice, Advice("k", 1, "fewer steps of D for each of G"))
-    if d > g > 0:
-        advice = (*advice, rate(f, "g", d / g, "as fast as D"))
     return _seen("discriminator too strong", _level(h, f), streak, _sure(s, STRONG, 1.0), evidence, advice)
 
 
@@ -326,7 +338,7 @@ def _oscillating(h: History, f: Facts) -> Found:
         turns = round(lag * (rows[0]["step"] - rows[-1]["step"]) / (len(rows) - 1))
         others = {"curve": name, "period": turns, "low": down}
         evidence = (Evidence("swing", up, SWING, (name,), others),)
-        advice = (*with_r1(f), *slower(f, "d", 4), *slower(f, "g", 4))
+        advice = (*with_layers(f), *with_r1(f), *slower(f, "d", 4), *slower(f, "g", 4))
         sure, level = _sure(min(-down, up), SWING, 0.8), _level(h, f)
         if not gets_nearer(h):  # what swings touches a new best now and then
             level = "fault"
@@ -360,9 +372,10 @@ def _g_too_strong(h: History, f: Facts) -> Found:
         *shortfall(h, f),
     )
     d, g = (f.optimizers.get(w, {}).get("lr", 0.0) for w in "dg")
-    advice = (rate(f, "g", 1 / 5, "D must see what G does before it has moved on"),)
+    advice = usual_rate(f, "g", 5)
     if 0 < d < g:
-        advice = (rate(f, "d", g / d, "as fast as G"), *advice)
+        equal = rate(f, "d", g / d, "as fast as G")
+        advice = (*advice, equal) if g > 10 * ADAM else (equal, *advice)
     advice += (Advice("k", 5, "more steps of D for each of G"),)
     sure = _sure(FOOLED - s, 0, FOOLED)
     return _seen("generator too strong", "fault", streak, sure, evidence, advice)
