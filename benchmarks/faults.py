@@ -21,6 +21,7 @@ import json
 import os
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache as once
 from hashlib import sha256
@@ -472,9 +473,12 @@ def seeds_line() -> str:
 
     rows = found["reported"]["rows"]
     games, all_games = len({row["scenario"] for row in rows}), len(scenarios())
+    played = sorted(Counter(Counter(row["scenario"] for row in rows).values()).items(), reverse=True)
+    times = ", ".join(f"{n} on {each} seed{'s' * (each > 1)}" for each, n in played)
     return (
-        f"Limits were chosen on other seeds. Reported are {len(rows)} runs, seeds {seeds('reported')}, of "
-        f"{games} of the {all_games} games, in the order of the file, as far as there was time."
+        "Limits were chosen on other seeds. "
+        f"Reported are {len(rows)} runs of {games} of the {all_games} games, "
+        f"as far as there was time on seeds {seeds('reported')}: {times}."
     )
 
 
