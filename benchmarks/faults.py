@@ -116,13 +116,18 @@ def _parts(rows: torch.Tensor, n: int, seed: int, labels: torch.Tensor | None = 
 # playing ----------------------------------------------------------------------------------------------------
 
 
+@once
+def _suite() -> Mapping[str, Any]:
+    return yaml.safe_load(SCENARIOS.read_text())
+
+
 def scenarios() -> list[Scenario]:
-    return yaml.safe_load(SCENARIOS.read_text())["scenarios"]
+    return _suite()["scenarios"]
 
 
 def recipe_of(scenario: Scenario, seed: int, changes: Mapping[str, Any] | None = None) -> Any:
     """The recipe of a scenario: of its preset, or of `small`; fields that it sets are set whole."""
-    small = yaml.safe_load(SCENARIOS.read_text())["small"]
+    small = _suite()["small"]
     preset = scenario.get("preset")
     fields = ({} if preset else small) | dict(scenario.get("recipe", {})) | dict(changes or {})
     if "steps" in scenario:
@@ -245,8 +250,7 @@ def digest() -> str:
 
 def _digest(some: Sequence[Scenario]) -> str:
     presets = sorted({s["preset"] for s in some if "preset" in s})
-    small = yaml.safe_load(SCENARIOS.read_text())["small"]
-    texts = [json.dumps(part, sort_keys=True) for part in (*_files(presets), small, some)]
+    texts = [json.dumps(x, sort_keys=True) for x in (*_files(presets), _suite()["small"], some)]
     return sha256("\n".join([*texts, *_watch()]).encode()).hexdigest()
 
 
