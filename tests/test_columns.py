@@ -248,6 +248,14 @@ def test_a_column_that_another_determines_is_looked_up() -> None:
     assert not any(isinstance(column, Follower) for column in said.columns)
 
 
+def test_a_number_that_no_decimals_write_determines_too() -> None:
+    months = np.random.default_rng(0).integers(0, 36, 900)
+    sheet = Sheet({"when": 2000 + months / 12, "month": months % 12 + 1})
+    codec = fitted(sheet)
+    assert isinstance(codec.columns[1], Follower) and codec.shape == (1,)
+    assert set(codec.decode(torch.randn(200, 1)).rows()) <= set(sheet.rows())
+
+
 def test_chance_determines_nothing() -> None:
     rng = np.random.default_rng(0)
     rare = np.zeros(400, dtype=np.int64)

@@ -125,7 +125,7 @@ def _exact(column: Number | Category) -> bool:
     """Whether decoding gives the values of the data and no others, such as can be looked up."""
     if isinstance(column, Category):
         return True
-    return column.cells != "moment" and column.digits is not None and column.upto[:-1] == column.below[1:]
+    return column.cells != "moment" and column.upto[:-1] == column.below[1:]
 
 
 def _dense(cells: Cells) -> Array:
