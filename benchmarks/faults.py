@@ -320,7 +320,8 @@ def measure(args: argparse.Namespace) -> None:
         pairs = [(s, seed) for s, seed in pairs if place(s, seed, cache).exists()]
     rows = [cached(s, seed, cache, repair if args.repair else play) for s, seed in pairs]
     lines = repaired(rows) if args.repair else summary(rows)
-    part = {"seeds": [*seeds], "digest": digest(), "summary": lines, "rows": rows}
+    seen = sorted({row["seed"] for row in rows})
+    part = {"seeds": seen, "digest": digest(), "summary": lines, "rows": rows}
     others = {name: read(path, {}).get(name) for name in ("choosing", "reported", "repairs")}
     write(path, {**origin(), **{name: old for name, old in others.items() if old}, key: part}, indent=None)
 
