@@ -81,11 +81,11 @@ def test_any_tree_is_a_folder_of_images_or_an_error_in_one_line(
     root = tmp_path / "tree"
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir()
-    for folders, kinds in tree.items():
+    for j, (folders, kinds) in enumerate(tree.items()):  # two of them may name one folder
         home = root.joinpath(*(name for name in folders if name not in (".", "..")))
         home.mkdir(parents=True, exist_ok=True)
         for i, kind in enumerate(kinds):
-            path = home / f"{i}{kind}.png"
+            path = home / f"{j}-{i}{kind}.png"
             if kind in CONTENTS:
                 path.write_bytes(CONTENTS[kind])
             elif kind == "pipe":
