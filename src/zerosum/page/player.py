@@ -35,7 +35,7 @@ from zerosum.text import printable
 __all__ = ["ORDERS", "Player", "editable", "fork"]
 
 ORDERS = ("play", "pause", "slow", "turn", "half")
-FRAME = 1 / 25  # seconds between two frames, at least
+FRAME = 1 / 25  # seconds from one frame to the next, at least
 SHARE = 1 / 3  # of the time that may go into frames while the game is played
 PENALTIES = [
     "[]",
@@ -175,8 +175,7 @@ class Player:
             address=None if self.place is None else str(self._now(run)),
             **drawn.draw(run.game, self._before, self._mode != "play"),
         )
-        now = time.monotonic()
-        self._due = now + max(FRAME, (now - begun) * (1 / SHARE - 1))
+        self._due = begun + max(FRAME, (time.monotonic() - begun) / SHARE)
 
     def _saved_by_closing(self, run: Run) -> list[int]:
         """A game that stands still may be forked here and now: to close it is to save it."""
