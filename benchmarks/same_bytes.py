@@ -178,6 +178,7 @@ def preset_games(stand_ins: Path) -> Iterator[tuple[str, Callable[[], tuple[Any,
         changes: dict[str, Any] = {"batch": 16}
         if name.startswith("photos"):
             changes["data"] = {"name": "image_folder", "path": folder, "size": 64}
+            changes["steps"] = 4_000  # as on ee8671b: now it is a time, and rates go by the length
         elif name == "vectors":
             changes["data"] = {"name": "file", "path": str(stand_ins / "rows.npy")}
         yield f"preset {name}", lambda n=name, c=changes: from_recipe(n, c)
