@@ -153,7 +153,8 @@ def _evaluate(args: argparse.Namespace, progress: _Progress) -> None:
     judge = evaluation.judge_for(args.target, *options, **of_table)
     names = args.metrics
     evaluation.chosen(names, judge.real)  # what cannot be is said before anything is made
-    _say_notes(judge.real.notes, args.quiet, args.data is None)
+    own = args.data is None  # of a run's own data `train` has said all but what is wrong now
+    say_notes(judge.real.notes, args.quiet or own)
     count = f"{len(judge.compared.judged):,} examples"
     progress.say(f"real data: {judge.real.name}, {judge.compared.split}, {count}")
     seeds = bool(evaluation.runs_of_seeds(args.target))
@@ -173,11 +174,6 @@ def _evaluate(args: argparse.Namespace, progress: _Progress) -> None:
             progress.say(evaluation.seed_line(row))
     if args.all:
         progress.say("best of the checkpoints that are kept:\n" + "\n".join(evaluation.best(rows)))
-
-
-def _say_notes(notes: Sequence[str], quiet: bool, own: bool = False) -> None:
-    """What readers decided; own: of a run's own data, of which `train` has said all but what is wrong now."""
-    say_notes([note for note in notes if not own or note.startswith("warning")], quiet)
 
 
 def _write_page(
@@ -216,7 +212,7 @@ def _rows(
 
     show: Callable[[str], None] = (lambda text: None) if quietly else progress.say
     if not quietly:
-        _say_notes(subject.samples.notes, progress.quiet)
+        say_notes(subject.samples.notes, progress.quiet)
     show(f"{subject.name}: {len(subject.samples):,} samples; rows go to {subject.results}")
     show(evaluation.HEADER)
     rows: list[dict[str, Any]] = []
@@ -247,7 +243,7 @@ def _compare(judge: Judge, args: argparse.Namespace, names: Sequence[str], progr
         raise ValueError(f"{many} is a directory of seeds, and {args.target} is not: compare like with like")
     first, *others = (next(_subjects(path, judge, args)) for path in (args.target, *args.compare))
     for subject in (first, *others):
-        _say_notes(subject.samples.notes, progress.quiet)
+        say_notes(subject.samples.notes, progress.quiet)
     for second in others:
         progress.say(
             f"{second.name} minus {first.name}, paired; 95 % intervals over samples, real data fixed:"

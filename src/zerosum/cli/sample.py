@@ -230,7 +230,7 @@ def _write(sampler: Sampler, out: Path, form: str, args: argparse.Namespace, fil
     if args.nearest is not None:
         n = args.n or 16
         data = G.source()
-        say_notes([note for note in data.notes if note.startswith("warning")], args.quiet)
+        say_notes(data.notes, quiet=True)  # `train` has said all but what is wrong now
         found = neighbours(sampler, data, n, args.nearest, G.mirrored)
         found.picture().save(file, format="PNG")
         return [f"{n:,} samples, each before its nearest training examples,{of}", found.line()]

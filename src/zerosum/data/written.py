@@ -46,9 +46,8 @@ def recognise_number(texts: Sequence[str]) -> str | None:
     if match is None:
         return None
     prefix, digits, suffix = match[2], match[4], match[5]
-    is_unit = (
-        len(texts) >= FEWEST and len(suffix) <= LONGEST_UNIT
-    )  # cm, kg, °C; of a few texts it may be a code
+    # cm, kg, °C; of a few texts it may be a code
+    is_unit = len(texts) >= FEWEST and len(suffix) <= LONGEST_UNIT
     if prefix.strip() not in ("", *_UNITS) or not (is_unit or suffix.strip() in ("", "%", "‰", *_UNITS)):
         return None
     after = next((m[3] for m in map(_NUMBER.fullmatch, texts) if m and (m[1] or m[3])), "")
