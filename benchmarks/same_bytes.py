@@ -38,11 +38,13 @@ STREAMS = "each part of a batch draws from a stream of its own, so that ranks ma
 BUFFERS = (
     "each part starts from the same running means, which move by the mean of all, so that ranks may play it"
 )
+COMPARED = "examples of a part are compared with the whole batch"
 MENDS: dict[str, str] = {
     **{f"small: *, {term}, *accumulate [24]": STREAMS for term in ("wgan_gp", "zero_centred_gp", "dragan")},
     "small: dropout, *accumulate [24]": STREAMS,
     "small: *, lecam, *accumulate [24]": BUFFERS,
     "small: batch norm, *accumulate [24]": BUFFERS,
+    "small: relativistic_average, *, *accumulate [24]": COMPARED,
 }
 """Games that end elsewhere than on ee8671b (patterns of names), each with the reason."""
 

@@ -59,10 +59,30 @@ def cases() -> dict[str, dict[str, Any]]:
     found["spectral norm"] = {"network": {"spectral": True}}
     found["a penalty of G"] = {"of_g": True}
     found["a layer that adapts"] = {"adapting": True}
-    return found
+    found["comparing, dropout"] = {"objective": "relativistic_average", "network": {"dropout": 0.3}}
+    return found | COMPARING
 
 
-SHARDED = ["sgd", "lookahead_minmax", "extragradient", "r1 and r2", "batch norm", "a penalty of G"]
+COMPARING: dict[str, dict[str, Any]] = {
+    f"comparing{name}": {"objective": "relativistic_average", **settings}
+    for name, settings in {
+        "": {"term": "lecam", "second": "r1"},
+        ", conditional, k = 2": {"classes": 4, "k": 2, "term": "r2"},
+        ", spectral norm": {"network": {"spectral": True}, "term": "lecam"},
+        ", extragradient": {"optimizer": "extragradient", "simultaneous": True},
+        ", a layer that adapts": {"adapting": True, "of_g": True},
+    }.items()
+}
+"""Games whose losses compare all examples of a batch, and in which nothing draws by parts."""
+SHARDED = [
+    "sgd",
+    "lookahead_minmax",
+    "extragradient",
+    "r1 and r2",
+    "batch norm",
+    "a penalty of G",
+    "comparing",
+]
 
 
 class Leaning(nn.Module):
@@ -91,10 +111,11 @@ def game(
     of_g: bool = False,
     adapting: bool = False,
     dtype: torch.dtype = torch.float64,
+    parts: int = PARTS,
     **settings: Any,
 ) -> Game:
     torch.manual_seed(0)
-    options = {**({"classes": 4} if "classes" in settings else {}), **(network or {})}
+    options: dict[str, Any] = {**({"classes": 4} if "classes" in settings else {}), **(network or {})}
     G: nn.Module = networks.mlp((2,), (2,), width=8, depth=2, activation=nn.Tanh, **options)
     D: nn.Module = networks.mlp((2,), (), width=8, depth=2, activation=nn.Tanh, **options)
     D = nn.Sequential(Leaning(), D) if adapting else D
@@ -107,7 +128,7 @@ def game(
         [p.to(dtype) for p in terms],
         latent=2,
         batch=BATCH,
-        accumulate=PARTS // world,
+        accumulate=parts // world,
         optimizers=(OPTIMIZERS.get(optimizer, ADAM),) * 2,
         ema=0.5,
         rank=rank,
@@ -122,14 +143,19 @@ def source() -> Any:
 
 
 def play(
-    world: int, rank: int, ranks: parallel.Ranks | None, names: Iterable[str], sharded: bool = False
+    world: int,
+    rank: int,
+    ranks: parallel.Ranks | None,
+    names: Iterable[str],
+    sharded: bool = False,
+    parts: int = PARTS,
 ) -> dict[str, dict[str, Tensor]]:
     """Where every case ends, and the logits of its last turn."""
     ends: dict[str, dict[str, Tensor]] = {}
     for name in names:
-        settings = {"turns": TURNS, **cases()[name]}
-        length = settings.pop("turns")
-        a_game = game(world, rank, **settings)
+        settings = dict(cases()[name])
+        length = settings.pop("turns", TURNS)
+        a_game = game(world, rank, parts=parts, **settings)
         if ranks is not None:
             ranks.share(a_game)
         if ranks is not None and sharded:
@@ -222,22 +248,29 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[int, i
 
 @pytest.mark.parametrize("name", cases())
 def test_the_number_of_ranks_does_not_change_the_game(name: str, ends: Any) -> None:
-    alone = ends[1, 0][name]
-    for place, games in ((place, ends[place]) for world in (2, 4) for place in ends if place[0] == world):
-        assert games[name].keys() == alone.keys()
-        for tensor, value in games[name].items():
-            torch.testing.assert_close(
-                value, alone[tensor], rtol=0, atol=1e-10, msg=f"{name}: {tensor} of {place}"
-            )
+    for place in (place for world in (2, 4) for place in ends if place[0] == world):
+        assert_same(ends[place][name], ends[1, 0][name], f"{name} of {place}")
+
+
+def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor], about: str) -> None:
+    assert found.keys() == wanted.keys()
+    for tensor, value in wanted.items():
+        torch.testing.assert_close(found[tensor], value, rtol=0, atol=1e-10, msg=f"{about}: {tensor}")
+
+
+def test_what_compares_the_examples_of_a_batch_compares_all_whatever_the_parts(ends: Any) -> None:
+    whole = play(1, 0, None, COMPARING, parts=1)
+    halves = play(1, 0, None, COMPARING, parts=2)
+    for name, wanted in whole.items():
+        assert_same(halves[name], wanted, f"{name}, two parts")
+        for world in (1, 2, 4):
+            assert_same(ends[world, world - 1][name], wanted, f"{name}, four parts by {world}")
 
 
 @pytest.mark.parametrize("name", SHARDED)
 def test_sharded_players_play_the_same_game(name: str, ends: Any) -> None:
     for rank in range(2):
-        sharded = ends[0, rank][0][name]
-        assert sharded.keys() == ends[1, 0][name].keys()
-        for tensor, value in ends[1, 0][name].items():
-            torch.testing.assert_close(sharded[tensor], value, rtol=0, atol=1e-10, msg=f"{name}: {tensor}")
+        assert_same(ends[0, rank][0][name], ends[1, 0][name], name)
 
 
 def test_torch_by_itself_cannot_yet_differentiate_a_sharded_network_twice(ends: Any) -> None:

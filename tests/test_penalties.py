@@ -111,6 +111,18 @@ def test_dragan_looks_near_real_within_half_a_deviation() -> None:
     torch.testing.assert_close(moves(0 * ends), torch.zeros(400).double())  # data of no spread stay
 
 
+def test_dragan_takes_the_deviation_of_the_whole_batch_from_its_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "rand_like", lambda x: torch.full_like(x, 0.5))
+    D, (real, fake), penalty = critic(), points(12), penalties.dragan()
+    assert penalty.statistics is not None
+    sides = [(real[:4], fake[:4]), (real[4:8], fake[4:8]), (real[8:], fake[8:])]
+    told = torch.stack([penalty.statistics(D, *side) for side in sides]).mean(0)
+    values = torch.cat([penalty(D, *side, statistics=told) for side in sides])
+    torch.testing.assert_close(values, penalty(D, real, fake), rtol=1e-12, atol=0)
+
+
 @every
 def test_values_belong_to_examples(make: Callable[..., Penalty]) -> None:
     real, fake = points(6)

@@ -58,6 +58,8 @@ class Objective:
     is none.
     needs_real_logits: whether g needs the logits of real examples (relativistic objectives).
     name: for people.
+    mixes_examples: whether a value depends on other examples of the batch than its own pair: then a batch in
+    parts is passed once more, without gradients, so that each example is compared with all.
 
     >>> from torch.nn.functional import softplus
     >>> half = Objective(
@@ -78,6 +80,7 @@ class Objective:
     divergence: Callable[[float], float] | None = field(default=None, repr=False)
     needs_real_logits: bool = False
     name: str = ""
+    mixes_examples: bool = field(default=False, repr=False)
 
     @cached_property
     def resting_logit(self) -> float | None:
@@ -270,6 +273,7 @@ def relativistic_average(d_weight: float = 1.0) -> Objective:
         probability=None,
         needs_real_logits=True,
         name="relativistic_average",
+        mixes_examples=True,
     )
 
 

@@ -38,7 +38,9 @@ class Penalty(nn.Module):
 
     of: "D", or "G" for a penalty of G, whose function is ``(critic, real, fake, G, z, y) -> [N]``.
     A function that keeps state (as `lecam`) is a module with buffers, and is saved and resumed with the game.
-    mixes_examples: whether the value of an example depends on the others of its batch.
+    mixes_examples: whether the value of an example depends on the others of its batch. Then the function may
+    have a method ``statistics(critic, real, fake) -> [m]``: where a batch is played in parts, it is asked of
+    each, without gradients, and the function is called with their mean, ``statistics=[m]``.
 
     >>> small = Penalty(lambda critic, real, fake: critic(fake) ** 2, weight=0.001, name="small")
     >>> small(lambda x: x.sum(-1), torch.ones(1, 2), torch.ones(1, 2))
@@ -65,11 +67,12 @@ class Penalty(nn.Module):
         if of not in ("D", "G"):
             raise ValueError(f"penalty {name}: of={of!r} must be 'D' or 'G'")
         self.mixes_examples = mixes_examples
+        self.statistics: Function | None = getattr(function, "statistics", None)
         self.of: Literal["D", "G"] = of
         self.name = name or getattr(function, "__name__", type(function).__name__)
 
-    def forward(self, critic: Critic, real: Tensor, fake: Tensor, **of_g: Any) -> Tensor:
-        return self.function(critic, real, fake, **of_g)
+    def forward(self, critic: Critic, real: Tensor, fake: Tensor, **more: Any) -> Tensor:
+        return self.function(critic, real, fake, **more)
 
     def due(self, d_step: int) -> bool:
         """Whether step `d_step` of its player takes this penalty."""
@@ -124,12 +127,26 @@ def dragan(weight: Weight = 10.0, every: int = 1, spread: float = 0.5) -> Penalt
 
     std(x) is one number for the whole batch.
     """
+    return Penalty(_Dragan(spread), weight, every, "dragan", mixes_examples=True)
 
-    def unit_slope(critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
-        near = real + spread * real.std(correction=0) * torch.rand_like(real)
+
+class _Dragan:
+    def __init__(self, spread: float) -> None:
+        self.spread = spread
+
+    def statistics(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        return torch.stack([real.mean(), real.square().mean()])
+
+    def __call__(
+        self, critic: Critic, real: Tensor, fake: Tensor, statistics: Tensor | None = None
+    ) -> Tensor:
+        if statistics is None:
+            std = real.std(correction=0)
+        else:
+            mean, square = statistics.unbind()
+            std = (square - mean.square()).clamp(min=0).sqrt()
+        near = real + self.spread * std * torch.rand_like(real)
         return (_slope(critic, near).norm(dim=1) - 1).square()
-
-    return Penalty(unit_slope, weight, every, "dragan", mixes_examples=True)
 
 
 def lecam(weight: Weight = 0.3, every: int = 1, decay: float = 0.99) -> Penalty:
@@ -150,10 +167,14 @@ class _LeCam(nn.Module):
         self.register_buffer("real", torch.zeros(()))
         self.register_buffer("fake", torch.zeros(()))
 
-    def forward(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    def statistics(self, critic: Critic, real: Tensor, fake: Tensor) -> Tensor:
+        return torch.stack([critic(real).detach().mean(), critic(fake).detach().mean()])
+
+    def forward(self, critic: Critic, real: Tensor, fake: Tensor, statistics: Tensor | None = None) -> Tensor:
         real_logits, fake_logits = critic(real), critic(fake)
-        self.real.lerp_(real_logits.detach().mean().to(self.real), 1 - self.decay)
-        self.fake.lerp_(fake_logits.detach().mean().to(self.fake), 1 - self.decay)
+        means = self.statistics(critic, real, fake) if statistics is None else statistics
+        self.real.lerp_(means[0].to(self.real), 1 - self.decay)
+        self.fake.lerp_(means[1].to(self.fake), 1 - self.decay)
         return (real_logits - self.fake).square() + (fake_logits - self.real).square()
 
 

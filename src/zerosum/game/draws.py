@@ -29,6 +29,12 @@ class Draws(Protocol):
         """The parts of a step, each to be played before the next one is asked for."""
         ...
 
+    def rehearse(self, parts: Sequence[Part]) -> Iterator[Part]:
+        """The same parts before `each`: what they draw and leave in the networks will be as if they had not
+        been played.
+        """
+        ...
+
 
 class PartDraws:
     """Each part of a batch draws from a stream of its own, which goes on from step to step of the turn.
@@ -58,9 +64,7 @@ class PartDraws:
         before = [b.clone() for b in buffers]
         moves = [torch.zeros_like(b) for b in buffers]
         for i, part in enumerate(parts):
-            self._go_to(i)
-            for b, old in zip(buffers, before, strict=True):
-                b.copy_(old)
+            self._begin(i, buffers, before)
             yield part
             for b, old, move in zip(buffers, before, moves, strict=True):
                 move.add_(b - old, alpha=1 / len(parts))
@@ -68,6 +72,24 @@ class PartDraws:
             self.game.ranks.average_(moves)
         for b, old, move in zip(buffers, before, moves, strict=True):
             b.copy_(old + move)
+
+    def rehearse(self, parts: Sequence[Part]) -> Iterator[Part]:
+        buffers = self.game.buffers
+        before = [b.clone() for b in buffers]
+        streams = self.now, dict(self.states), self.generator.get_state()
+        for i, part in enumerate(parts):
+            self._begin(i, buffers, before)
+            yield part
+        for b, old in zip(buffers, before, strict=True):
+            b.copy_(old)
+        self.now, self.states, state = streams
+        self.generator.set_state(state)
+
+    def _begin(self, i: int, buffers: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+        """The i-th part comes: its stream of draws, and the buffers as they were before the step."""
+        self._go_to(i)
+        for b, old in zip(buffers, before, strict=True):
+            b.copy_(old)
 
     def _go_to(self, i: int) -> None:
         """From here on draws are those of the i-th part."""
@@ -104,6 +126,8 @@ class NoDraws:
 
     def each(self, parts: Sequence[Part]) -> Iterator[Part]:
         yield from parts
+
+    rehearse = each
 
     def __exit__(self, *error: object) -> None:
         pass

@@ -68,8 +68,8 @@ class Pair:
 
         rank, world: this game plays the rank-th of `world` equal parts of each batch, of its examples and of
         its noise; all of them together play the batch. accumulate: parts into which that is split again, to
-        save memory. The gradient is that of the whole, but for what compares the examples of a batch (batch
-        norm, `relativistic_average`) or draws at random. seed: where the random streams start.
+        save memory. The gradient is that of the whole, but for layers that compare the examples of a batch
+        (batch norm) and for what draws at random. seed: where the random streams start.
 
         A layer of D with a method ``adapt(real_logits)`` is shown once a turn what D said of the real
         examples; their lead over the fakes, where only that has a meaning.

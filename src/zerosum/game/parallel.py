@@ -3,8 +3,9 @@
 The number of processes does not change the game. A batch is one for all: noise and data are those of one
 process, cut (`zerosum.game.inputs`); gradients are averaged in one place, before a player moves; nothing is
 wrapped round the networks, so that penalties and frozen players need no special case. So w ranks of a parts
-play the same game, up to the order of additions, for equal w a. What compares the examples of a batch (batch
-norm, `relativistic_average`, the spread of `dragan`) does so within each of the w a parts.
+play the same game, up to the order of additions, for equal w a. Losses and penalties that compare the
+examples of a batch compare all of them (`zerosum.game.rehearsal`), layers that do (batch norm) those of one
+part.
 
     ranks = parallel.join()             # in each process; None where there is only one
     game = Game(..., rank=ranks.rank, world=ranks.world)
@@ -100,16 +101,20 @@ class Ranks:
         for x, mean in zip(tensors, flat.split([x.numel() for x in tensors]), strict=True):
             x.detach().copy_(mean.view_as(x))
 
+    def gathered(self, own: Tensor) -> Tensor:
+        """What each rank has, ``[...]`` -> ``[world, ...]``, on all of them."""
+        everyone = [torch.empty_like(own) for _ in range(self.world)]
+        with talking():
+            dist.all_gather(everyone, own)
+        return torch.stack(everyone)
+
     def joined(self, turn: Turn) -> Turn:
         """The turn of the whole batch: means of losses and terms, the logits of all parts in their order."""
         names = sorted(turn.penalties)
         numbers = [turn.d_loss, turn.g_loss, *(turn.penalties[name] for name in names)]
         stop = turn.d_loss.new_tensor(float(self.stop))
         own = torch.cat([torch.stack([stop, *numbers]), turn.real_logits, turn.fake_logits])
-        everyone = [torch.empty_like(own) for _ in range(self.world)]
-        with talking():
-            dist.all_gather(everyone, own)
-        rows = torch.stack(everyone)
+        rows = self.gathered(own)
         heads, logits = rows[:, : 1 + len(numbers)], rows[:, 1 + len(numbers) :]
         self.stop = bool(heads[:, 0].any())
         _, d_loss, g_loss, *terms = heads.mean(0).unbind()

@@ -16,7 +16,7 @@ purpose), so that a game restored by `load_state_dict` goes on as if it had neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from types import MethodType
 from typing import Any
@@ -30,6 +30,7 @@ from zerosum.game.draws import Draws
 from zerosum.game.inputs import Inputs, Step, draw
 from zerosum.game.pair import Pair
 from zerosum.game.player import Critic, judge
+from zerosum.game.rehearsal import Batch, rehearse
 from zerosum.game.turn import LogitCheck, Turn
 from zerosum.penalties import Penalty
 
@@ -80,51 +81,80 @@ class Game(Pair):
     def _d_gradient(self, step: Step, draws: Draws) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         """Add the gradient of mean L_D + penalties to D."""
         due, strengths = self._due(step)
-        seen = [self._parts[0](*part, due, strengths) for part in draws.each(step.parts)]
+        batches = rehearse(self, step.parts, draws, due, self._d_logits)
+        each = zip(draws.each(step.parts), batches, strict=True)
+        seen = [self._parts[0](*part, batch, due, strengths) for part, batch in each]
         losses, real_logits, fake_logits, terms = zip(*seen, strict=True)
         return torch.stack(losses).mean(0), torch.cat(real_logits), torch.cat(fake_logits), _means(terms)
 
     def _d_part(
-        self, real: Tensor, y: Tensor | None, z: Tensor, due: list[Penalty], strengths: list[Tensor]
+        self,
+        real: Tensor,
+        y: Tensor | None,
+        z: Tensor,
+        batch: Batch | None,
+        due: list[Penalty],
+        strengths: list[Tensor],
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        real, fake, real_logits, fake_logits = self._d_logits(real, y, z, due)
+        loss = self._loss(self.objective.d, real_logits, fake_logits, batch)
+        critic = Critic(self.D, y, {real: real_logits, fake: fake_logits})
+        terms = {
+            p.name: s * self._mean(p(critic, real, fake, **_statistics(p, batch)))
+            for p, s in zip(due, strengths, strict=True)
+        }
+        (sum(terms.values(), loss) / self.accumulate).sum().backward(inputs=self.D.leaves)
+        detached = {name: term.detach() for name, term in terms.items()}
+        return loss.detach(), real_logits.detach(), fake_logits.detach(), detached
+
+    def _d_logits(
+        self, real: Tensor, y: Tensor | None, z: Tensor, due: Sequence[Penalty]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         with torch.no_grad():  # G makes the fakes without a graph
             fake = self.G(z, y)
         if due:
             real, fake = real.detach().requires_grad_(), fake.requires_grad_()
         apart = self.mixes or bool(due)  # a penalty takes up the pass of its side
-        real_logits, fake_logits = judge(self.D, real, fake, y, apart, self.members)
-        loss = self._mean(self.objective.d(real_logits, fake_logits))
-        critic = Critic(self.D, y, {real: real_logits, fake: fake_logits})
-        terms = {p.name: s * self._mean(p(critic, real, fake)) for p, s in zip(due, strengths, strict=True)}
-        (sum(terms.values(), loss) / self.accumulate).sum().backward(inputs=self.D.leaves)
-        detached = {name: term.detach() for name, term in terms.items()}
-        return loss.detach(), real_logits.detach(), fake_logits.detach(), detached
+        return real, fake, *judge(self.D, real, fake, y, apart, self.members)
 
     def _g_gradient(self, step: Step, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Add the gradient of mean L_G + penalties to G, through a D whose weights are spared theirs."""
         due, strengths = self._due(step)
         with self.D.frozen():
-            seen = [self._parts[1](*part, due, strengths) for part in draws.each(step.parts)]
+            batches = rehearse(self, step.parts, draws, due, self._g_logits)
+            each = zip(draws.each(step.parts), batches, strict=True)
+            seen = [self._parts[1](*part, batch, due, strengths) for part, batch in each]
         losses, terms = zip(*seen, strict=True)
         return torch.stack(losses).mean(0), _means(terms)
 
     def _g_part(
-        self, real: Tensor | None, y: Tensor | None, z: Tensor, due: list[Penalty], strengths: list[Tensor]
+        self,
+        real: Tensor | None,
+        y: Tensor | None,
+        z: Tensor,
+        batch: Batch | None,
+        due: list[Penalty],
+        strengths: list[Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        real, fake, real_logits, fake_logits = self._g_logits(real, y, z)
+        loss = self._loss(self.objective.g, real_logits, fake_logits, batch)
+        critic = Critic(self.D, y, {fake: fake_logits})
+        terms = {
+            p.name: s * self._mean(p(critic, real, fake, G=self.G, z=z, y=y, **_statistics(p, batch)))
+            for p, s in zip(due, strengths, strict=True)
+        }
+        (sum(terms.values(), loss) / self.accumulate).sum().backward(inputs=self.G.leaves)
+        return loss.detach(), {name: term.detach() for name, term in terms.items()}
+
+    def _g_logits(
+        self, real: Tensor | None, y: Tensor | None, z: Tensor, due: Sequence[Penalty] = ()
+    ) -> tuple[Tensor | None, Tensor, Tensor | None, Tensor]:
         real_logits = None
         if real is not None and self.objective.needs_real_logits:
             with torch.no_grad():
                 real_logits = self.D(real, y)
         fake = self.G(z, y)
-        fake_logits = self.D(fake, y)
-        loss = self._mean(self.objective.g(real_logits, fake_logits))
-        critic = Critic(self.D, y, {fake: fake_logits})
-        terms = {
-            p.name: s * self._mean(p(critic, real, fake, G=self.G, z=z, y=y))
-            for p, s in zip(due, strengths, strict=True)
-        }
-        (sum(terms.values(), loss) / self.accumulate).sum().backward(inputs=self.G.leaves)
-        return loss.detach(), {name: term.detach() for name, term in terms.items()}
+        return real, fake, real_logits, self.D(fake, y)
 
     def _sources(self, source: Any) -> Any:
         """What `inputs` draws from."""
@@ -145,6 +175,14 @@ class Game(Pair):
             torch.as_tensor(step.strengths[p.name], dtype=self.dtype, device=self.device) for p in due
         ]
 
+    def _loss(
+        self, f: Callable[..., Tensor], real: Tensor | None, fake: Tensor, batch: Batch | None
+    ) -> Tensor:
+        """The mean loss of these logits; of the whole batch where the objective compares its examples."""
+        if batch is None or not self.objective.mixes_examples:
+            return self._mean(f(real, fake))
+        return batch.mean(f, real, fake)
+
     def _mean(self, values: Tensor) -> Tensor:
         """The mean over the examples of a batch; in an ensemble over those of each member."""
         return values.mean() if self.members is None else values.reshape(self.members, -1).mean(1)
@@ -154,6 +192,13 @@ class Game(Pair):
         lead = turn.fake_logits if self.objective.needs_real_logits else 0
         for layer in self.adapting:
             layer.adapt(turn.real_logits - lead)
+
+
+def _statistics(penalty: Penalty, batch: Batch | None) -> dict[str, Tensor]:
+    """What a penalty asked for of the whole batch, where that is played in parts."""
+    return (
+        {} if batch is None or penalty.statistics is None else {"statistics": batch.statistics[penalty.name]}
+    )
 
 
 def _means(terms: tuple[dict[str, Tensor], ...]) -> dict[str, Tensor]:
