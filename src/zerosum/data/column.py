@@ -21,10 +21,11 @@ import torch
 from numpy.typing import NDArray
 
 from zerosum.data.dates import to_text, to_units
-from zerosum.data.sheet import Cells, Coded, encoded
+from zerosum.data.known import Known, places
+from zerosum.data.sheet import Cells, Coded, as_coded, encoded
 from zerosum.data.written import SIGN, to_number, to_written
 
-__all__ = ["Category", "Column", "Constant", "Follower", "Identifier", "Number", "as_coded", "to_numbers"]
+__all__ = ["Category", "Column", "Constant", "Follower", "Identifier", "Number", "from_values", "to_numbers"]
 
 Array = NDArray[Any]
 
@@ -186,10 +187,7 @@ class Category:
 
     def pack(self, cells: Cells, ranks: bool) -> tuple[Array, Array, Array]:
         """Codes ``[N, 1 or 2]``, -1 for a value that training never met."""
-        coded = as_coded(cells)
-        places = {value: i for i, value in enumerate(self.values)}
-        lookup = [places.get(value, -1) for value in coded.values]
-        codes = np.array([*lookup, places.get(None, -1)], dtype=np.int32)[coded.codes]
+        codes = places(cells, {value: i for i, value in enumerate(self.values)}).astype(np.int32)
         if len(self.groups) == 1:
             return np.empty(0), np.empty(0), codes[:, None]
         side = self.groups[1]
@@ -197,9 +195,8 @@ class Category:
         return np.empty(0), np.empty(0), np.where(codes[:, None] < 0, -1, pair)
 
     def unpack(self, z: Array, codes: Array, ranks: bool) -> Cells:
-        places = codes[:, 0] if len(self.groups) == 1 else codes[:, 0] * self.groups[1] + codes[:, 1]
-        places = np.minimum(places, len(self.values) - 1)
-        return _from_values(self.values, places)
+        at = codes[:, 0] if len(self.groups) == 1 else codes[:, 0] * self.groups[1] + codes[:, 1]
+        return from_values(self.values, np.minimum(at, len(self.values) - 1))
 
 
 @dataclass(frozen=True)
@@ -217,7 +214,7 @@ class Constant:
     def cells(self, n: int, first: int) -> Cells:
         if self.is_moment:
             return np.full(n, np.datetime64(self.value or "NaT", "us"))
-        return _from_values((self.value,), np.zeros(n, dtype=np.int64))
+        return from_values((self.value,), np.zeros(n, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -267,24 +264,28 @@ def _drawn(what: str, options: list[Any], n: int, draw: np.random.Generator) -> 
 
 @dataclass(frozen=True)
 class Follower:
-    """A column that another one determines: its cell is ``values[i]`` where that of the column `of` is
-    ``keys[i]``. It takes no part in the game and is looked up.
+    """A column that one or two others determine: its cell is ``values[i]`` where that of the column `of` is
+    ``keys[i]``, or those of the columns `of` are. It takes no part in the game and is looked up.
     """
 
     name: str
-    of: str
+    of: str | tuple[str, ...]
     keys: tuple[Any, ...]
     values: tuple[Any, ...]
     kind: str = "follower"
 
-    def cells_of(self, cells: Cells) -> Cells:
-        """The cells that belong to those of the column that determines them."""
-        coded = as_coded(cells)
-        places = {key: i for i, key in enumerate(self.keys)}
-        missing = len(self.values)
-        lookup = [places.get(value, missing) for value in coded.values] + [places.get(None, missing)]
-        at = np.array(lookup)[coded.codes]
-        return _from_values(self.values if (at < missing).all() else (*self.values, None), at)
+    @property
+    def leaders(self) -> tuple[str, ...]:
+        return (self.of,) if isinstance(self.of, str) else self.of
+
+    @cached_property
+    def _known(self) -> Known:
+        return Known([self.keys] if isinstance(self.of, str) else list(zip(*self.keys, strict=True)))
+
+    def cells_of(self, cells: Sequence[Cells]) -> Cells:
+        """The cells that belong to those of the columns that determine them."""
+        at = self._known.find(cells)
+        return from_values(self.values if (at >= 0).all() else (*self.values, None), at)
 
 
 Column = Number | Category | Constant | Identifier | Follower
@@ -325,23 +326,7 @@ def _float(value: Any) -> float:
         return math.nan
 
 
-def as_coded(cells: Cells) -> Coded:
-    """Cells by number, whole ones as int."""
-    if isinstance(cells, Coded):
-        return cells
-    if cells.dtype.kind == "M":
-        texts = np.datetime_as_string(cells.astype("datetime64[us]"))
-        return encoded(None if text == "NaT" else text for text in texts.tolist())
-    values, codes = np.unique(cells, return_inverse=True)
-    is_missing = values != values
-    codes = np.where(is_missing[codes], -1, codes).astype(np.int32)
-    objects = values[~is_missing].tolist()
-    if values.dtype.kind == "f" and all(value == int(value) for value in objects if math.isfinite(value)):
-        objects = [int(value) if math.isfinite(value) else value for value in objects]
-    return Coded(codes, tuple(objects))
-
-
-def _from_values(values: tuple[Any, ...], places: Array) -> Cells:
+def from_values(values: tuple[Any, ...], places: Array) -> Cells:
     """The values at these places, as the array or `Coded` that their type asks for."""
     present = [value for value in values if value is not None]
     if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from zerosum.data.column import (
     Number,
     to_numbers,
 )
+from zerosum.data.links import Within
 from zerosum.data.sheet import Cells, Coded, Sheet, from_frame
 from zerosum.randomness import stream
 
@@ -61,7 +62,8 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """A table's columns, in the order of the file. `encoding` is standard or ranks.
+    """A table's columns, in the order of the file, and what keeps them in agreement. `encoding` is standard
+    or ranks.
 
     >>> codec = plain(("age", "year"), mean=(40.0, 2014.0), scale=(5.0, 0.0))
     >>> codec.shape, codec.decode(torch.tensor([[-1.0], [1.0]])).columns["age"].tolist()
@@ -70,6 +72,7 @@ class Columns:
 
     columns: tuple[Column, ...]
     encoding: str = "standard"
+    within: tuple[Within, ...] = ()
 
     def __post_init__(self) -> None:
         if self.encoding not in ("standard", "ranks"):
@@ -188,10 +191,22 @@ class Columns:
             codes = [array[:, b.start : b.start + b.width].argmax(axis=1) for b in groups]
             stacked = np.stack(codes, axis=1) if codes else np.empty((len(array), 0), dtype=np.int64)
             cells[column.name] = column.unpack(z, stacked, self.ranks)
-        for column in self.columns:
-            if isinstance(column, Follower):
-                cells[column.name] = column.cells_of(cells[column.of])
-        return Sheet({name: cells[name] for name in self.names})
+        return self._linked(cells, first)
+
+    def _linked(self, cells: Mapping[str, Cells], first: int) -> Sheet:
+        """Columns with those that follow from them, and in agreement."""
+        followers = {column.name: column for column in self.columns if isinstance(column, Follower)}
+        within = {one.name: one for one in self.within}
+
+        @cache
+        def settled(name: str) -> Cells:
+            if name in followers:
+                return followers[name].cells_of([settled(of) for of in followers[name].leaders])
+            if name in within:
+                return within[name].moved(cells[name], [settled(of) for of in within[name].given], first)
+            return cells[name]
+
+        return Sheet({name: settled(name) for name in self.names})
 
     def arrays(self, sheet: Sheet) -> dict[str, Array]:
         """The columns as `zerosum.metrics.tables` judges them: numbers and dates as floats, NaN where one is
@@ -219,7 +234,8 @@ class Columns:
 
     def state_dict(self) -> dict[str, Any]:
         columns = [{"is": type(column).__name__.lower(), **_lists(asdict(column))} for column in self.columns]
-        return {"codec": "columns", "encoding": self.encoding, "columns": columns}
+        within = [_lists(asdict(one)) for one in self.within]
+        return {"codec": "columns", "encoding": self.encoding, "columns": columns, "within": within}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Columns:
@@ -229,7 +245,8 @@ class Columns:
             if letters := options.pop("alphabets", ()):  # as identifiers were once kept
                 options["parts"] = (("letters", len(letters), *letters),)
             columns.append(_KINDS[item["is"]](**options))
-        return cls(tuple(columns), state["encoding"])
+        within = [Within(**{n: _tuples(x) for n, x in one.items()}) for one in state.get("within", ())]
+        return cls(tuple(columns), state["encoding"], tuple(within))
 
 
 def plain(columns: Sequence[str], mean: Sequence[float], scale: Sequence[float]) -> Columns:

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosum.data.column import Category, Column, Constant, Follower, Identifier, Number, as_coded, to_numbers
+from zerosum.data.column import Category, Column, Constant, Follower, Identifier, Number, to_numbers
 from zerosum.data.columns import Columns
 from zerosum.data.dates import recognise
+from zerosum.data.links import link
 from zerosum.data.readers import ODD_WORDS, is_number, join_names
-from zerosum.data.sheet import Cells, Coded, Sheet
-from zerosum.data.splits import is_missing
+from zerosum.data.sheet import Cells, Coded, Sheet, as_coded
 from zerosum.data.written import SIGN, recognise_number
 from zerosum.text import printable
 
@@ -30,7 +30,6 @@ Array = NDArray[Any]
 KINDS = "number", "whole", "date", "category", "identifier"
 MOST_KNOTS = 2048  # of a column's quantiles
 MOST_COUNTED = 10_000  # the same, of whole numbers, decimals and dates
-MOST_COMPARED = 100  # columns among which it is looked for one that another determines
 MOST_PARTS, MOST_WORDS = 32, 20  # of identifiers: words that are so few are kept
 FEWEST_IDENTIFIERS = 20  # rows below which cells that all differ may be chance
 _NAME_OF_IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(?i:id|uuid|key|index|idx|row|nr|number|no)$|[a-z](ID|Id)$")
@@ -64,9 +63,10 @@ def fit(
     for name, cells in train.columns.items():
         column = _column(name, cells, (whole or train)[name], encoding == "ranks", given.get(name))
         columns.append(column)
-    if encoding == "ranks":
-        columns = followers(train, columns, set(given))
-    return Columns(tuple(columns), encoding)
+    if encoding != "ranks":
+        return Columns(tuple(columns), encoding)
+    linked, within = link(train, columns, given)
+    return Columns(linked, encoding, within)
 
 
 def describe(codec: Columns) -> list[str]:
@@ -75,6 +75,7 @@ def describe(codec: Columns) -> list[str]:
     for column in codec.columns:
         by_kind.setdefault(column.kind, []).append(printable(column.name))
     lines = ["; ".join(f"{kind}: {join_names(names)}" for kind, names in by_kind.items())]
+    lines += _links(codec)
     constants = [c for c in codec.columns if isinstance(c, Constant)]
     empty = [printable(c.name) for c in constants if c.value is None]
     if empty:
@@ -92,59 +93,19 @@ def describe(codec: Columns) -> list[str]:
     return lines
 
 
-def followers(sheet: Sheet, columns: list[Column], fixed: set[str]) -> list[Column]:
-    """The columns, with those that another one determines in all rows as `Follower`, but for the `fixed`.
-
-    Of two that determine each other the first stays. That it is chance must be less likely than e^-20: rows
-    that agree in the one column, s of them, agree in the other with probability (sum of p_i^2)^(s - 1). Rows
-    in which the one is missing are no evidence: cells are often missing together.
-    """
-    able = [i for i, c in enumerate(columns) if isinstance(c, Number | Category) and _exact(c)]
-    if not 2 <= len(able) <= MOST_COMPARED:
-        return columns
-    coded = {i: _dense(sheet[columns[i].name]) for i in able}
-    there = {i: ~is_missing(sheet[columns[i].name]) for i in able}
-    sizes = {i: int(coded[i].max()) + 1 for i in able}
-    led: dict[int, int] = {}
-    for i in sorted(able, key=lambda i: (-sizes[i], -i)):  # the column of most values follows first
-        candidates = [j for j in able if j != i and j not in led and columns[i].name not in fixed]
-        for j in sorted(candidates, key=lambda j: (sizes[j], j)):
-            twins = sizes[i] == sizes[j] and _determines(coded[i], coded[j], there[i])
-            if (j < i or not twins) and _determines(coded[j], coded[i], there[j]) and i not in led.values():
-                led[i] = j
-                break
-    result = list(columns)
-    for i, j in led.items():
-        at = np.unique(coded[j], return_index=True)[1]
-        of, own = (sheet.objects(columns[n].name)[at].tolist() for n in (j, i))
-        result[i] = Follower(columns[i].name, columns[j].name, tuple(of), tuple(own))
-    return result
-
-
-def _exact(column: Number | Category) -> bool:
-    """Whether decoding gives the values of the data and no others, such as can be looked up."""
-    if isinstance(column, Category):
-        return True
-    return column.cells != "moment" and column.upto[:-1] == column.below[1:]
-
-
-def _dense(cells: Cells) -> Array:
-    """Cells as 0, 1, ..., those that are missing too."""
-    return np.unique(as_coded(cells).codes, return_inverse=True)[1]
-
-
-def _determines(a: Array, b: Array, there: Array) -> bool:
-    """Whether b follows from a in all rows, and not by chance. there: rows in which a is not missing."""
-    n = int(a.max()) + 1
-    for some in (slice(20_000), slice(None)):
-        values = np.zeros(n, dtype=np.int64)
-        values[a[some]] = b[some]
-        if (values[a[some]] != b[some]).any():
-            return False
-    a, b = a[there], b[there]
-    repeated = len(a) - len(np.unique(a))
-    alike = float(((np.bincount(b) / max(len(b), 1)) ** 2).sum())
-    return 0 < alike < 1 and repeated * math.log(alike) < -20
+def _links(codec: Columns) -> list[str]:
+    led: dict[str, list[str]] = {}
+    for column in codec.columns:
+        if isinstance(column, Follower):
+            led.setdefault(" and ".join(map(printable, column.leaders)), []).append(printable(column.name))
+    lines: list[str] = []
+    if led:
+        lines.append("followers: " + "; ".join(f"{join_names(names)} of {of}" for of, names in led.items()))
+    if codec.within:
+        given = [(printable(one.name), join_names([printable(n) for n in one.given])) for one in codec.within]
+        kept = "; ".join(f"{name} with {others}" for name, others in given)
+        lines.append(f"together only as in the data: {kept}")
+    return lines
 
 
 def _missing(column: Column) -> float:

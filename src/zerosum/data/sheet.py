@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from zerosum.text import printable
 
-__all__ = ["Cells", "Coded", "Sheet", "encoded", "encoded_texts", "from_frame", "unique_names"]
+__all__ = ["Cells", "Coded", "Sheet", "as_coded", "encoded", "encoded_texts", "from_frame", "unique_names"]
 
 Array = NDArray[Any]
 
@@ -251,3 +251,19 @@ def _pandas_array(series: Any) -> Array:
 
 def _is_missing(cell: Any) -> bool:
     return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
+
+
+def as_coded(cells: Cells) -> Coded:
+    """Cells by number, whole ones as int."""
+    if isinstance(cells, Coded):
+        return cells
+    if cells.dtype.kind == "M":
+        texts = np.datetime_as_string(cells.astype("datetime64[us]"))
+        return encoded(None if text == "NaT" else text for text in texts.tolist())
+    values, codes = np.unique(cells, return_inverse=True)
+    is_missing = values != values
+    codes = np.where(is_missing[codes], -1, codes).astype(np.int32)
+    objects = values[~is_missing].tolist()
+    if values.dtype.kind == "f" and all(value == int(value) for value in objects if math.isfinite(value)):
+        objects = [int(value) if math.isfinite(value) else value for value in objects]
+    return Coded(codes, tuple(objects))

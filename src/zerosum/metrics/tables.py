@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations, permutations
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zerosum.metrics.determined import determined
 from zerosum.metrics.estimate import Estimate, jackknife_error, student, wilson
 
 __all__ = [
@@ -43,7 +44,6 @@ Rows = Mapping[str, Array]
 LEAST_CORRELATION, LEAST_ASSOCIATION = 0.5, 0.3  # of pairs that depend on each other, in SDMetrics
 _DECIMALS = 14  # to which SDMetrics rounds numbers
 _BLOCKS = 10  # of rows, of which a jackknife deletes one at a time
-_SURE = 20.0  # that a column determines another by chance is less likely than e to the minus this
 
 
 class Quality(NamedTuple):
@@ -302,32 +302,24 @@ def training_copies(train: Rows, fake: Rows, space: str = "rows") -> Estimate:
 
 
 def consistency(train: Rows, fake: Rows) -> float:
-    """The share of `fake` rows that contradict `train` nowhere: where one column determines another in all
-    rows of `train`, and not by chance, a value of the one comes with the value of the other that it had.
+    """The share of `fake` rows that contradict `train` nowhere: where a column follows from another, or from
+    two together, in all rows of `train`, and not by chance, it comes with what it came with.
 
-    1 where no column determines another. Values that `train` has not are passed over.
+    1 where no column follows from others. Values, or pairs of them, that `train` has not are passed over.
     """
     coded = {name: _codes(x, fake[name]) for name, x in train.items()}
+    codes = {name: np.unique(a, return_inverse=True)[1] for name, (a, _) in coded.items()}
     fine = np.ones(length(fake), dtype=bool)
-    for first, second in permutations(train, 2):
-        (a, there), (b, here) = coded[first], coded[second]
-        if not _determines(a, b, ~missing(train[first])):
-            continue
-        value = np.full(int(max(a.max(initial=0), there.max(initial=0))) + 1, -1)
-        value[a] = b
-        fine &= (value[there] < 0) | (value[there] == here)
+    for of, name in determined(codes, {name: ~missing(x) for name, x in train.items()}):
+        a, there = (np.zeros(len(x), dtype=np.int64) for x in coded[name])
+        for one in of:
+            size = int(max(x.max(initial=0) for x in coded[one])) + 1
+            a, there = (x * size + y for x, y in zip((a, there), coded[one], strict=True))
+        b, here = coded[name]
+        keys, at = np.unique(a, return_index=True)
+        place = np.minimum(np.searchsorted(keys, there), len(keys) - 1)
+        fine &= (keys[place] != there) | (b[at[place]] == here)
     return float(fine.mean())
-
-
-def _determines(a: Array, b: Array, there: Array) -> bool:
-    """Whether b follows from a in all rows, and not by chance, as far as a is not missing."""
-    value = np.zeros(int(a.max(initial=0)) + 1, dtype=np.int64)
-    value[a] = b
-    if (value[a] != b).any():
-        return False
-    a, b = a[there], b[there]
-    alike = float(((np.bincount(b) / max(len(b), 1)) ** 2).sum())  # that two rows agree in b by chance
-    return 0 < alike < 1 and (len(a) - len(np.unique(a))) * math.log(alike) < -_SURE
 
 
 def _tuples(rows: Rows) -> Iterator[tuple[Any, ...]]:
