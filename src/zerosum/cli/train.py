@@ -49,8 +49,9 @@ def parser() -> Parser:
     p.add_argument(
         "--data",
         type=some_text,
-        help="ring, digits, mnist, ..., a folder of images or of IDX files, a file (x.csv, x.npy, x.npz, "
-        "x.parquet), hf://name, package.module:function",
+        help="ring, digits, mnist, ..., a folder of images, of IDX or Parquet files, a file (x.csv, x.npy, "
+        "x.npz, x.parquet), hf://name, an address of Parquet files (s3://bucket/photos), "
+        "package.module:function",
     )
     p.add_argument("--out", type=some_path, help="directory of the run (default: runs/RECIPE-seedN)")
     p.add_argument("--steps", help="turns to play, or a time (45m); a finished run given more turns goes on")

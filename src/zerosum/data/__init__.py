@@ -27,6 +27,8 @@ from zerosum.data.densities import (
 from zerosum.data.folder import ImageFolder, image_folder
 from zerosum.data.hub import hf
 from zerosum.data.idx import fashion_mnist, idx_folder, mnist, stacked_mnist
+from zerosum.data.parquet import holds_images
+from zerosum.data.shards import Shards, shards
 from zerosum.data.source import Examples, Source, order
 from zerosum.data.tables import Table, file, frame, holds_tables, iris
 
@@ -45,6 +47,7 @@ __all__ = [
     "NoisyCurve",
     "Numbers",
     "Pixels",
+    "Shards",
     "Source",
     "Stacked",
     "Table",
@@ -56,6 +59,7 @@ __all__ = [
     "gaussian",
     "grid",
     "hf",
+    "holds_images",
     "holds_tables",
     "idx_folder",
     "image_folder",
@@ -64,6 +68,7 @@ __all__ = [
     "mnist",
     "order",
     "ring",
+    "shards",
     "source",
     "stacked_mnist",
     "swiss_roll",

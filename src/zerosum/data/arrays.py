@@ -161,7 +161,11 @@ class Images(Split, Finite):
 
     def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
         """The rank-th of `world` equal parts of batch (step, n), which reads no other rows."""
-        return self.at(order(len(self), self.seed, step * world + rank, n // world))
+        return self.at(self.places(step, n, rank, world))
+
+    def places(self, step: int, n: int, rank: int, world: int) -> Tensor:
+        """Which examples these are, int64 [n / world]."""
+        return order(len(self), self.seed, step * world + rank, n // world)
 
     @property
     def values(self) -> Tensor | FileRows:

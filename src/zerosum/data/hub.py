@@ -20,7 +20,7 @@ from zerosum.data.sheet import Sheet
 from zerosum.data.splits import SPLITS, classes, divide, rows_of, usable_rows
 from zerosum.data.tables import Choice, Table, located, table
 
-__all__ = ["hf"]
+__all__ = ["hf", "image_column"]
 
 Array = NDArray[Any]
 
@@ -69,7 +69,7 @@ def hf(
         if label is not None and label not in found.column_names:
             raise ValueError(f"there is no column {label!r}: there are {join_names(found.column_names)}")
         class_names = None if label not in declared else tuple(found.features[label].names)
-        column = _image_column(_columns_of(found, "Image"), image)
+        column = image_column(_columns_of(found, "Image"), image)
         if column is None:
             return table(
                 _sheet(found), label, columns, encoding, missing, seed, test_from, class_names
@@ -116,7 +116,8 @@ def _columns_of(found: Any, kind: str) -> list[str]:
     return [name for name, value in found.features.items() if isinstance(value, feature)]
 
 
-def _image_column(pictures: list[str], image: str | None) -> str | None:
+def image_column(pictures: list[str], image: str | None) -> str | None:
+    """The one of the columns of images that is meant; None where there are none."""
     if image is not None and image not in pictures:
         raise ValueError(
             f"no column {image!r} of images: those that hold images are: {join_names(pictures) or 'none'}"

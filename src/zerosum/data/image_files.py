@@ -13,6 +13,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cache, partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeVar
@@ -129,12 +130,16 @@ def read(work: Callable[[Picture], T], file: File) -> T | Bad:
 
 
 def each(
-    work: Callable[[Picture], T], places: Sequence[int], file: Callable[[int], File], what: str
+    work: Callable[[Picture], T], places: Sequence[int], file: Callable[[int], File], what: str = ""
 ) -> Iterator[T | Bad]:
-    """What `work` makes of file(i) for each place i, in order; in threads: Pillow works outside the GIL."""
+    """What `work` makes of file(i) for each place i, in order; in threads: Pillow works outside the GIL.
+
+    what: what is done, in words, where it takes long enough for its progress to be shown.
+    """
     _formats()  # here, not in several threads at once
     pending: deque[Future[T | Bad]] = deque()
-    with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool, progress(what, "files") as advance:
+    shown = progress(what, "files") if what else nullcontext(lambda done, total: None)
+    with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool, shown as advance:
         warnings.simplefilter("ignore")  # what Pillow warns of is met: sizes, EXIF data, palettes
         try:
             for i in range(len(places) + AHEAD):

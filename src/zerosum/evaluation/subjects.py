@@ -244,7 +244,7 @@ def judge_for(
     return Judge(real, features, seed, progress)
 
 
-_RESIZED = "image_folder", "hf"
+_RESIZED = "image_folder", "hf", "shards"
 
 
 def _source(component: Component, folder: Path | None, seed: int) -> Any:

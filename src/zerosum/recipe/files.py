@@ -60,7 +60,7 @@ def load(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
 
 def _encoded_as(before: Any, data: Any) -> Any:
     """Other data in the encoding that the recipe has chosen for its own, where that is of tables."""
-    is_table = isinstance(data, dict) and data.get("name") in ("file", "hf")
+    is_table = isinstance(data, dict) and data.get("name") in ("file", "hf", "shards")
     chosen = isinstance(before, dict) and "encoding" in before
     return {"encoding": before["encoding"], **data} if is_table and chosen else data
 
@@ -257,23 +257,29 @@ def _index(node: Any, step: str, path: str) -> Any:
 
 
 def data_component(text: str) -> Component:
-    """What --data means: a name, ``hf://name``, ``package.module:function``, a file of numbers or images, or
-    a folder of IDX files, of the parts of a table, or of images.
+    """What --data means: a name, ``hf://name``, another address, ``package.module:function``, a file of
+    numbers or images, or a folder of IDX files, of the parts of a table, or of images.
     """
     from zerosum import data
 
     path = Path(text)
+    if ("://" in text and not text.startswith("hf://")) or text.startswith("hf://datasets/"):
+        return {"name": "shards", "path": text}
     if text.startswith("hf://"):
         return {"name": "hf", "path": text.removeprefix("hf://")}
     if text.replace("-", "_") in data.__all__ or (":" in text and not path.exists()):
         return {"name": text}
     if path.is_dir():
         is_idx = any(path.glob("*-idx[13]-ubyte*")) or any(path.glob("*.idx[13]-ubyte*"))
-        name = "idx_folder" if is_idx else "file" if data.holds_tables(path) else "image_folder"
-        return {"name": name, "path": str(path)}
+        kinds = {"idx_folder": is_idx, "shards": data.holds_images(path), "file": data.holds_tables(path)}
+        return {
+            "name": next((name for name, holds in kinds.items() if holds), "image_folder"),
+            "path": str(path),
+        }
     if path.suffix or path.is_file():
-        return {"name": "file", "path": str(path)}
-    by_path = {"order", "idx_folder", "image_folder", "file", "frame", "hf", "holds_tables", "source"}
+        return {"name": "shards" if data.holds_images(path) else "file", "path": str(path)}
+    by_path = {"order", "idx_folder", "image_folder", "file", "frame", "hf", "shards", "source"}
+    by_path |= {"holds_images", "holds_tables"}
     names = [name for name in data.__all__ if name.islower() and name not in by_path]
     raise RecipeError(f"--data {text}: neither a folder, a file nor a name of data{suggest(text, names)}")
 
