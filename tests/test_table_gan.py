@@ -13,11 +13,13 @@ import torch
 
 from zerosum.cli import main
 from zerosum.data import kinds
+from zerosum.data.column import Category
 from zerosum.data.columns import Columns
 from zerosum.data.sheet import Sheet, encoded
 from zerosum.data.tables import frame
 from zerosum.data.where import MOST_DRAWN, conditions, draw_where, rows_that_meet
 from zerosum.randomness import stream
+from zerosum.sampling.generator import settled
 from zerosum.tables import TableGAN
 
 SMALL: dict[str, Any] = {"batch": 32, "G__width": 16, "D__width": 16}
@@ -228,3 +230,34 @@ def test_whatever_pandas_holds_is_a_table() -> None:
     made = source.codec.decode(torch.randn(40, *source.shape, generator=stream("made")))
     assert set(made.objects("choice")) == {1, 2, 3} and set(made.objects("flag")) == {True, None}
     assert set(made.objects("objects")) <= {None, *np.arange(1, 7.5, 0.5)} and max(made["span"]) <= 720
+
+
+def test_values_that_occur_once_are_in_as_many_rows_as_the_data_have() -> None:
+    rng = np.random.default_rng(0)
+    n = 1500
+    common = rng.integers(0, 90, n)
+    frame = pd.DataFrame({"age": rng.integers(0, 50, n), "plane": [f"N{i}" for i in common]})
+    frame.loc[:19, "plane"] = [f"once {i}" for i in range(20)]
+    frame["level"] = np.where(np.arange(n) == 700, "only", np.where(rng.random(n) < 0.5, "low", "high"))
+    model = TableGAN(steps=2, G__width=8, D__width=8).fit(frame, progress=False)
+    assert model.codec is not None
+    learnt = [set(column.values) for column in model.codec.columns if isinstance(column, Category)]
+    assert len([value for value in learnt[0] if value.startswith("once")]) > 10
+    for seed in (0, 1):
+        rows = model.sample(n, seed=seed)
+        assert [set(rows["plane"]), set(rows["level"])] == learnt
+        assert model.sample(n // 2, seed=seed).equals(rows[: n // 2])
+    first = [set(model.sample(n // 4, seed=seed)["plane"]) for seed in range(8)]
+    assert sum("once 3" in some for some in first) < 8  # not in the same rows of every seed
+
+
+def test_margins_are_settled_once_for_all_that_draw_from_a_game() -> None:
+    model = TableGAN(steps=2, G__width=8, D__width=8).fit(people(), progress=False)
+    assert model.game is not None and model.codec is not None
+    once = settled(model.game, model.codec)
+    assert (
+        settled(model.game, model.codec) is once and settled(model.game, model.codec, live=True) is not once
+    )
+    before = model.sample(50)
+    model.fit(people(), steps=4, progress=False)
+    assert settled(model.game, model.codec) is not once and not model.sample(50).equals(before)

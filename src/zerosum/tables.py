@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from zerosum import recipe as recipes
 from zerosum.data import codec as codecs
@@ -48,7 +47,6 @@ class TableGAN:
         self.codec: Columns | None = None
         self.fingerprint = ""
         self._polars = False
-        self._G: tuple[int, nn.Module] | None = None  # that of samples, and its step
 
     def fit(
         self,
@@ -109,13 +107,12 @@ class TableGAN:
     def sheet(self, n: int, *, where: Where | None = None, seed: int = 0) -> Sheet:
         """The same as a `Sheet`, for which neither pandas nor polars is needed."""
         game, codec = self._fitted()
-        if self._G is None or self._G[0] != game.step:
-            self._G = game.step, settled(game, codec).eval()
-        network = self._G[1]
+        network = settled(game, codec)
 
         @torch.no_grad()
         def draw(size: int, first: int) -> Sheet:
-            x = [network(game.noise(min(8192, size - i), seed, first + i)) for i in range(0, size, 8192)]
+            parts = [(min(8192, size - i), first + i) for i in range(0, size, 8192)]
+            x = [network(codec.with_rare(game.noise(n, seed, at), seed, at)) for n, at in parts]
             return codec.decode(torch.cat(x) if x else torch.zeros(0, *codec.shape), first)
 
         return draw(n, 0) if where is None else draw_where(draw, where, n, codec)

@@ -30,6 +30,7 @@ __all__ = ["Category", "Column", "Constant", "Follower", "Identifier", "Number",
 Array = NDArray[Any]
 
 FURTHEST = 1e30  # that a row may lie from the mean of the training rows, in their deviations
+RARE, RARE_ROWS = 2, 50  # what occurs so often at most has a row of its own, if these are one of so many
 WIDEST_GROUP = 64  # a category of more values is two groups of one-hots
 
 
@@ -159,14 +160,22 @@ class Number:
 
 @dataclass(frozen=True)
 class Category:
-    """A column of few values, each with its share; None stands for a missing one."""
+    """A column of few values, each with its share of so many `rows`; None stands for a missing one."""
 
     name: str
     values: tuple[Any, ...]
     shares: tuple[float, ...]
     kind: str = "category"
+    rows: int = 0
 
     has_number = False
+
+    @cached_property
+    def rare(self) -> Array:
+        """The values that occur once or twice, if they are few enough to have a row each."""
+        counts = np.rint(np.array(self.shares) * self.rows)
+        few = [np.flatnonzero(counts <= most) for most in (RARE, 1)]
+        return next((some for some in few if len(some) * RARE_ROWS <= self.rows), few[-1][:0])
 
     @property
     def groups(self) -> tuple[int, ...]:
@@ -188,11 +197,14 @@ class Category:
     def pack(self, cells: Cells, ranks: bool) -> tuple[Array, Array, Array]:
         """Codes ``[N, 1 or 2]``, -1 for a value that training never met."""
         codes = places(cells, {value: i for i, value in enumerate(self.values)}).astype(np.int32)
+        return np.empty(0), np.empty(0), self.places_of(codes)
+
+    def places_of(self, codes: Array) -> Array:
+        """The place in each group, ``[N, 1 or 2]``; -1 of the code -1."""
         if len(self.groups) == 1:
-            return np.empty(0), np.empty(0), codes[:, None]
+            return codes[:, None]
         side = self.groups[1]
-        pair = np.stack([codes // side, codes % side], axis=1)
-        return np.empty(0), np.empty(0), np.where(codes[:, None] < 0, -1, pair)
+        return np.where(codes[:, None] < 0, -1, np.stack([codes // side, codes % side], axis=1))
 
     def unpack(self, z: Array, codes: Array, ranks: bool) -> Cells:
         at = codes[:, 0] if len(self.groups) == 1 else codes[:, 0] * self.groups[1] + codes[:, 1]

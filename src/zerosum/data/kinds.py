@@ -269,7 +269,7 @@ def _category(name: str, cells: Cells) -> Column:
     shares = tuple(n / len(coded.codes) for _, n in pairs)
     values = tuple(value for value, _ in pairs)
     words = {str(value).strip().lower() for value in values if value is not None}
-    return Category(name, values, shares, "yes-no" if words in _YES_NO else "category")
+    return Category(name, values, shares, "yes-no" if words in _YES_NO else "category", len(coded.codes))
 
 
 # identifiers --------------------------------------------------------------------------------------------

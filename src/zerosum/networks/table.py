@@ -48,6 +48,7 @@ class Heads(nn.Module):
         self.register_buffer(
             "places", torch.tensor(places)[self.inside] if groups else None, persistent=False
         )
+        self._rest: Tensor | None = None
         for name in _SETTLED:
             self.register_buffer(name, None)
 
@@ -105,8 +106,11 @@ class Heads(nn.Module):
 
     def _others(self, x: Tensor) -> Tensor:
         """The places that belong to no group: those of numbers."""
-        grouped = {start + i for start, width in self.groups for i in range(width)}
-        return torch.tensor([i for i in range(x.shape[1]) if i not in grouped], device=x.device).long()
+        if self._rest is None or self._rest.device != x.device:
+            grouped = {start + i for start, width in self.groups for i in range(width)}
+            rest = [i for i in range(x.shape[1]) if i not in grouped]
+            self._rest = torch.tensor(rest, dtype=torch.int64, device=x.device)
+        return self._rest
 
     def _on_curves(self, x: Tensor, curves: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Numbers by their curves, which are straight between two knots."""

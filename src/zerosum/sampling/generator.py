@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -43,10 +44,17 @@ def settled(game: Pair, codec: Codec, live: bool = False) -> nn.Module:
     network = game.G.network if live or game.G.average is None else game.G.average
     if not isinstance(network, Heads) or not isinstance(codec, Columns) or not codec.ranks:
         return network
-    n = max(_MOST, min(_SETTLED, 8 * _NUMBERS_OF_ROWS // math.prod(codec.shape)))
-    z = game.prior((n, *game.latent), stream("margins", device=game.device), game.dtype)
-    y = game.conditions(n)
-    return network.settled(z, torch.tensor(codec.shares), *([] if y is None else [y]))
+    version = game.step, sum(weight._version for weight in network.parameters())  # what changes one counts it
+    if _KEPT.get(network, (None,))[0] != version:
+        n = max(_MOST, min(_SETTLED, 8 * _NUMBERS_OF_ROWS // math.prod(codec.shape)))
+        z = game.prior((n, *game.latent), stream("margins", device=game.device), game.dtype)
+        y = game.conditions(n)
+        one = network.settled(z, torch.tensor(codec.shares), *([] if y is None else [y])).eval()
+        _KEPT[network] = version, one
+    return _KEPT[network][1]
+
+
+_KEPT: WeakKeyDictionary[nn.Module, tuple[Any, nn.Module]] = WeakKeyDictionary()
 
 
 class Generator(nn.Module):
@@ -218,7 +226,9 @@ class Generator(nn.Module):
     def noise(self, n: int, seed: int = 0, first: int = 0) -> Tensor:
         """z of the samples first, ..., first + n - 1 of this seed, ``[n, *latent]``."""
         dtype = next(self.network.parameters()).dtype
-        return numbered_noise(self.prior, self.latent, n, seed, first, self.device, dtype)
+        z = numbered_noise(self.prior, self.latent, n, seed, first, self.device, dtype)
+        is_drawn = isinstance(self.network, Heads) and isinstance(self.codec, Columns)
+        return self.codec.with_rare(z, seed, first) if is_drawn else z
 
     def conditions(self, n: int, seed: int = 0, first: int = 0) -> Tensor | None:
         """y of the same samples: each class as often as the data have it; None where there are none.
