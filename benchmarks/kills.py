@@ -86,13 +86,18 @@ def disturbed(ranks: Ranks, out: Path, chance: random.Random) -> dict[str, Any] 
         ranks[number].kill()
     killed = time.monotonic()
     said = ended(ranks)
+    if all(ranks[number].code != -9 for number in hit):  # the run had ended in the meantime
+        return None
     others = [number for number in range(len(ranks)) if number not in hit]
     return {
         "ranks": len(ranks),
         "killed": "all" if everyone else hit[0],
         "at checkpoint": newest(out),
         "others ended after": round(time.monotonic() - killed, 2) if others else None,
-        "others said a line": all(said[n].count("\n") == 1 and "another process" in said[n] for n in others),
+        # one that had nothing left to play ends as if nothing had happened
+        "others said a line": all(
+            ranks[n].code == 0 or (said[n].count("\n") == 1 and "another process" in said[n]) for n in others
+        ),
         "exit codes": [rank.code for rank in ranks],
     }
 

@@ -21,6 +21,7 @@ import pytest
 from refusals import refused
 from zerosum import Turn, cli
 from zerosum import recipe as recipes
+from zerosum.page import watched
 from zerosum.run import checkpoints, seeds
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
@@ -325,3 +326,76 @@ def test_memory_is_kept_from_turn_to_turn() -> None:
     if faults["given back"] == 0:
         pytest.skip("the kernel counts no page faults, by which kept memory is told")
     assert faults["kept"] < 0.5 * faults["given back"], faults
+
+
+# every verb on a directory of seeds ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of seeds `many`, a run `one`, and what looks like a sweep."""
+    place = tmp_path_factory.mktemp("verbs")
+    train("ring", *SMALL, "--steps", 4, "--seeds", 2, "--quiet", "--out", place / "many")
+    (place / "one").symlink_to(place / "many" / "seed0")
+    (place / "sweep" / "trials").mkdir(parents=True)
+    (place / "sweep" / "sweep.yaml").write_text("study: a\n")
+    (place / "sweep" / "trials" / "0000").symlink_to(place / "many")
+    return place
+
+
+VERBS = [
+    ("diagnose", "2 of 2", "seed0", "seed1"),
+    ("sample --n 4 --out x.csv", "x-seed0.csv", "x-seed1.csv"),
+    ("report", "many/report.html"),
+    ("evaluate --metrics sliced_wasserstein --n 100", "sliced_wasserstein", "worse than real data"),
+    ("evaluate --metrics sliced_wasserstein --n 100 --compare many", "not significant"),
+    ("log --to tensorboard", "many/seed0", "many/seed1"),
+]
+
+
+@pytest.mark.parametrize("line", [verb for verb, *_ in VERBS])
+def test_every_verb_takes_a_directory_of_seeds(
+    line: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    verb, *options = line.split()
+    assert cli.main([verb, "many", *options]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in next(words for name, *words in VERBS if name == line))
+
+
+def test_a_directory_of_seeds_trains_again_and_is_watched(place: Path) -> None:
+    assert train("ring", *SMALL, "--steps", 4, "--seeds", 2, "--out", place / "many").returncode == 0
+    assert [run.name for run in watched.runs(place / "many")] == ["seed0", "seed1"]
+
+
+@pytest.mark.parametrize("verb", ["diagnose", "sample --out x.csv", "report", "evaluate", "export --to x"])
+def test_a_verb_that_needs_a_run_says_what_else_it_was_given(
+    verb: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    name, *options = verb.split()
+    assert cli.main([name, "sweep", *options]) == 1
+    assert "sweep/trials/0000" in capsys.readouterr().err
+    if name == "export":
+        assert cli.main([name, "many", *options]) == 1
+        assert "many/seed0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("train ring --steps 2 --out many", "train ring --steps 2 --out sweep"),
+        *("train ring --steps 2 --seeds 2 --out one", "train ring --steps 2 --seeds 2 --out sweep"),
+        *("sweep ring --G.width 4,8 --trials 1 --out many", "sweep ring --G.width 4,8 --trials 1 --out one"),
+    ],
+)
+def test_a_run_seeds_and_a_sweep_do_not_share_a_directory(
+    words: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    before = sorted(place.rglob("*"))
+    assert cli.main(words.split()) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "--out" in err
+    assert sorted(place.rglob("*")) == before

@@ -133,9 +133,11 @@ def _play(
     """Train to the end: the run, the step it began from, and what stopped it."""
     from zerosum.display import display, loading, plan
     from zerosum.run.changes import replayed
+    from zerosum.run.log import keep_apart
     from zerosum.run.run import Run, RunError
     from zerosum.trackers import keeping_up
 
+    keep_apart(out, "run")
     steered = [] if args.changes is None else replayed(args.changes, out)
     with loading(args.quiet), Run.start(out, recipe, override, steered=steered) as run:
         before = run.game.step

@@ -25,7 +25,7 @@ from zerosum.evaluation.real import Real, real_data
 from zerosum.metrics import as_images
 from zerosum.recipe import Component
 from zerosum.run import checkpoints
-from zerosum.run.log import Log
+from zerosum.run.log import Log, not_a_run
 from zerosum.sampling import Generator, Sampler
 from zerosum.text import printable
 
@@ -230,6 +230,8 @@ def judge_for(
         raise ValueError(f"{printable(target)}: no such run, file or folder")
     run = next((path for path in [target, *runs_of_seeds(target)] if is_run(path)), None)
     if data is None and run is None:
+        if (target / "sweep.yaml").is_file():
+            raise not_a_run(target)
         raise ValueError(
             f"{printable(target)} is not a run: say with --data what real data its samples are to be judged "
             "against"

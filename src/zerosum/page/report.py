@@ -25,7 +25,7 @@ from zerosum.page.formats import brief, date, duration, finite, flow, number
 from zerosum.page.judged import judged
 from zerosum.run import files
 from zerosum.run.examined import examine
-from zerosum.run.log import Log, RunError
+from zerosum.run.log import Log, RunError, not_a_run
 from zerosum.run.run import Run
 from zerosum.text import printable
 
@@ -65,9 +65,7 @@ def page(path: Path) -> str:
         return _of_run(_read(path))
     if seeds := _seeds(path):
         return _of_seeds(path, seeds)
-    raise RunError(
-        f"{printable(path)} is not a run: it holds no recipe.yaml (a run is what `zerosum train` writes)"
-    )
+    raise not_a_run(path)
 
 
 # what the files say ---------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from zerosum.page.figure import spread
 from zerosum.page.formats import date, finite
 from zerosum.run import files
 from zerosum.run.changes import CHANGEABLE
-from zerosum.run.log import Event, Log, RunError
+from zerosum.run.log import Event, Log, RunError, not_a_run
 from zerosum.text import printable
 
 __all__ = ["Watched", "runs"]
@@ -41,7 +41,7 @@ def runs(path: Path) -> list[Path]:
         raise RunError(f"{printable(path)}: {error.strerror or error}") from error
     found = [one for one in inside if os.path.lexists(one / "recipe.yaml") and not one.is_symlink()]
     if not found:
-        raise RunError(f"{printable(path)} holds no run (a run is what `zerosum train` writes)")
+        raise not_a_run(path)
     return sorted(found, key=lambda one: (len(one.name), one.name))
 
 

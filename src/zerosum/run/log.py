@@ -35,7 +35,19 @@ from zerosum.recipe import Recipe
 from zerosum.run import files
 from zerosum.text import printable
 
-__all__ = ["FORMAT", "Event", "Log", "NotFinite", "Record", "Row", "RunError", "disk", "refuse_format"]
+__all__ = [
+    "FORMAT",
+    "Event",
+    "Log",
+    "NotFinite",
+    "Record",
+    "Row",
+    "RunError",
+    "disk",
+    "keep_apart",
+    "not_a_run",
+    "refuse_format",
+]
 
 FORMAT = 2
 """The format of a run's files that is written; those of 1 named none. Others are refused."""
@@ -59,6 +71,35 @@ class RunError(Exception):
 
 class NotFinite(RunError):
     """A loss, a weight or a moment that is no finite number."""
+
+
+# what a directory holds ---------------------------------------------------------------------------------
+
+KINDS = {"run": "a run", "sweep": "a sweep", "seeds": "a directory of seeds"}
+
+
+def _kind(path: Path) -> str:
+    if any(os.path.lexists(path / name) for name in ("recipe.yaml", "checkpoints")):
+        return "run"
+    inside = {"sweep": "sweep.yaml", "seeds": "seed*/recipe.yaml"}
+    return next((kind for kind, pattern in inside.items() if any(path.glob(pattern))), "")
+
+
+def keep_apart(path: Path, kind: Literal["run", "seeds", "sweep"]) -> None:
+    """Raise RunError where a directory holds something else than what is to be written there."""
+    if (held := _kind(path)) not in ("", kind):
+        raise RunError(
+            f"{printable(path)} holds {KINDS[held]}, and not {KINDS[kind]}: give --out another directory"
+        )
+
+
+def not_a_run(path: Path) -> RunError:
+    """The error of whoever needs a run, and finds something else in this directory."""
+    what, kind = "not a run: it holds no recipe.yaml (a run is what `zerosum train` writes)", _kind(path)
+    part, pattern = {"seeds": ("seed", "seed*"), "sweep": ("trial", "trials/*")}.get(kind, ("", ""))
+    if pattern and (inside := sorted(path.glob(pattern))):
+        what = f"{KINDS[kind]}: name one {part}, such as {printable(inside[0])}"
+    return RunError(f"{printable(path)} is {what}")
 
 
 # the schema of events -----------------------------------------------------------------------------------
@@ -214,11 +255,7 @@ class Log:
         that cannot be."""
         file = self.path / "recipe.yaml"
         if not os.path.lexists(file):
-            seeds = sorted(self.path.glob("seed*/recipe.yaml"))
-            what = "not a run: it holds no recipe.yaml (a run is what `zerosum train` writes)"
-            if seeds:
-                what = f"a directory of seeds: name one, such as {printable(seeds[0].parent)}"
-            raise RunError(f"{printable(self.path)} is {what}")
+            raise not_a_run(self.path)
         self._read("recipe.yaml")
         return recipes.load(str(file))
 

@@ -31,7 +31,7 @@ from zerosum.game import Ensemble, Turn
 from zerosum.metrics.estimate import student
 from zerosum.recipe import Recipe
 from zerosum.run import checkpoints, files
-from zerosum.run.log import Log, NotFinite, Record, RunError, disk
+from zerosum.run.log import Log, NotFinite, Record, RunError, disk, keep_apart
 from zerosum.run.run import Run
 from zerosum.run.session import Session
 from zerosum.text import printable
@@ -64,7 +64,7 @@ class StackedSeeds:
 
     def __init__(self, path: Path, recipe: Recipe, count: int, override: bool = False) -> None:
         numbers = numbered(recipe, count)
-        _refuse_a_run(path)
+        keep_apart(path, "seeds")
         self.path = path
         self.recipe = recipe
         self.runs: list[Run] = []
@@ -167,11 +167,6 @@ def numbered(recipe: Recipe, count: int) -> range:
     return range(recipe.seed, recipe.seed + count)
 
 
-def _refuse_a_run(path: Path) -> None:
-    if os.path.lexists(path / "checkpoints"):
-        raise RunError(f"{printable(path)} holds a run of one seed: give --out another directory for many")
-
-
 def ending_fault(place: Path) -> str:
     """The fault that ended a run, with its step, if that is the last thing that happened to it; else ""."""
     for last in reversed(Log(place).events()):
@@ -237,7 +232,7 @@ class SubprocessSeeds:
 
     def __init__(self, path: Path, recipe: Recipe, count: int, options: Sequence[str] = ()) -> None:
         self.numbers = numbered(recipe, count)
-        _refuse_a_run(path)
+        keep_apart(path, "seeds")
         self.path = path
         self.recipe = replace(recipe, threads=recipe.threads or 1)
         self.options = options

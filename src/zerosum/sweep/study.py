@@ -32,7 +32,7 @@ from zerosum import recipe as recipes
 from zerosum.randomness import key
 from zerosum.recipe import Recipe
 from zerosum.run import files, seeds
-from zerosum.run.log import RunError, disk
+from zerosum.run.log import RunError, disk, keep_apart
 from zerosum.sweep.goal import Best, Goal
 from zerosum.sweep.ranges import Range
 from zerosum.text import printable
@@ -95,6 +95,7 @@ class Sweep:
         without. Raises RunError where another sweep is there, or where the disk or the database refuses.
         """
         sweep = cls(path, recipe, ranges, goal, seeds)
+        keep_apart(path, "sweep")
         with disk(path, "before the first trial"):
             (path / "trials").mkdir(parents=True, exist_ok=True)
             with sweep.alone():
