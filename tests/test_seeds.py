@@ -227,15 +227,6 @@ def test_a_termination_reaches_the_processes_which_save(tmp_path: Path) -> None:
         assert again.game.step > 0
 
 
-def test_the_directory_of_one_run_is_not_for_many(tmp_path: Path) -> None:
-    train("ring", *SMALL, "--steps", 2, "--quiet", "--out", tmp_path)
-    before = (tmp_path / "recipe.yaml").read_bytes()
-    for extra in ([], ["--D.dropout", 0.1]):
-        ended = train("ring", *SMALL, *extra, "--seeds", 2, "--out", tmp_path, check=False)
-        assert ended.returncode == 1 and "a run of one seed" in ended.stderr
-    assert (tmp_path / "recipe.yaml").read_bytes() == before
-
-
 def test_networks_that_draw_at_random_play_in_processes(tmp_path: Path) -> None:
     words = ["ring", *SMALL, "--D.dropout", 0.1, "--steps", 10, "--seeds", 2, "--out", tmp_path]
     said = train(*words).stdout
@@ -387,6 +378,7 @@ def test_a_verb_that_needs_a_run_says_what_else_it_was_given(
     [
         *("train ring --steps 2 --out many", "train ring --steps 2 --out sweep"),
         *("train ring --steps 2 --seeds 2 --out one", "train ring --steps 2 --seeds 2 --out sweep"),
+        "train ring --steps 2 --seeds 2 --D.dropout 0.1 --out one",
         *("sweep ring --G.width 4,8 --trials 1 --out many", "sweep ring --G.width 4,8 --trials 1 --out one"),
     ],
 )
