@@ -211,6 +211,19 @@ def test_identifiers_are_put_together_as_those_of_the_data(text: Any, pattern: s
     assert all(re.fullmatch(pattern, cell) for cell in made) and len(set(made)) > 200
 
 
+def test_what_is_made_anew_follows_from_its_row_and_a_text_from_its_words() -> None:
+    rng = np.random.default_rng(0)
+    words = ["the", "room", "was", "very", "good", "bad"]
+    texts = [" ".join(rng.choice(words, rng.integers(3, 30))) for _ in range(200)]
+    codec = fitted(Sheet({"x": encoded(texts), "id": encoded([f"{i * 77:x}-{i % 7}" for i in range(200)])}))
+    made = codec.decode(torch.zeros(300, *codec.shape))
+    assert {word for text in made.objects("x") for word in text.split(" ")} == set(words)
+    sizes = [len(text.split(" ")) for text in made.objects("x")]
+    assert 3 <= min(sizes) < 6 and 26 < max(sizes) < 30 and len(set(made.objects("x"))) > 290
+    parts = [codec.decode(torch.zeros(n, *codec.shape), first) for first, n in ((0, 7), (7, 193), (200, 100))]
+    assert list(Sheet.joined(parts).rows()) == list(made.rows())
+
+
 def test_whole_numbers_too_far_apart_to_be_counted_stay_whole() -> None:
     numbers = np.random.default_rng(0).integers(2**62, 2**63 - 1, 300)
     made = (codec := fitted(Sheet({"x": numbers}))).decode(torch.randn(50, *codec.shape))["x"]

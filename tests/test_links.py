@@ -83,8 +83,10 @@ def test_columns_that_follow_from_one_or_two_others_agree_in_every_row(
 ) -> None:
     sheet, links = case
     codec, fake = made(sheet)
-    for names in links:
-        assert agree(sheet, fake, *names), names
+    for *of, name in links:
+        present = {row[-1] for row in sheet.only([*of, name]).rows() if None not in row[:-1]}
+        if len(present) > 1:  # that cells are missing shows nothing
+            assert agree(sheet, fake, *of, name), (of, name)
     real, of_fake = codec.arrays(sheet), codec.arrays(fake)
     assert tables.consistency(real, of_fake) == 1
     assert list(codec.decode(codec.encode(sheet)).rows()) == list(sheet.rows())

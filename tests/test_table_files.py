@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import pickle
+import re
 import struct
+import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -18,12 +21,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import cases
 from zerosum import data, recipe
-from zerosum.data import parsed, readers
+from zerosum.data import kinds, parsed, readers
+from zerosum.data.columns import Columns
 from zerosum.data.sheet import Sheet, encoded, from_frame
 from zerosum.data.tables import read_sheet
 from zerosum.data.writers import WRITTEN, write_sheets
@@ -480,3 +485,61 @@ def test_a_large_text_is_read_once_and_what_is_damaged_is_read_again(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # where nothing can be written
     assert len(again()) == 2
+
+
+WAYS = {  # of a number: how a file may write all of a column
+    "two decimals": lambda x: f"{x:.2f}",
+    "six decimals": lambda x: f"{x:.6f}",
+    "always a point": lambda x: f"{round(x)}.0",
+    "a point where it is not whole": lambda x: f"{round(x * 2) / 2:g}",
+    "scientific": lambda x: f"{x:.3E}",
+    "small scientific": lambda x: f"{x * 1e-12:.2e}",
+    "a plus": lambda x: f"{x:+.1f}",
+    "whole": lambda x: f"{x:.0f}",
+    "NA": lambda x: "NA" if x > 50 else f"{x:.1f}",
+    "shortest": lambda x: repr(x * 1e-3),
+    "money": lambda x: f"-${-x:,.2f}" if x < 0 else f"${x:,.2f}",
+    "parentheses": lambda x: f"({-x * 1e3:,.0f})" if round(x * 1e3) < 0 else f"{x * 1e3:,.0f}",
+    "some missing": lambda x: "" if x > 50 else f"{x:.3f}",
+}
+
+
+@cases(25)
+@given(
+    st.integers(0, 2**32),
+    st.lists(st.sampled_from(sorted(WAYS)), min_size=2, max_size=6),
+    st.sampled_from(",;\t"),
+    st.booleans(),
+)
+def test_samples_are_written_as_the_data_were(
+    seed: int, ways: list[str], separator: str, comma: bool
+) -> None:
+    """What was read is written byte for byte, and what G makes has the forms of the data."""
+    x = np.random.default_rng(seed).normal(0, 60, (60, len(ways)))
+    x = np.where(np.abs(x) < 1, x + 2, x)  # a zero below zero is zero
+    comma = comma and separator != ","
+    rows = [[f"c{j}" for j in range(len(ways))]]
+    for row in x.tolist():
+        texts = [(WAYS[way](one), way) for way, one in zip(ways, row, strict=True)]
+        as_is = ("money", "parentheses") if comma else tuple(WAYS)
+        rows.append([text if way in as_is else text.replace(".", ",") for text, way in texts])
+    file = io.StringIO()
+    csv.writer(file, delimiter=separator).writerows(rows)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "x.tsv" if separator == "\t" else "x.csv")
+        path.write_text(file.getvalue(), newline="")
+        sheet = read_sheet(path)
+    codec = Columns.from_state(json.loads(json.dumps(kinds.fit(sheet, None, "ranks").state_dict())))
+    again, made = (io.BytesIO() for _ in range(2))
+    write_sheets([codec.decode(codec.encode(sheet))], again, path.suffix, 60)
+    assert again.getvalue().decode() == file.getvalue()
+    write_sheets([codec.decode(torch.randn(40, *codec.shape))], made, path.suffix, 40)
+    forms = [{_form(row[j]) for row in rows[1:]} for j in range(len(ways))]
+    for row in list(csv.reader(io.StringIO(made.getvalue().decode()), delimiter=separator))[1:]:
+        assert all(_form(cell) in some for cell, some in zip(row, forms, strict=True)), row
+
+
+def _form(cell: str) -> str:
+    """The signs of a cell, and how many digits stand after its decimal mark."""
+    ends = re.search(r"(?<=[.,])\d+(?=\D*$)", cell)
+    return re.sub(r"[\d,.-]+", "", cell) + (str(len(ends[0])) if ends and "e" not in cell.lower() else "")

@@ -235,7 +235,8 @@ class Identifier:
 
     Numbers go on from `start`; so do texts, between `prefix` and `suffix` and with `width` digits. Where
     there is no such pattern, a text is drawn part by part (`parts`): a number as ``(low, high, width)``, a
-    word from few, a word of many as the characters that each of its places has had, from first to last.
+    word from few, a word of many as the characters that each of its places has had, from first to last, and
+    a text of many words as ``(lengths, words...)``.
     """
 
     name: str
@@ -256,22 +257,43 @@ class Identifier:
             return encoded(
                 f"{self.prefix}{number:0{self.width}d}{self.suffix}" for number in numbers.tolist()
             )
-        draw = np.random.default_rng([self.start, first, n])
-        drawn = [_drawn(what, list(options), n, draw) for what, *options in self.parts]
+        drawn = [_drawn(what, list(options), numbers, i) for i, (what, *options) in enumerate(self.parts)]
         return encoded("".join(row) for row in zip(*drawn, strict=True))
 
 
-def _drawn(what: str, options: list[Any], n: int, draw: np.random.Generator) -> list[str]:
-    """A part of `n` identifiers."""
+def _drawn(what: str, options: list[Any], rows: Array, part: int) -> list[str]:
+    """A part of the identifiers of these rows, each of which follows from its row alone."""
+
+    def draw(size: int, place: int = 0) -> Array:
+        return (_scattered(rows, part * 1009 + place) % np.uint64(size)).astype(np.int64)
+
+    def chosen(values: Sequence[Any], place: int = 0) -> list[Any]:
+        return np.array([*values, None], dtype=object)[draw(len(values), place)].tolist()
+
     if what == "number":
         low, high, width = options
-        return [f"{number:0{width}d}" for number in draw.integers(low, high + 1, size=n).tolist()]
+        return [f"{low + number:0{width}d}" for number in draw(high - low + 1).tolist()]
     if what == "word":
-        return np.array(options, dtype=object)[draw.integers(len(options), size=n)].tolist()
+        return chosen(options)
+    if what == "words":
+        sizes, *words = options
+        columns = [chosen(words, i + 1) for i in range(max(sizes))]
+        sizes = chosen(sizes)
+        return [" ".join(row[:n]) for row, n in zip(zip(*columns, strict=True), sizes, strict=True)]
     shortest, *alphabets = options
-    letters = [np.array(list(some))[draw.integers(len(some), size=n)].tolist() for some in alphabets]
-    sizes = draw.integers(shortest, len(alphabets) + 1, size=n).tolist()
+    letters = [chosen(some, i + 1) for i, some in enumerate(alphabets)]
+    sizes = (shortest + draw(len(alphabets) + 1 - shortest)).tolist()
     return ["".join(row)[:size] for row, size in zip(zip(*letters, strict=True), sizes, strict=True)]
+
+
+def _scattered(rows: Array, place: int) -> Array:
+    """64 bits that follow from a row and a place and look like chance (SplitMix64; Steele et al. 2014)."""
+    x = rows.astype(np.uint64) * np.uint64(0xD1342543DE82EF95) + np.uint64(
+        (place + 1) * 0x9E3779B97F4A7C15 % 2**64
+    )
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+    return x ^ (x >> np.uint64(31))
 
 
 @dataclass(frozen=True)

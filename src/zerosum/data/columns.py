@@ -23,7 +23,7 @@ from zerosum.data.column import (
     to_numbers,
 )
 from zerosum.data.links import Within
-from zerosum.data.sheet import Cells, Coded, Sheet, from_frame
+from zerosum.data.sheet import PLAIN, Cells, Coded, Sheet, Style, from_frame
 from zerosum.randomness import key, stream
 
 __all__ = ["Block", "Columns", "Packed", "plain"]
@@ -63,8 +63,8 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """A table's columns, in the order of the file, and what keeps them in agreement. `encoding` is standard
-    or ranks.
+    """A table's columns, in the order of the file, what keeps them in agreement, and how they are written.
+    `encoding` is standard or ranks.
 
     >>> codec = plain(("age", "year"), mean=(40.0, 2014.0), scale=(5.0, 0.0))
     >>> codec.shape, codec.decode(torch.tensor([[-1.0], [1.0]])).columns["age"].tolist()
@@ -74,6 +74,7 @@ class Columns:
     columns: tuple[Column, ...]
     encoding: str = "standard"
     within: tuple[Within, ...] = ()
+    style: Style = PLAIN
 
     def __post_init__(self) -> None:
         if self.encoding not in ("standard", "ranks"):
@@ -225,7 +226,7 @@ class Columns:
                 return within[name].moved(cells[name], [settled(of) for of in within[name].given], first)
             return cells[name]
 
-        return Sheet({name: settled(name) for name in self.names})
+        return Sheet({name: settled(name) for name in self.names}, style=self.style)
 
     def arrays(self, sheet: Sheet) -> dict[str, Array]:
         """The columns as `zerosum.metrics.tables` judges them: numbers and dates as floats, NaN where one is
@@ -254,7 +255,8 @@ class Columns:
     def state_dict(self) -> dict[str, Any]:
         columns = [{"is": type(column).__name__.lower(), **_lists(asdict(column))} for column in self.columns]
         within = [_lists(asdict(one)) for one in self.within]
-        return {"codec": "columns", "encoding": self.encoding, "columns": columns, "within": within}
+        state = {"codec": "columns", "encoding": self.encoding, "columns": columns, "within": within}
+        return {**state, "style": [self.style.separator, list(map(list, self.style.numbers))]}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Columns:
@@ -265,7 +267,8 @@ class Columns:
                 options["parts"] = (("letters", len(letters), *letters),)
             columns.append(_KINDS[item["is"]](**options))
         within = [Within(**{n: _tuples(x) for n, x in one.items()}) for one in state.get("within", ())]
-        return cls(tuple(columns), state["encoding"], tuple(within))
+        style = Style(*_tuples(state.get("style", ())))
+        return cls(tuple(columns), state["encoding"], tuple(within), style)
 
 
 def plain(columns: Sequence[str], mean: Sequence[float], scale: Sequence[float]) -> Columns:

@@ -31,6 +31,7 @@ KINDS = "number", "whole", "date", "category", "identifier"
 MOST_KNOTS = 2048  # of a column's quantiles
 MOST_COUNTED = 10_000  # the same, of whole numbers, decimals and dates
 MOST_PARTS, MOST_WORDS = 32, 20  # of identifiers: words that are so few are kept
+MOST_TOLD = 500  # words of a text that is made anew, and words that are kept for it, as often as they occur
 FEWEST_IDENTIFIERS = 20  # rows below which cells that all differ may be chance
 _NAME_OF_IDENTIFIER = re.compile(r"(^|[^a-zA-Z])(?i:id|uuid|key|index|idx|row|nr|number|no)$|[a-z](ID|Id)$")
 _YES_NO = [{"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"0", "1"}, {"on", "off"}]
@@ -64,9 +65,9 @@ def fit(
         column = _column(name, cells, (whole or train)[name], encoding == "ranks", given.get(name))
         columns.append(column)
     if encoding != "ranks":
-        return Columns(tuple(columns), encoding)
+        return Columns(tuple(columns), encoding, style=train.style)
     linked, within = link(train, columns, given)
-    return Columns(linked, encoding, within)
+    return Columns(linked, encoding, within, train.style)
 
 
 def describe(codec: Columns) -> list[str]:
@@ -330,6 +331,11 @@ def _parts(texts: Sequence[str]) -> tuple[tuple[Any, ...], ...]:
             break
     else:
         rows = [[text] for text in texts]
+        words = [text.split(" ") for text in texts]
+        every = [word for row in words for word in row]
+        if len(every) > 3 * len(texts) and len(set(every)) < len(every) / 2:
+            lengths = sorted({min(len(row), MOST_TOLD) for row in words})
+            return (("words", tuple(lengths), *every[:: len(every) // MOST_TOLD + 1]),)
     return tuple(_part(column) for column in map(list, zip(*rows, strict=True)))
 
 

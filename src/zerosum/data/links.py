@@ -127,7 +127,10 @@ class _Plan:
     ) -> None:
         self.sheet, self.columns, self.codes = sheet, columns, codes
         self.sizes = {name: int(x.max(initial=0)) + 1 for name, x in codes.items()}
-        order = sorted(columns, key=self.sizes.__getitem__)
+        many = min(RESOLVED, len(sheet) / 4)  # values of a category, of which no number can take the place
+        order = sorted(
+            columns, key=lambda n: (size := self.sizes[n], isinstance(columns[n], Category) and size > many)
+        )
         self.rank = {name: i for i, name in enumerate(order)}
         self.led: dict[str, tuple[str, ...]] = {}
         self.given: dict[str, set[str]] = {}

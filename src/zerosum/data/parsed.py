@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerosum.data.download import kept_in
-from zerosum.data.sheet import Cells, Coded, Sheet
+from zerosum.data.sheet import Cells, Coded, Sheet, Style
 
 __all__ = ["read_once"]
 
 SMALLEST = 1 << 23  # bytes of a file that is worth it
 MOST = 8  # tables that are kept, the newest
 SIZE = 16  # bytes of a digest, with which a kept table begins
-FORM = 1  # of what is kept, and of what the reader makes of text
+FORM = 2  # of what is kept, and of what the reader makes of text
 
 Array = NDArray[Any]
 
@@ -59,11 +59,14 @@ def _load(path: Path) -> Sheet:
             array = kept[f"cells{j}"]
             values = json.loads(kept[f"values{j}"].tobytes()) if f"values{j}" in kept else None
             columns[name] = array if values is None else Coded(array, tuple(values))
-    return Sheet(columns, tuple(about["notes"]))
+    separator, numbers = about["style"]
+    return Sheet(columns, tuple(about["notes"]), Style(separator, tuple(map(tuple, numbers))))
 
 
 def _keep(path: Path, sheet: Sheet) -> None:
-    arrays: dict[str, Array] = {"about": _bytes({"names": list(sheet), "notes": list(sheet.notes)})}
+    arrays: dict[str, Array] = {
+        "about": _bytes({"names": list(sheet), "notes": list(sheet.notes), "style": sheet.style})
+    }
     for j, cells in enumerate(sheet.columns.values()):
         arrays[f"cells{j}"] = cells.codes if isinstance(cells, Coded) else cells
         if isinstance(cells, Coded):

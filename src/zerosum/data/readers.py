@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosum.data.sheet import Cells, Coded, Sheet, encoded, encoded_texts, unique_names
+from zerosum.data.sheet import Cells, Coded, Sheet, Style, encoded, encoded_texts, unique_names
 from zerosum.text import printable
 
 __all__ = ["TEXT", "foreign", "join_names", "one_line", "optional", "read_parquet", "read_text"]
@@ -34,6 +34,7 @@ MISSING = {"", "na", "n/a", "nan", "none", "null", "?"}  # what a cell without a
 BLOCK = 1 << 14  # rows that are read at a time
 LONGEST_CELL = 1 << 28
 _LEADING_ZERO = re.compile(r"^\s*0\d", re.M)
+_DECIMALS = re.compile(r"\s*[+-]?\d+[.,](\d+)(?:([eE])[+-]\d\d+)?\s*")
 ODD_WORDS = 0.05  # a column with more of them than this share of its cells is text
 
 
@@ -146,7 +147,10 @@ class _TextReader:
         if late:
             return None
         self.notes += [note for column in columns for note in column.notes(count)]
-        return Sheet({column.name: column.cells() for column in columns}, tuple(self.notes))
+        cells = {column.name: column.cells() for column in columns}
+        styles = [(c.name, c.mark, c.form_of(cells[c.name]), c.gap) for c in columns if not c.is_text]
+        written = tuple(style for style in styles if style[1:] != (".", "", ""))
+        return Sheet(cells, tuple(self.notes), Style(self.separator, written))
 
 
 class _Column:
@@ -159,6 +163,10 @@ class _Column:
         self.odd: dict[str, list[int]] = {}  # a word that is no number: how often and in which row first
         self.missing = self.rows = 0
         self.needs_text = False  # what numbers would lose: leading zeros, digits beyond 2^53
+        self.format: str | None = None  # of all numbers so far, "" if they have none
+        self.mark = "."
+        self.is_bare = False  # whether some of them have no point
+        self.gaps: Counter[str] = Counter()  # what missing cells say
 
     def add(self, cells: Sequence[str]) -> None:
         if not self.is_text:
@@ -167,6 +175,8 @@ class _Column:
                 self.is_text = True
             else:
                 self.parts.append(numbers)
+                self._keep_format(cells)
+                self.gaps.update(cells[i].strip() for i in np.flatnonzero(np.isnan(numbers)).tolist())
                 self.needs_text |= _LEADING_ZERO.search("\n".join(cells)) is not None
                 with np.errstate(invalid="ignore"):
                     self.needs_text |= any(
@@ -178,6 +188,39 @@ class _Column:
             stripped = [cell.strip() for cell in cells]
             self.parts.append(encoded_texts(stripped, self.numbers))
         self.rows += len(cells)
+
+    def _keep_format(self, cells: Sequence[str]) -> None:
+        if self.decimal_comma and any("," in cell for cell in cells):
+            self.mark = ","
+        if self.format is None:
+            number = next((match for cell in cells if (match := _DECIMALS.fullmatch(cell))), None)
+            if number is None:
+                self.format = "" if any(map(is_number, cells)) else None
+                return
+            plus = "+" if any(cell.lstrip().startswith("+") for cell in cells) else ""
+            self.format = f"{plus}.{len(number[1])}{number[2] or 'f'}"
+        if not self.format:
+            self.is_bare = self.is_bare or any(cell.isdecimal() for cell in cells)
+            return
+        if self.format[-1] == "f" and self.format[0] != "+":  # many times as fast
+            at = -int(self.format[1:-1]) - 1
+            if all(cell[at : at + 1] == self.mark for cell in cells if cell):
+                return
+        for cell in (cell.strip() for cell in cells):
+            number = _number(cell.replace(self.mark, "."))
+            is_there = number is not None and not math.isnan(number)
+            if is_there and format(number, self.format).replace(".", self.mark) != cell:
+                self.format, self.is_bare = "", any(cell.isdecimal() for cell in cells)
+                return
+
+    @property
+    def gap(self) -> str:
+        word = max(self.gaps, key=self.gaps.__getitem__, default="")
+        return word if word.lower() in MISSING else ""
+
+    def form_of(self, cells: Any) -> str:
+        """The format of all numbers, g if those that are whole have no point, "" if they are as Python's."""
+        return self.format or ("g" if self.is_bare and cells.dtype.kind == "f" else "")
 
     def is_late_text(self, rows: int) -> bool:
         odd = sum(count for count, _ in self.odd.values())

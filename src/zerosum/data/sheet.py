@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -19,7 +19,17 @@ from numpy.typing import NDArray
 
 from zerosum.text import printable
 
-__all__ = ["Cells", "Coded", "Sheet", "as_coded", "encoded", "encoded_texts", "from_frame", "unique_names"]
+__all__ = [
+    "Cells",
+    "Coded",
+    "Sheet",
+    "Style",
+    "as_coded",
+    "encoded",
+    "encoded_texts",
+    "from_frame",
+    "unique_names",
+]
 
 Array = NDArray[Any]
 
@@ -36,6 +46,19 @@ class Coded(NamedTuple):
 
 
 Cells = Array | Coded
+
+
+class Style(NamedTuple):
+    """How a table in text is written: what stands between cells, and (name, decimal mark, format, word for a
+    missing one) of columns of numbers that are not as Python writes them. The format is one such as ``.2f``,
+    g where whole numbers have no point, or "".
+    """
+
+    separator: str = ","
+    numbers: tuple[tuple[str, str, str, str], ...] = ()
+
+
+PLAIN = Style()
 
 
 def encoded(cells: Iterable[Any], numbers: dict[Any, int] | None = None) -> Coded:
@@ -61,7 +84,7 @@ def encoded_texts(texts: Sequence[str], numbers: dict[Any, int]) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """Named columns of equal length; `notes` says what a reader decided about them.
+    """Named columns of equal length; `notes`: what a reader decided about them; `style`: how it found them.
 
     >>> sheet = Sheet({"size": np.array([1.5, 2.0]), "kind": encoded(["cat", "dog"])})
     >>> len(sheet), list(sheet), next(sheet.rows())
@@ -70,6 +93,7 @@ class Sheet:
 
     columns: Mapping[str, Cells]
     notes: tuple[str, ...] = field(default=())
+    style: Style = PLAIN
 
     def __len__(self) -> int:
         first = next(iter(self.columns.values()), np.empty(0))
@@ -104,10 +128,10 @@ class Sheet:
 
     def take(self, rows: Any) -> Sheet:
         """The rows of these places, a slice or an index."""
-        return Sheet({name: _taken(cells, rows) for name, cells in self.columns.items()}, self.notes)
+        return replace(self, columns={name: _taken(cells, rows) for name, cells in self.columns.items()})
 
     def only(self, names: Sequence[str]) -> Sheet:
-        return Sheet({name: self.columns[name] for name in names}, self.notes)
+        return replace(self, columns={name: self.columns[name] for name in names})
 
     @property
     def fingerprint(self) -> str:
@@ -127,7 +151,8 @@ class Sheet:
             if list(sheet) != list(sheets[0]):
                 raise ValueError(f"parts of a table have the same columns: {list(sheets[0])}, {list(sheet)}")
         columns = {name: _joined([sheet[name] for sheet in sheets]) for name in sheets[0]}
-        return cls(columns, tuple(dict.fromkeys(note for sheet in sheets for note in sheet.notes)))
+        notes = tuple(dict.fromkeys(note for sheet in sheets for note in sheet.notes))
+        return cls(columns, notes, sheets[0].style)
 
     def to_pandas(self) -> Any:
         """A pandas frame; whole numbers with a missing one among them are floats there."""

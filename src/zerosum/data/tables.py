@@ -391,7 +391,7 @@ def _finite(sheet: Sheet) -> tuple[Sheet, list[str]]:
                     "squares: scale them, or leave the column out"
                 )
         columns[name] = cells
-    return Sheet(columns, sheet.notes), notes
+    return replace(sheet, columns=columns), notes
 
 
 # what errors say ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import IO, Any
@@ -23,8 +24,9 @@ WRITTEN = ".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet", ".npy"
 def write_sheets(parts: Iterable[Sheet], file: IO[bytes], ending: str, rows: int) -> None:
     """Sheets of the same columns, `rows` in all, as one table; memory holds one of them at a time.
 
-    Missing cells are empty in text, NaN in ``.npy`` and null in Parquet. Raises ValueError for an ending that
-    is not in `WRITTEN` and for columns of text as ``.npy``, ImportError without pyarrow for ``.parquet``.
+    Text has the style of the sheets, and missing cells empty where it has no word for them; they are NaN in
+    ``.npy`` and null in Parquet. Raises ValueError for an ending that is not in `WRITTEN` and for columns of
+    text as ``.npy``, ImportError without pyarrow for ``.parquet``.
     """
     if ending not in WRITTEN:
         raise ValueError(f"a table is written as {', '.join(WRITTEN)}: got {ending or 'no ending'}")
@@ -37,38 +39,47 @@ def write_sheets(parts: Iterable[Sheet], file: IO[bytes], ending: str, rows: int
         _write_npy(first, sheets, file, rows)
     elif ending.endswith(".gz"):
         with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
-            _write_text(first, sheets, packed, "\t" if "tsv" in ending else ",")
+            _write_text(first, sheets, packed, ending)
     else:
-        _write_text(first, sheets, file, "\t" if ending == ".tsv" else ",")
+        _write_text(first, sheets, file, ending)
 
 
-def _write_text(first: Sheet, sheets: Iterator[Sheet], file: Any, separator: str) -> None:
-    """As `csv.writer` would, but column by column: a text that repeats in a part is made once."""
+def _write_text(first: Sheet, sheets: Iterator[Sheet], file: Any, ending: str) -> None:
+    """As `csv.writer` would, but column by column: a text that repeats in a part is made once. Separators and
+    numbers are in the sheet's style."""
+    separator = "\t" if "tsv" in ending else first.style.separator
+    numbers = {name: how for name, *how in first.style.numbers}
     header = [_quoted(name, separator) for name in first]
     file.write((separator.join(header) + "\r\n").encode())
     for sheet in sheets:
-        columns = [_texts(cells, separator) for cells in sheet.columns.values()]
+        columns = [_texts(cells, separator, *numbers.get(name, ())) for name, cells in sheet.columns.items()]
         if len(columns) == 1:  # an empty line is no row
             columns[0] = [text or '""' for text in columns[0]]
         lines = map(separator.join, zip(*columns, strict=True))
         file.write("".join(f"{line}\r\n" for line in lines).encode())
 
 
-def _texts(cells: Cells, separator: str) -> list[str]:
-    """Cells as text has them: whole numbers without a point, missing ones empty."""
+def _texts(cells: Cells, separator: str, mark: str = ".", form: str = "", gap: str = "") -> list[str]:
+    """Cells as text has them: whole numbers without a point, missing ones empty or the word for them."""
     if isinstance(cells, Coded):
         codes, places = np.unique(cells.codes, return_inverse=True)
         texts = ["" if code < 0 else _quoted(str(cells.values[code]), separator) for code in codes.tolist()]
     else:
         bits = cells.view(np.int64) if cells.dtype.kind in "fM" else cells  # in which -0.0 is not 0.0
         some, places = np.unique(bits, return_inverse=True)
-        texts = _each(some.view(cells.dtype))
+        texts = _each(some.view(cells.dtype), form)
+        if mark != "." or gap:
+            texts = [_quoted(text.replace(".", mark), separator) if text else gap for text in texts]
     return np.array(texts, dtype=object)[places].tolist()
 
 
-def _each(cells: Array) -> list[str]:
+def _each(cells: Array, form: str) -> list[str]:
     if cells.dtype.kind == "M":
         return ["" if text == "NaT" else text for text in np.datetime_as_string(cells, "auto").tolist()]
+    if form == "g":
+        return ["" if x != x else f"{x:.0f}" if x == math.floor(x) else repr(x) for x in cells.tolist()]
+    if form and cells.dtype.kind in "if":
+        return ["" if x != x else format(x, form) for x in cells.tolist()]
     if cells.dtype.kind != "f":
         return list(map(str, cells.tolist()))
     present = cells[~np.isnan(cells)]

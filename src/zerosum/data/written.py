@@ -23,7 +23,9 @@ _NUMBER = re.compile(r"(-?)(\D*?)(-?)(\d(?:[\d.,' \xa0]*\d)?)(\D*)", re.S)
 
 
 class _Form(NamedTuple):
-    """minus: whether it stands before the prefix. thousands, decimal: marks. decimals: how many, always."""
+    """minus: - where it stands after the prefix, ( where parentheses stand for it. thousands, decimal: marks.
+    decimals: how many, always.
+    """
 
     prefix: str
     minus: str
@@ -42,7 +44,8 @@ def recognise_number(texts: Sequence[str]) -> str | None:
     >>> recognise_number(["7 %", "12 %"]) is None, recognise_number(["A7", "A12"])
     (False, None)
     """
-    match = _NUMBER.fullmatch(texts[0]) if texts else None
+    in_parentheses = any(map(_is_in_parentheses, texts))
+    match = _NUMBER.fullmatch(_signed(texts[0]) if in_parentheses else texts[0]) if texts else None
     if match is None:
         return None
     prefix, digits, suffix = match[2], match[4], match[5]
@@ -50,16 +53,30 @@ def recognise_number(texts: Sequence[str]) -> str | None:
     is_unit = len(texts) >= FEWEST and len(suffix) <= LONGEST_UNIT
     if prefix.strip() not in ("", *_UNITS) or not (is_unit or suffix.strip() in ("", "%", "‰", *_UNITS)):
         return None
-    after = next((m[3] for m in map(_NUMBER.fullmatch, texts) if m and (m[1] or m[3])), "")
+    after = (
+        "("
+        if in_parentheses
+        else next((m[3] for m in map(_NUMBER.fullmatch, texts) if m and (m[1] or m[3])), "")
+    )
     few = texts[:: max(1, len(texts) // 50)]
     for thousands, decimal in _MARKS:
         decimals = len(digits.rpartition(decimal)[2]) if decimal in digits else 0
         form = SIGN + "\n".join(_Form(prefix, after, thousands, decimal, str(decimals), suffix))
         if all(_comes_back(text, form) for some in (few, texts) for text in some):
             marks = {thousands, decimal} - {"", "." if decimal == "." else ""}
-            written = prefix or suffix or any(mark in text for text in texts for mark in marks)
+            written = (
+                prefix or suffix or in_parentheses or any(mark in text for text in texts for mark in marks)
+            )
             return form if written else None
     return None
+
+
+def _is_in_parentheses(text: str) -> bool:
+    return text.startswith("(") and text.endswith(")")
+
+
+def _signed(text: str) -> str:
+    return f"-{text[1:-1]}" if _is_in_parentheses(text) else text
 
 
 def _comes_back(text: str, form: str) -> bool:
@@ -74,7 +91,8 @@ def _parsed(form: str) -> _Form:
 
 def to_number(text: str, form: str) -> float:
     """The number that a text says, with or without the form's signs; NaN where it says none."""
-    prefix, _, thousands, decimal, _, suffix = _parsed(form)
+    prefix, minus, thousands, decimal, _, suffix = _parsed(form)
+    text = _signed(text) if minus == "(" else text
     bare = text.removesuffix(suffix).replace(prefix, "", 1) if prefix or suffix else text
     bare = bare.replace(thousands, "") if thousands else bare
     try:
@@ -90,6 +108,8 @@ def to_written(numbers: Iterable[float], form: str) -> list[str]:
     texts: list[str] = []
     for number in numbers:
         digits = f"{abs(number):,.{decimals}f}".translate(marks)
-        minus = "-" if number < 0 else ""
-        texts.append(f"{'' if after else minus}{prefix}{minus if after else ''}{digits}{suffix}")
+        bare = f"{prefix}{digits}{suffix}"
+        if number < 0:
+            bare = {"": f"-{bare}", "-": f"{prefix}-{digits}{suffix}", "(": f"({bare})"}[after]
+        texts.append(bare)
     return texts

@@ -79,7 +79,7 @@ def _sheet(sampler: Sampler, x: Any, y: Tensor | None) -> Sheet:
         return x
     values = label_values(sampler)[y.numpy()]
     cells = values if values.dtype.kind == "i" else encoded(values.tolist())
-    return Sheet({**x.columns, sampler.G.label: cells})
+    return replace(x, columns={**x.columns, sampler.G.label: cells})
 
 
 def label_values(sampler: Sampler) -> np.ndarray:
