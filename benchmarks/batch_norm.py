@@ -32,16 +32,6 @@ def train(out: Path, game: list[str], parts: int) -> None:
     subprocess.run([sys.executable, "-m", "zerosum", *map(str, words)], check=True)
 
 
-def rows(out: Path) -> list[Any]:
-    """The metric of every seed."""
-    judge = evaluation.judge_for(out)
-    return [
-        row
-        for subject in evaluation.subjects(out, judge.real, 5000)
-        for row in evaluation.evaluate(judge, subject.samples, [METRIC], **subject.about)
-    ]
-
-
 def measure(args: argparse.Namespace) -> None:
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as place:
@@ -49,7 +39,7 @@ def measure(args: argparse.Namespace) -> None:
         with ThreadPoolExecutor(2) as both:
             list(both.map(lambda key: train(outs[key], GAMES[key[0]], key[1]), outs))
         for name in GAMES:
-            whole, cut = (rows(outs[name, parts]) for parts in (1, PARTS))
+            whole, cut = (ledger.judged(outs[name, parts], [METRIC]) for parts in (1, PARTS))
             (difference,) = evaluation.compare_seeds(whole, cut)
             values = [[row["value"] for row in side] for side in (whole, cut)]
             found[name] = {"whole": values[0], "parts": values[1], "parts minus whole": difference}

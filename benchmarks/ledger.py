@@ -52,6 +52,18 @@ def origin() -> dict[str, Any]:
     return {"command": " ".join(["python", place, *options]), "machine": machine()}
 
 
+def judged(runs: Path, metrics: Sequence[str], n: int = 5000) -> list[Any]:
+    """What each run of a directory of seeds is worth: a row for each seed and metric, of n samples."""
+    from zerosum import evaluation
+
+    judge = evaluation.judge_for(runs)
+    return [
+        row
+        for subject in evaluation.subjects(runs, judge.real, n)
+        for row in evaluation.evaluate(judge, subject.samples, list(metrics), **subject.about)
+    ]
+
+
 def read(path: Path, otherwise: dict[str, Any] | None = None) -> Any:
     """The result as it stands, and `otherwise` before there is one. Raises FileNotFoundError without it."""
     return json.loads(path.read_text()) if otherwise is None or path.exists() else otherwise

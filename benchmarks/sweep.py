@@ -102,18 +102,11 @@ def train(recipe: object, out: Path, first: int, count: int, length: list[str]) 
 
 def unseen(out: Path, folder: Path, steps: int, batch: int) -> dict[str, Any]:
     """The winner against the preset on seeds that the sweep never saw, paired."""
-    rows: dict[str, list[Any]] = {}
     players = {"preset": "ring", "winner": out / "best.yaml"}
     with ThreadPoolExecutor(2) as both:
         length = size(steps, batch)
         list(both.map(lambda name: train(players[name], folder / name, UNSEEN, MANY, length), players))
-    for name in players:
-        judge = evaluation.judge_for(folder / name)
-        rows[name] = [
-            row
-            for subject in evaluation.subjects(folder / name, judge.real, 5000)
-            for row in evaluation.evaluate(judge, subject.samples, METRICS, **subject.about)
-        ]
+    rows = {name: ledger.judged(folder / name, METRICS) for name in players}
     return {
         "steps": steps,
         "batch": batch,

@@ -84,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     sweep = _sweep(args)
     if not args.quiet:
         name, best = sweep.goal.name, sweep.goal.best
-        say(f"{sweep.recipe.name}: {name}, the {best} is best, over {sweep.seeds} seeds; in {sweep.path}")
+        over = f"over {sweep.seeds} seeds" if sweep.seeds > 1 else "of one seed"
+        say(f"{sweep.recipe.name}: {name}, the {best} is best, {over}; in {printable(sweep.path)}")
     worker = Worker(sweep)
     with stopping(worker):
         for outcome in worker.work(args.trials, args.minutes):
