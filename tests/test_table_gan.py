@@ -13,7 +13,6 @@ import torch
 
 from zerosum.cli import main
 from zerosum.data import kinds
-from zerosum.data.column import Category
 from zerosum.data.columns import Columns
 from zerosum.data.sheet import Sheet, encoded
 from zerosum.data.tables import frame
@@ -240,12 +239,9 @@ def test_values_that_occur_once_are_in_as_many_rows_as_the_data_have() -> None:
     frame.loc[:19, "plane"] = [f"once {i}" for i in range(20)]
     frame["level"] = np.where(np.arange(n) == 700, "only", np.where(rng.random(n) < 0.5, "low", "high"))
     model = TableGAN(steps=2, G__width=8, D__width=8).fit(frame, progress=False)
-    assert model.codec is not None
-    learnt = [set(column.values) for column in model.codec.columns if isinstance(column, Category)]
-    assert len([value for value in learnt[0] if value.startswith("once")]) > 10
     for seed in (0, 1):
         rows = model.sample(n, seed=seed)
-        assert [set(rows["plane"]), set(rows["level"])] == learnt
+        assert all(set(rows[name]) == set(frame[name]) for name in ("plane", "level"))
         assert model.sample(n // 2, seed=seed).equals(rows[: n // 2])
     first = [set(model.sample(n // 4, seed=seed)["plane"]) for seed in range(8)]
     assert sum("once 3" in some for some in first) < 8  # not in the same rows of every seed

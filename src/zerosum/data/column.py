@@ -190,9 +190,14 @@ class Category:
         """How often each place of the groups has the one."""
         if len(self.groups) == 1:
             return list(self.shares)
+        return [*self.square.sum(axis=1).tolist(), *self.square.sum(axis=0).tolist()]
+
+    @property
+    def square(self) -> Array:
+        """The shares of values in two groups ``[rows, places]``."""
         square = np.zeros(self.groups)
         square.flat[: len(self.shares)] = self.shares
-        return [*square.sum(axis=1).tolist(), *square.sum(axis=0).tolist()]
+        return square
 
     def pack(self, cells: Cells, ranks: bool) -> tuple[Array, Array, Array]:
         """Codes ``[N, 1 or 2]``, -1 for a value that training never met."""

@@ -135,6 +135,17 @@ class Columns:
         """(d,); of a table in which there is nothing to learn a place that is always 0."""
         return (sum(block.width for block in self.blocks) or 1,)
 
+    @property
+    def squares(self) -> dict[int, Tensor]:
+        """Of each category of many values the shares ``[rows, places]``, by the number of its first group."""
+        found: dict[int, Tensor] = {}
+        at = 0
+        for column in self.columns:
+            if isinstance(column, Category) and len(column.groups) == 2:
+                found[at] = torch.from_numpy(column.square)
+            at += len(column.groups) if isinstance(column, Number | Category) else 0
+        return found
+
     @cached_property
     def _starts(self) -> tuple[Tensor, Tensor]:
         numbers = [block.start for block in self.blocks if block.is_number]

@@ -179,7 +179,7 @@ def file(
         sheet, name = content, None if label is None else str(label)
         if label is None and path.suffix.lower() == ".npz":
             name = next((n for n in ("y", "labels") if n in sheet.columns), None)
-        return table(sheet, name, columns, encoding, missing, seed).split(split)
+        return table(sheet, name, columns, encoding, missing, seed, split=split)
 
 
 def iris(split: str = "train", *, encoding: str = "standard", seed: int = 0) -> Table:
@@ -194,7 +194,7 @@ def iris(split: str = "train", *, encoding: str = "standard", seed: int = 0) -> 
     names = ["sepal length", "sepal width", "petal length", "petal width"]
     species = Coded(values[:, 4].astype(np.int32), ("setosa", "versicolor", "virginica"))
     columns: dict[str, Cells] = {name: values[:, j] for j, name in enumerate(names)}
-    return table(Sheet({**columns, "species": species}), encoding=encoding, seed=seed).split(split)
+    return table(Sheet({**columns, "species": species}), encoding=encoding, seed=seed, split=split)
 
 
 def frame(
@@ -210,7 +210,7 @@ def frame(
     """A pandas or polars frame, or numbers ``[N, d]``, as a source; the arguments are those of `file`."""
     check_choice("split", split, SPLITS)
     sheet = from_frame(rows) if hasattr(rows, "columns") else sheet_of_array(np.asarray(rows))
-    return table(sheet, label, columns, encoding, missing, seed).split(split)
+    return table(sheet, label, columns, encoding, missing, seed, split=split)
 
 
 def read_sheet(path: str | Path, header: bool | None = None) -> Sheet:
@@ -299,15 +299,19 @@ def table(
     seed: int = 0,
     test_from: int | None = None,
     class_names: Sequence[str] | None = None,
+    split: str = "train",
 ) -> Table:
-    """A sheet as a source; `test_from`: the first row of a test part of its own. Arguments as of `file`."""
+    """A sheet as a source; `test_from`: the first row of a test part of its own. Arguments as of `file`.
+
+    What columns are, all splits are told by the training rows, or if `split` is "all" by all.
+    """
     check_choice("missing", missing, ("keep", "drop", "error"))
     chosen, given = _chosen(list(sheet), columns, label)
     codes, class_names = classes(sheet, label, class_names)
     learnt, notes = _finite(sheet.only(chosen))
     rows = usable_rows(learnt, label, codes, missing)
     parts = divide(rows, test_from)
-    codec = fit(learnt.take(parts["train"]), learnt.take(rows), encoding, given)
+    codec = fit(learnt.take(rows if split == "all" else parts["train"]), learnt.take(rows), encoding, given)
     if not codec.blocks:
         notes.append("there is nothing to learn: samples are made without G")
     packed, held = codec.pack(learnt), sheet if label is None else sheet.only([*chosen, label])
@@ -329,7 +333,7 @@ def table(
             notes=(*sheet.notes, *notes, *describe(codec)),
         )
 
-    return opener("train")
+    return opener(split)
 
 
 def _images(content: _Pixels, split: str, missing: str, low: float, high: float, seed: int) -> Images:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ Shape = tuple[int, ...]
 Groups = tuple[tuple[int, int], ...]
 
 _FURTHEST, _KNOTS = 4.8, 65  # of the curves of numbers: deviations from the mean, and how many
-_SETTLED = "shift", "curves", "ends"
+_SETTLED, _SQUARE = ("shift", "curves", "ends"), "square"
 
 
 class Heads(nn.Module):
@@ -62,6 +64,9 @@ class Heads(nn.Module):
         if not self.noise:
             return x
         gumbel = -(-torch.log1p(-torch.erfc(z[:, latent:].float() * 0.5**0.5) / 2)).log()
+        for name, square in self._buffers.items():
+            if name.startswith(_SQUARE) and square is not None:
+                x = self._in_square(x, gumbel, int(name.removeprefix(_SQUARE)), square)
         if not torch.is_grad_enabled():
             return self._drawn(x, gumbel.to(x.dtype))
         scores = x.new_full((len(z), *self.inside.shape), -torch.inf)
@@ -80,12 +85,16 @@ class Heads(nn.Module):
     # margins ------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def settled(self, z: Tensor, shares: Tensor, *y: Tensor) -> Heads:
+    def settled(
+        self, z: Tensor, shares: Tensor, *y: Tensor, squares: Mapping[int, Tensor] = MappingProxyType({})
+    ) -> Heads:
         """A copy whose margins are those of the data, as far as z ``[n, latent + noise]`` shows them.
 
         To the logits of each group the constants are added that make the mean of their softmax the `shares`
         ``[noise]``; a number x becomes Phi^-1(F(x)), F the distribution of what the body makes of it, so that
-        it is standard normal. What depends on what stays the body's.
+        it is standard normal. Where the groups i and i + 1 are the row r and the place c of one category in a
+        square, and `squares[i]` ``[R, C]`` its shares, r and c are drawn together, with probabilities
+        proportional to e^(a_r + b_c) E_rc that on the mean are these. What depends on what stays the body's.
         """
         one = deepcopy(self)
         x = one.body(z[:, : z.shape[1] - self.noise], *y)
@@ -94,6 +103,11 @@ class Heads(nn.Module):
             groups = zip(x[:, self.places].split(widths, 1), shares.to(x).split(widths), strict=True)
             shift = torch.cat([_shift(logits, some) for logits, some in groups])
             one.shift = x.new_zeros(x.shape[1]).index_copy(0, self.places, shift)
+            x = x + one.shift
+        for i, some in squares.items():
+            (row, height), (place, width) = self.groups[i : i + 2]
+            a, b = x[:, row : row + height], x[:, place : place + width]
+            one.register_buffer(f"{_SQUARE}{i}", _square(a, b, some.to(x)))
         numbers = x[:, self._others(x)].T.sort(dim=1).values.contiguous()
         if not len(numbers):
             return one
@@ -112,6 +126,18 @@ class Heads(nn.Module):
             self._rest = torch.tensor(rest, dtype=torch.int64, device=x.device)
         return self._rest
 
+    def _in_square(self, x: Tensor, gumbel: Tensor, i: int, square: Tensor) -> Tensor:
+        """Logits of a row and a place that are drawn together: of the row by itself, and of the place given
+        the row that it will be."""
+        (row, height), (place, width) = self.groups[i : i + 2]
+        noise = sum(size for _, size in self.groups[:i])
+        a, b = x[:, row : row + height], x[:, place : place + width]
+        most = b.max(1, keepdim=True).values
+        a = a + ((b - most).exp() @ square.T).log() + most
+        chosen = (a + gumbel[:, noise : noise + height].to(a.dtype)).argmax(1)
+        places = torch.tensor([*range(row, row + height), *range(place, place + width)], device=x.device)
+        return x.index_copy(1, places, torch.cat([a, b + square.log()[chosen]], dim=1))
+
     def _on_curves(self, x: Tensor, curves: Tensor, low: Tensor, high: Tensor) -> Tensor:
         """Numbers by their curves, which are straight between two knots."""
         at = self._others(x)
@@ -124,6 +150,9 @@ class Heads(nn.Module):
         for name in _SETTLED:
             there = state_dict.get(prefix + name)
             setattr(self, name, None if there is None else torch.empty_like(there))
+        for name in state_dict:
+            if name.startswith(prefix + _SQUARE):
+                self.register_buffer(name.removeprefix(prefix), torch.empty_like(state_dict[name]))
         super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
 
@@ -150,6 +179,21 @@ def _shift(logits: Tensor, shares: Tensor) -> Tensor:
             step = step / 2
         shift = shift + step
     return shift
+
+
+def _square(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
+    """E ``[R, C]`` with mean e^(a_r + b_c) E_rc / sum of all = shares, as near as 60 steps of iterative
+    scaling (Darroch and Ratcliff 1972) come; 0 where the share is.
+    """
+    a, b = (a - a.max(1, keepdim=True).values).exp(), (b - b.max(1, keepdim=True).values).exp()
+    E = (shares > 0).to(a)
+    for _ in range(60):
+        mean = E * ((a / ((a @ E) * b).sum(1, keepdim=True)).T @ b) / len(a)
+        off = (shares - mean).abs().sum()
+        if not off > 2e-3:  # or nothing is a number
+            break
+        E = E * (shares / mean.clamp(min=1e-12)).clamp(0.1, 10)
+    return E.clamp(max=1e6)
 
 
 def table_mlp(

@@ -49,7 +49,8 @@ def settled(game: Pair, codec: Codec, live: bool = False) -> nn.Module:
         n = max(_MOST, min(_SETTLED, 8 * _NUMBERS_OF_ROWS // math.prod(codec.shape)))
         z = game.prior((n, *game.latent), stream("margins", device=game.device), game.dtype)
         y = game.conditions(n)
-        one = network.settled(z, torch.tensor(codec.shares), *([] if y is None else [y])).eval()
+        shares, given = torch.tensor(codec.shares), [] if y is None else [y]
+        one = network.settled(z, shares, *given, squares=codec.squares).eval()
         _KEPT[network] = version, one
     return _KEPT[network][1]
 
