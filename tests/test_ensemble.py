@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from refusals import refused
 from zerosum import Game, data, networks, objectives, optimizers, penalties
 from zerosum import recipe as recipes
-from zerosum.game import Ensemble
+from zerosum.game import Ensemble, mixture
 from zerosum.schedules import ramp
 
 Make = Callable[[int], Game]
@@ -108,6 +108,11 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_every_way_to_play_is_as_alone(case: str) -> None:
     assert differs_from_alone(lambda seed: game(seed, **CASES[case])) < 1e-10
+
+
+def test_priors_of_equal_arguments_play_together() -> None:
+    make = lambda seed: game(seed, prior=partial(mixture, std=0.3))  # noqa: E731
+    assert differs_from_alone(make) < 1e-10
 
 
 def test_in_float32_a_member_stays_within_a_millionth() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import kstest
 from torch import nn
 
 import zerosum
@@ -26,6 +27,7 @@ from zerosum import recipe as recipes
 from zerosum.data import Numbers
 from zerosum.data.sheet import Sheet
 from zerosum.export import ExportError, Pretrained, load, save, to_onnx
+from zerosum.export.card import script
 from zerosum.game import normal
 from zerosum.recipe import presets
 from zerosum.run.datacard import DataCard
@@ -206,6 +208,17 @@ def test_the_script_of_an_export_needs_neither_torch_nor_zerosum(runs: Path, her
     x, G = np.load("out/samples.npy"), load("out")
     assert x.shape == (500, 1, 8, 8) and x.dtype == np.uint8
     assert abs(x.mean() - G.sample(500).mean()) < 5
+
+
+@pytest.mark.parametrize("prior", ["normal", "uniform", "mixture", {"name": "mixture", "std": 0.5}], ids=str)
+def test_the_script_of_an_export_draws_from_the_prior(prior: Any, tmp_path: Path) -> None:
+    with Run.start(tmp_path / "run", recipes.load("ring", {"prior": prior})) as run:
+        G = Generator.of(run)
+    (drawn,) = (line for line in script(G).splitlines() if line.startswith("feed ="))
+    names: dict[str, Any] = {"np": np, "n": 100_000, "rng": np.random.default_rng(0)}
+    exec(drawn, names)
+    made, own = names["feed"]["z"], G.noise(100_000, 0).numpy()
+    assert made.dtype == own.dtype and kstest(made[:, 0], own[:, 0]).pvalue > 0.001
 
 
 @pytest.mark.parametrize("layer", ["Sorts", "Counts"])

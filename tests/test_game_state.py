@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from refusals import refused
 from test_game import Recording, double_game, unchanged, weights
 from zerosum import Game, networks, objectives, penalties
-from zerosum.game import normal, uniform
+from zerosum.game import mixture, normal, uniform
 from zerosum.optimizers import (
     adam,
     clipped,
@@ -187,7 +187,7 @@ def test_lookahead_looks_back_before_the_average_follows() -> None:
 # priors and samples -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("prior", "kurtosis"), [(normal, 3.0), (uniform, 1.8)])
+@pytest.mark.parametrize(("prior", "kurtosis"), [(normal, 3.0), (uniform, 1.8), (mixture, 1.04)])
 def test_priors_have_their_moments(prior: Any, kurtosis: float) -> None:
     z = prior((200_000,), stream(0, "test"), torch.float64)
     assert z.dtype == torch.float64
@@ -206,7 +206,7 @@ def test_latents_have_any_shape() -> None:
     assert game.sample(5).shape == (5, 3)
 
 
-@pytest.mark.parametrize("prior", [normal, uniform])
+@pytest.mark.parametrize("prior", [normal, uniform, mixture])
 def test_a_sample_depends_on_its_seed_and_number_only(prior: Any) -> None:
     game = noisy_game(prior=prior)
     list(game.play(Recording(), 2))

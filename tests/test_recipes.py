@@ -168,6 +168,7 @@ def test_every_default_of_a_part_is_written_out() -> None:
     "changes",
     [
         {"prior": {"name": "uniform"}},
+        {"prior": {"name": "mixture", "std": 0.25}},
         {"G": {"name": "mlp", "norm": {"name": "BatchNorm1d", "momentum": 0.2}}},
         {"G": {"name": "mlp", "activation": "SiLU", "init": 1e-3}},
         {"D": {"name": "maxout", "units": 3, "pieces": 2}},
@@ -495,6 +496,9 @@ def flat(weight: float = 1.0):
     return Penalty(lambda critic, real, fake: critic(real) ** 2, weight, name="flat")
 def slow(lr: float = 0.1): return lambda parameters: torch.optim.RMSprop(parameters, lr=lr)
 def not_a_factory(): return 5
+
+def one_number(shape, generator, dtype):
+    return 0.5
 """
 
 
@@ -547,6 +551,9 @@ def test_your_own_parts_play(mine: Path) -> None:
             "d_optimizer: it should give a Callable, but gave a int",
         ),
         ({"d_optimizer": {"name": "own_parts:slow", "lr": -3.0}}, "d_optimizer: Invalid learning rate"),
+        ({"prior": {"name": "mixture", "std": 2.0}}, "prior: std of a mixture is above 0"),
+        ({"prior": "own_parts:failing"}, "prior: "),
+        ({"prior": "own_parts:one_number"}, "prior: asked for [2, 2]"),
         ({"G": "own_parts:lost"}, "cannot import 'own_parts:lost': AttributeError"),
         ({"G": "own_raises:x"}, "RuntimeError: not today (own_raises.py, line 2)"),
         ({"G": "own_syntax:x"}, "SyntaxError"),

@@ -94,6 +94,7 @@ SHAPES = {
     "k": {"k": 3, "penalties": (named("r1", every=2),)},
     "simultaneous": {"simultaneous": True, "k": 2},
     "uniform": {"prior": "uniform"},
+    "mixture": {"prior": named("mixture", std=0.2)},
     "annealed": {"penalties": (named("r1", weight=ramp),)},
 }
 SPEED: dict[str, dict[str, Any]] = {

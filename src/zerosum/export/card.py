@@ -9,6 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from zerosum import __version__
+from zerosum.game.prior import NARROW
+from zerosum.recipe.components import name_of
 from zerosum.sampling import Generator
 from zerosum.text import printable
 
@@ -25,14 +27,17 @@ def _template(name: str) -> Any:
 def script(G: Generator) -> str:
     """sample.py: the generator with onnxruntime and numpy alone."""
     size = f"({', '.join(['n', *map(str, G.latent)])})"
+    std = NARROW if isinstance(G.prior_name, str) else G.prior_name.get("std", NARROW)
+    normal = f"standard_normal({size}, dtype=np.float32)"
     draws = {
-        "normal": f"standard_normal({size}, dtype=np.float32)",
+        "normal": normal,
         "uniform": f"uniform(-(3**0.5), 3**0.5, {size}).astype(np.float32)",
+        "mixture": f"choice(np.float32([-1, 1]), {size}) * {(1 - std**2) ** 0.5} + {std} * rng.{normal}",
     }
-    own = draws["normal"] + "  # the model has a prior of its own: put it here"
+    own = normal + "  # the model has a prior of its own: put it here"
     state = G.codec.state_dict()
     return _template("sample.py.jinja").render(
-        draw=draws.get(str(G.prior_name), own),
+        draw=draws.get(name_of(G.prior_name), own),
         shares=[round(share, 6) for share in G.shares],
         kind=state["codec"],
         low=state.get("low"),

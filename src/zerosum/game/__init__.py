@@ -7,7 +7,18 @@ from zerosum.game.ensemble import Ensemble
 from zerosum.game.inputs import Inputs
 from zerosum.game.play import Game
 from zerosum.game.player import Player, Precision
-from zerosum.game.prior import Prior, normal, uniform
+from zerosum.game.prior import Prior, mixture, normal, uniform
 from zerosum.game.turn import Turn
 
-__all__ = ["Ensemble", "Game", "Inputs", "Player", "Precision", "Prior", "Turn", "normal", "uniform"]
+__all__ = [
+    "Ensemble",
+    "Game",
+    "Inputs",
+    "Player",
+    "Precision",
+    "Prior",
+    "Turn",
+    "mixture",
+    "normal",
+    "uniform",
+]

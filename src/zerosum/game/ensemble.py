@@ -203,7 +203,7 @@ def _refuse(games: Sequence[Game]) -> None:
     first = games[0]
     for game in games:
         for name in _SHARED:
-            mine, theirs = attrgetter(name)(game), attrgetter(name)(first)
+            mine, theirs = (_told(attrgetter(name)(one)) for one in (game, first))
             if mine != theirs:
                 raise ValueError(f"games played together must have the same {name}: {mine}, {theirs}")
         if [(p.name, p.every, p.of) for p in game.penalties] != [
@@ -226,6 +226,11 @@ def _refuse(games: Sequence[Game]) -> None:
             )
     if any(p.ndim == 0 for player in (first.G, first.D) for p in player.parameters):
         raise ValueError("a weight without a dimension: such games cannot be played together")
+
+
+def _told(value: Any) -> Any:
+    """What compares as equal where a prior was given the same arguments."""
+    return (value.func, value.args, value.keywords) if isinstance(value, partial) else value
 
 
 def _shapes(network: nn.Module) -> list[tuple[str, torch.Size]]:

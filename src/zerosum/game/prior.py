@@ -10,10 +10,11 @@ from torch import Tensor
 
 from zerosum.randomness import stream
 
-__all__ = ["normal", "numbered_classes", "numbered_noise", "uniform"]
+__all__ = ["mixture", "normal", "numbered_classes", "numbered_noise", "uniform"]
 
 Prior = Callable[[Sequence[int], torch.Generator, torch.dtype], Tensor]
 """``(shape, generator, dtype) -> z``, drawn by the generator, on its device."""
+NARROW = 0.1  # std of each Gaussian of `mixture`
 
 
 def normal(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -24,6 +25,26 @@ def normal(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype 
 def uniform(shape: Sequence[int], generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
     """z ~ U[-sqrt 3, sqrt 3], independent, of unit variance: the prior of Goodfellow et al. (2014)."""
     return (2 * torch.rand(*shape, generator=generator, dtype=dtype, device=generator.device) - 1) * 3**0.5
+
+
+def mixture(
+    shape: Sequence[int],
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+    std: float = NARROW,
+) -> Tensor:
+    """z = sqrt(1 - std^2) s + std e, s = 1 or -1 and e ~ N(0, 1), independent: 2^d narrow Gaussians in d
+    coordinates, of unit variance.
+
+    A continuous G takes a connected prior to connected samples, and some of them lie between modes that are
+    apart. A prior in parts can be cut there. std: of each Gaussian; 1 is `normal`.
+
+    Raises ValueError for a std that is not above 0 and at most 1.
+    """
+    if not 0 < std <= 1:
+        raise ValueError(f"std of a mixture is above 0 and at most 1, not {std:g}")
+    sign = 2 * torch.randint(2, shape, generator=generator, dtype=dtype, device=generator.device) - 1
+    return (1 - std**2) ** 0.5 * sign + std * normal(shape, generator, dtype)
 
 
 # samples by number --------------------------------------------------------------------------------------

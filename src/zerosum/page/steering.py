@@ -96,7 +96,7 @@ class Game:
         elif what == "change":
             self.player.change(_fields(order["fields"]))
         elif what == "begin":
-            fields = fields_of(order["fields"]) if order.get("fields") else {}
+            fields = _fields(order["fields"]) if order.get("fields") else {}
             if not fields.keys() <= set(address.BEGUN_WITH):
                 raise ValueError("what a game begins with")
             self._replace(self._opened(Place(self._allowed(order["recipe"]), fields)))

@@ -175,7 +175,7 @@ def build_game(
             product(recipe.objective, Objective, "objective"),
             [product(penalty, Penalty, f"penalties.{i}") for i, penalty in enumerate(recipe.penalties)],
             latent=recipe.latent + noise_of(G),
-            prior=argument("prior", recipe.prior, "prior"),
+            prior=_prior(recipe.prior, recipe.latent + noise_of(G)),
             optimizers=(factory("g_optimizer"), factory("d_optimizer")),
             batch=recipe.batch,
             k=recipe.k,
@@ -192,6 +192,20 @@ def build_game(
         ),
         "game",
     )
+
+
+def _prior(component: Component, latent: int) -> Any:
+    """A prior that was asked once: for noise of the shape that a game wants."""
+    import torch
+
+    from zerosum.randomness import stream
+
+    prior, shape = argument("prior", component, "prior"), (2, latent)
+    z = call(lambda: prior(shape, stream("prior"), torch.float32), "prior")
+    if not isinstance(z, torch.Tensor) or z.shape != shape:
+        made = list(z.shape) if isinstance(z, torch.Tensor) else f"a {type(z).__name__}"
+        raise RecipeError(f"prior: asked for {list(shape)} it should make a tensor of that, but makes {made}")
+    return prior
 
 
 def noise_of(network: Any) -> int:
