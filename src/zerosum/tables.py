@@ -27,6 +27,7 @@ from zerosum.text import printable
 __all__ = ["TableGAN"]
 
 FORMAT = 1
+ROWS = 8192  # are made at a time
 _RECIPE, _MODEL = "recipe.yaml", "model.pt"
 
 
@@ -111,9 +112,11 @@ class TableGAN:
 
         @torch.no_grad()
         def draw(size: int, first: int) -> Sheet:
-            parts = [(min(8192, size - i), first + i) for i in range(0, size, 8192)]
-            x = [network(codec.with_rare(game.noise(n, seed, at), seed, at)) for n, at in parts]
-            return codec.decode(torch.cat(x) if x else torch.zeros(0, *codec.shape), first)
+            parts: list[Sheet] = []
+            for at in range(first, first + size, ROWS):
+                z = codec.with_rare(game.noise(min(ROWS, first + size - at), seed, at), seed, at)
+                parts.append(codec.decode(network(z), at))
+            return Sheet.joined(parts) if parts else codec.decode(torch.zeros(0, *codec.shape))
 
         return draw(n, 0) if where is None else draw_where(draw, where, n, codec)
 

@@ -29,6 +29,7 @@ __all__ = ["Category", "Column", "Constant", "Follower", "Identifier", "Number",
 
 Array = NDArray[Any]
 
+MOST_TEXTS = 1 << 17  # that a column of dates remembers
 FURTHEST = 1e30  # that a row may lie from the mean of the training rows, in their deviations
 RARE, RARE_ROWS = 2, 50  # what occurs so often at most has a row of its own, if these are one of so many
 WIDEST_GROUP = 64  # a category of more values is two groups of one-hots
@@ -117,9 +118,21 @@ class Number:
         return np.where(is_missing, math.nan, values) if self.missing else values
 
     def _texts(self, whole: Array) -> list[str]:
+        numbers = whole.tolist()
+        if len(self._known) > MOST_TEXTS:
+            self._known.clear()
+        new = [number for number in numbers if number not in self._known]
         if self.form.startswith(SIGN):
-            return to_written((whole / 10 ** (self.digits or 0)).tolist(), self.form)
-        return to_text(whole.tolist(), self.form)
+            texts = to_written((np.array(new, dtype=np.int64) / 10 ** (self.digits or 0)).tolist(), self.form)
+        else:
+            texts = to_text(new, self.form)
+        self._known.update(zip(new, texts, strict=True))
+        return list(map(self._known.__getitem__, numbers))
+
+    @cached_property
+    def _known(self) -> dict[int, str]:
+        """Texts that were written before."""
+        return {}
 
     def _ticks(self, numbers: Array) -> Array:
         if self.digits is None:
@@ -259,9 +272,8 @@ class Identifier:
         if self.cells_are == "int":
             return numbers
         if not self.parts:
-            return encoded(
-                f"{self.prefix}{number:0{self.width}d}{self.suffix}" for number in numbers.tolist()
-            )
+            texts = [f"{self.prefix}{number:0{self.width}d}{self.suffix}" for number in numbers.tolist()]
+            return Coded(np.arange(n, dtype=np.int32), tuple(texts))
         drawn = [_drawn(what, list(options), numbers, i) for i, (what, *options) in enumerate(self.parts)]
         return encoded("".join(row) for row in zip(*drawn, strict=True))
 
