@@ -43,6 +43,7 @@ RESULT = ledger.RESULTS / "stopping.json"
 TIMES = 3
 LOOKS = 12  # checkpoints of the long run that are judged, and its last
 TOLERANCE = 0.1
+PHOTOS = 3_000  # squares of each photo: a judge of 128 features needs several times as many that are held out
 
 # preset, changes, its length, turns between checkpoints, what judges it
 GAMES: dict[str, tuple[str, dict[str, Any], int, int, str]] = {
@@ -63,8 +64,8 @@ GAMES: dict[str, tuple[str, dict[str, Any], int, int, str]] = {
 def recipe_of(name: str, seed: int, folder: Path) -> recipes.Recipe:
     preset, changes, length, every, _ = GAMES[name]
     if name == "photos":
-        if not (pictures := folder / "two-photos-16").exists():
-            gallery.two_photos(pictures, 700, 16)
+        if not (pictures := folder / f"two-photos-{PHOTOS}").exists():
+            gallery.two_photos(pictures, PHOTOS, 16)
         changes = {**changes, "data": {"name": "image_folder", "path": str(pictures), "size": 16}}
     if name == "table":
         if not (rows := folder / "tissue.csv").exists():

@@ -55,10 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say_warning(message: object, *where: object) -> None:
-    """A warning in a line, without the place in the code that Python names; none of intervals of one value,
-    which are shown as what they are."""
-    if not str(message).startswith("std(): degrees of freedom"):
-        say_error(f"warning: {message}")
+    """A warning in a line, without the place in the code that Python names."""
+    say_error(f"warning: {message}")
 
 
 def _run(words: list[str]) -> int:

@@ -157,10 +157,10 @@ def _finding(finding: Any) -> dict[str, Any]:
 def _change(advice: Any) -> dict[str, Any] | None:
     """What a page may do of an advice while the game is played; None where it takes another game."""
     try:
-        fields = fields_of({advice.field: advice.value})
+        fields = fields_of(advice.fields)
     except ValueError:
         return None
-    return fields if advice.field.split(".")[0] in CHANGEABLE else None
+    return fields if all(name.split(".")[0] in CHANGEABLE for name in advice.fields) else None
 
 
 def _event(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -159,6 +159,7 @@ class Refused(Happened):
 class AdviceGiven(TypedDict):
     field: str
     value: Any
+    also: NotRequired[dict[str, Any]]
     why: NotRequired[str]
 
 

@@ -46,7 +46,7 @@ class Remedy:
 def remedy(run: Run, tried: Collection[tuple[str, str]] = ()) -> Remedy | None:
     """The first advice on the first fault of a run that was not tried yet, made ready to train; None without.
 
-    Advice is told apart by its field and its value as a text; what this recipe cannot take is passed over.
+    Advice is told apart by its fields and their values as text; what this recipe cannot take is passed over.
     Raises RunError if the disk refuses.
     """
     advised = ((fault, advice) for fault in run.faults for advice in fault.advice)
@@ -65,7 +65,7 @@ def _changed(run: Run, advice: Advice) -> Recipe | None:
     """The recipe with what is advised; None where its parts have no such field, as a network of another
     kind may not."""
     try:
-        recipe = recipes.changed(run.recipe, {advice.field: advice.value})
+        recipe = recipes.changed(run.recipe, advice.fields)
         recipes.build_game(recipe, run.data.shape, classes=run.data.classes, codec=run.data.codec)
     except RecipeError:
         return None
@@ -73,7 +73,7 @@ def _changed(run: Run, advice: Advice) -> Recipe | None:
 
 
 def key(advice: Advice) -> tuple[str, str]:
-    return advice.field, str(advice.value)
+    return advice.field, str(advice.fields)
 
 
 def _free(path: Path) -> Path:

@@ -278,7 +278,9 @@ class Run:
         self._judge_anew()
 
     def _judge_anew(self) -> None:
-        self.judged = recipes.call(lambda: diagnosis.facts(self.game, self.source), "watch")
+        self.judged = recipes.call(
+            lambda: diagnosis.facts(self.game, self.source, turns=self.recipe.turns), "watch"
+        )
         self.findings = self.diagnosed(self.history)
 
     def diagnosed(self, history: Sequence[Record]) -> list[Finding]:

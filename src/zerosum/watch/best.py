@@ -1,31 +1,36 @@
 """The best checkpoint of a run, and whether to train on: from `sample_distance`, read at every checkpoint.
 
 The reading judges what a checkpoint is kept for, the samples of the averaged generator, on held-out data and
-without labels. Its noise and its real examples are the same every time, so that readings are compared in
-pairs; how far any of them is from the truth is told by its interval.
+without labels. Its noise and its real examples are the same every time. So its interval tells how far any
+reading is from the truth, and how far two of them differ by chance is seen from how they scatter about their
+running medians.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
-from zerosum.watch.history import GAIN, IDLE, IDLE_READINGS, Record, is_number
+from zerosum.watch.history import GAIN, IDLE, IDLE_READINGS, RISE, Record, is_number
+from zerosum.watch.shortfall import COVERAGE, EQUAL
 
 __all__ = ["READING", "Best", "best"]
 
 READING = "sample_distance"
-SEEN = 1 / 3  # of half of a reading's interval, by which two readings differ by more than chance
+SEEN = 1 / 3  # of half of a reading's interval, by which a reading is lowered by more than chance
+MORE = 4 / 3  # times the most of the data that was covered so far, from where on clearly more is
+SCATTER = 2.0  # times the typical distance of a reading from its running median, within which two are equal
 
 
 @dataclass(frozen=True)
 class Best:
-    """step, value, low, high: of the least reading so far; of those that cannot be told from it, or from 0,
-    the newest.
+    """step, value, low, high: of the checkpoints that cover as much of the data as any, the least reading so
+    far (medians of three); of those that cannot be told from it, the newest.
 
-    since: the step at which the least reading was last lowered, by a tenth and by more than chance. done:
-    whether that is five readings and 40 % of all turns ago.
+    since: the step at which something was last gained: the least reading lowered, by a tenth and by more than
+    chance, as long as it could be told from 0; or a third more of the data covered. done: whether that is
+    five readings and 40 % of all turns ago.
     """
 
     step: int
@@ -41,17 +46,55 @@ def best(records: Sequence[Record]) -> Best | None:
     rows = [r for r in records if is_number(r.get(READING)) and r["step"] > 0]
     if not rows:
         return None
-    top, lowest, least, since, idle = rows[0], math.inf, rows[0][READING], rows[0]["step"], -1
-    for row in rows:
-        now, (low, high) = row[READING], _ends(row)
-        noise, idle = (high - low) / 2, idle + 1
-        if now < least - max((1 - GAIN) * abs(least), SEEN * noise):
-            least, since, idle = now, row["step"], 0
-        lowest = min(lowest, now)
-        top = row if now <= max(lowest + SEEN * noise, noise) else top
+    covered = _coverage(records)
+    since = max(_lowered(rows), _covered(covered))
     last = rows[-1]["step"]
+    idle = sum(row["step"] > since for row in rows)
     done = idle >= IDLE_READINGS and last - since >= IDLE * last
+    top = _newest_of_the_best(_cover_most(rows, covered))
     return Best(top["step"], top[READING], *_ends(top), since, done)
+
+
+def _coverage(records: Sequence[Record]) -> list[tuple[int, float]]:
+    """The share of the data that samples cover, medians of three; as far as what is missing can be seen."""
+    rows = [(r["step"], r["coverage"]) for r in records if is_number(r.get("coverage"))]
+    medians = (median(x for _, x in rows[max(0, i - 2) : i + 1]) for i in range(len(rows)))
+    return [(step, min(x, EQUAL * COVERAGE)) for (step, _), x in zip(rows, medians, strict=True)]
+
+
+def _cover_most(rows: Sequence[Record], covered: Sequence[tuple[int, float]]) -> list[Record]:
+    """The checkpoints at which samples covered as much as at any: the energy distance does not see how narrow
+    a mode is."""
+    then = [next((x for at, x in reversed(covered) if at <= row["step"]), 0.0) for row in rows]
+    return [row for row, x in zip(rows, then, strict=True) if x >= max(then) - RISE]
+
+
+def _lowered(rows: Sequence[Record]) -> int:
+    """The step at which the least reading was last lowered."""
+    least = rows[0]
+    for row in rows[1:]:
+        x, now, (low, high) = least[READING], row[READING], _ends(row)
+        told = _ends(least)[0] > 0
+        if told and now < x - max((1 - GAIN) * abs(x), SEEN * (high - low) / 2):
+            least = row
+    return least["step"]
+
+
+def _covered(covered: Sequence[tuple[int, float]]) -> int:
+    """The step at which the samples last covered clearly more of the data than before."""
+    most, since = 0.0, 0
+    for step, x in covered:
+        if x > max(MORE * most, RISE):
+            most, since = x, step
+    return since
+
+
+def _newest_of_the_best(rows: Sequence[Record]) -> Record:
+    values = [row[READING] for row in rows]
+    smooth = [median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
+    scatter = median(abs(x - y) for x, y in zip(values, smooth, strict=True)) if len(values) > 2 else 0.0
+    most = min(smooth) + SCATTER * scatter
+    return next(row for row, x in zip(reversed(rows), reversed(smooth), strict=True) if x <= most)
 
 
 def _ends(row: Record) -> tuple[float, float]:

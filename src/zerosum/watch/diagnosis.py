@@ -30,7 +30,7 @@ from zerosum.watch.best import READING, best
 from zerosum.watch.facts import Facts, facts
 from zerosum.watch.faults import FAULTS
 from zerosum.watch.finding import LEVELS, Advice, Evidence, Finding
-from zerosum.watch.history import History, Record
+from zerosum.watch.history import READINGS, History, Record
 from zerosum.watch.shortfall import COVERAGE, EQUAL, GOOD, is_good, shortfall
 
 __all__ = ["FAULTS", "STATES", "Advice", "Evidence", "Facts", "Finding", "diagnose", "facts"]
@@ -50,7 +50,7 @@ def diagnose(records: Sequence[Record], facts: Facts, own: Sequence[Fault] = ())
     ``intervals``; a reading is missing where its instrument did not look. own: faults to look for
     beside those of `FAULTS`, each ``(history, facts) -> Finding or None``.
     """
-    history = History(records)
+    history = History(records, facts.turns)
     found = [finding for fault in (*FAULTS.values(), *own) if (finding := fault(history, facts)) is not None]
     state = _state(history, facts)
     findings = [f for level in LEVELS[:2] for f in found if f.level == level]
@@ -61,13 +61,14 @@ def _state(h: History, f: Facts) -> Finding | None:
     course, coverage, kept = h.course, h.recent("coverage"), best(h.all)
     if course is None or coverage != coverage:
         return None
-    same = coverage > EQUAL * COVERAGE and abs(h.recent("spread") - 1) < SPREAD
+    sure = not h.early and len(h.series("coverage", READINGS)) == READINGS  # of the first blobs it is not
+    same = sure and coverage > EQUAL * COVERAGE and abs(h.recent("spread") - 1) < SPREAD
     if same and is_good(h, f) and not h.recent("divergence_bound") > PROVEN:
         name = "at equilibrium"
     elif course.worse or (kept.done if kept else course.idle):
         name = "no longer improving"
     else:
-        name = "converging" if coverage > GOOD * COVERAGE else "learning"
+        name = "converging" if sure and coverage > GOOD * COVERAGE else "learning"
     share = min(coverage / COVERAGE, 1.0)
     since = kept.since if kept and kept.done else course.at
     evidence = shortfall(h, f)

@@ -32,6 +32,7 @@ class Facts:
     where it has no bound. batch_norm: the players that have it. size: the norm that each player's weights
     have if every matrix keeps the scale of what passes through it, the root of the number of their rows.
     linear: D is, and sees no more than means.
+    turns: that are planned; 0 where nobody knows.
     places: where a recipe has the options of "D" and of "G": in D.network if that is one within another.
     """
 
@@ -55,11 +56,13 @@ class Facts:
     penalties: tuple[Mapping[str, Any], ...] = ()
     size: Mapping[str, float] = field(default_factory=dict)
     linear: bool = False
+    turns: int = 0
     places: Mapping[str, str] = field(default_factory=lambda: {"D": "D", "G": "G"})
 
 
-def facts(game: Game, source: Source, n: int = 1024) -> Facts:
-    """The facts of this game as it stands, with the range of n examples of the source."""
+def facts(game: Game, source: Source, n: int = 1024, turns: int = 0) -> Facts:
+    """The facts of this game as it stands, with the range of n examples of the source. turns: of it that are
+    planned."""
     real = source.batch(0, min(n, len(source)) if hasattr(source, "__len__") else n)[0]  # type: ignore[arg-type]
     codec = getattr(source, "codec", None)
     pixels = codec if isinstance(codec, Pixels) else None
@@ -91,6 +94,7 @@ def facts(game: Game, source: Source, n: int = 1024) -> Facts:
         ),
         size={who: _usual_norm(player) for who, player in players.items()},
         linear=_is_linear(inner["d"]),
+        turns=turns,
         places=places,
     )
 

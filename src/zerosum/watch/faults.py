@@ -22,13 +22,16 @@ import numpy as np
 from zerosum.watch.advice import (
     ADAM,
     awake,
-    rate,
+    balanced,
+    calmer,
+    is_wasserstein,
+    lr,
     slower,
     spread_out,
-    usual_rate,
+    steadied,
+    together,
     with_layers,
-    with_r1,
-    with_rate,
+    with_rates,
 )
 from zerosum.watch.facts import Facts
 from zerosum.watch.finding import Advice, Evidence, Finding, Level
@@ -63,7 +66,6 @@ MORE_RIGHT = 0.04  # accuracy that D loses on held-out data
 DEAD = 1e-7  # gradient over weights below which nothing moves
 TOO_FAST = 0.1  # update over the usual size of the weights, above which steps jump (1e-3 to 1e-2 is usual)
 GROWN = 2.0  # weights over their usual size; and more than random steps of TOO_FAST would have made them
-UNEQUAL = 3.0  # times G's rate, above which D's is the first thing to look at
 USUAL = 5e-3  # update over weights to aim at
 TOO_SLOW = 3e-5  # update over weights below which a run would take hundreds of thousands of turns
 EXPLODED = 4.0  # samples beyond the data by so many ranges; L_D above so many times its equilibrium
@@ -111,7 +113,7 @@ def _non_finite(h: History, f: Facts) -> Found:
     what = [*broken, *([str(event.get("term", "a loss"))] if event else [])]
     since = min([row.since for row in broken.values()] + ([event["step"]] if event else []))
     evidence = Evidence("non-finite", since, None, tuple(broken), {"what": ", ".join(what)})
-    advice = (*slower(f, "d", 10), *slower(f, "g", 10), *with_r1(f))
+    advice = (calmer(f, "dg", 10), steadied(f))
     return Finding("non-finite values", "fault", since, 1.0, (evidence,), advice)
 
 
@@ -171,7 +173,8 @@ def _too_fast(h: History, f: Facts) -> Found:
             u, grown = streak.mean(move) / size, streak.mean(weights) / size
             others = {"who": who.upper(), "weights": grown}
             sure = max(_sure(u, TOO_FAST, 0.5), _sure(grown, most, 10 * GROWN) if most < 10 * GROWN else 0.5)
-            advice = usual_rate(f, who, max(u / USUAL, 10))
+            fast = [w for w in "dg" if w == who or lr(f, w) > TOO_FAST * ADAM / USUAL]
+            advice = (calmer(f, fast, max(u / USUAL, 10)),)
             evidence = (Evidence("move", u, TOO_FAST, (move, weights), others),)
             level: Level = "fault" if _dead(h, f) else _level(h, f)  # a jump may end where nothing moves
             return _seen("learning rate too high", level, streak, sure, evidence, advice)
@@ -200,9 +203,15 @@ def _too_slow(h: History, f: Facts) -> Found:
             evidence = (Evidence("update share", u, TOO_SLOW, (name,), {"who": who.upper()}),)
             sure = _sure(-math.log(u), -math.log(TOO_SLOW), -math.log(TOO_SLOW / 10))
             why = "moves of 1e-3 to 1e-2 of the weights a turn are usual"
-            advice = (rate(f, who, max(USUAL / u, 10.0), why),)
+            rates = {w: _livelier(h, f, w) for w in "gd" if h.latest(f"{w}_update_share") < TOO_SLOW}
+            advice = (with_rates(f, {who: _livelier(h, f, who)} | rates, why),)
             return _seen("learning rate too low", _level(h, f), streak, sure, evidence, advice)
     return None
+
+
+def _livelier(h: History, f: Facts, who: str) -> float:
+    """The rate that makes moves of a usual size."""
+    return lr(f, who) * max(USUAL / max(h.latest(f"{who}_update_share"), 1e-12), 10.0)
 
 
 def _diverging(h: History, f: Facts) -> Found:
@@ -220,7 +229,7 @@ def _diverging(h: History, f: Facts) -> Found:
         evidence = Evidence("loss of D", x, EXPLODED, ("d_loss",), others)
     else:
         return None
-    advice = (*with_layers(f), *with_r1(f), *slower(f, "d", 10), *slower(f, "g", 10))
+    advice = (*with_layers(f), steadied(f), *slower(f, "d", 10), *slower(f, "g", 10))
     return _seen("divergence", level, streak, _sure(x, limit, 4 * limit), (evidence,), advice)
 
 
@@ -252,7 +261,8 @@ def _saturated(h: History, f: Facts) -> Found:
     if times == times:
         evidence += (Evidence("saturation", times, None, ("saturation",)),)
     why = "its gradient is the minimax one times (1 - D)/D, strong where D rejects the fakes"
-    sure, advice = _sure(SATURATED - d, 0, SATURATED), (Advice("objective", "nonsaturating", why),)
+    advice = (together({"objective": "nonsaturating", **balanced(f)}, why),)
+    sure = _sure(SATURATED - d, 0, SATURATED)
     return _seen("minimax saturation", _level(h, f), streak, sure, evidence, advice)
 
 
@@ -280,7 +290,7 @@ def _overfitting(h: History, f: Facts) -> Found:
     if level == "note" and course is not None and course.worse:
         level: Level = "warning"  # good samples, which were better before
     advice = (
-        *with_r1(f, 10.0),
+        steadied(f, 10.0),
         Advice(f"{f.places['D']}.dropout", 0.3, "a D that forgets cannot learn by heart"),
         Advice(f"{f.places['D']}.width", 32, "fewer weights remember less"),
     )
@@ -307,7 +317,7 @@ def _is_beaten(h: History, f: Facts) -> bool:
 
 
 def _d_too_strong(h: History, f: Facts) -> Found:
-    if f.critic and f.equilibrium <= 0:
+    if is_wasserstein(f):
         return None  # the gradient of a Wasserstein critic does not vanish as it becomes perfect
     names, strength = strength_of_D(f)
     streak = h.held(names, lambda *x: strength(*x) > STRONG)
@@ -315,11 +325,9 @@ def _d_too_strong(h: History, f: Facts) -> Found:
         return None
     s = fmean(strength(*(r[name] for name in names)) for r in streak.rows)
     evidence = (Evidence("strength of D", s, STRONG, names, {"side": "at most"}), *shortfall(h, f))
-    advice = with_r1(f)
-    d, g = (f.optimizers.get(w, {}).get("lr", 0.0) for w in "dg")
-    if d > g > 0:
-        equal = with_rate(f, "g", ADAM if g < ADAM < d else d, "as fast as D, or as is usual")
-        advice = (equal, *advice) if d > UNEQUAL * g else (*advice, equal)
+    advice: tuple[Advice, ...] = (steadied(f),)
+    if equal := balanced(f):
+        advice = (together(equal, "both as fast, at a rate that is usual"), *advice)
     if f.k > 1:
         advice = (*advice, Advice("k", 1, "fewer steps of D for each of G"))
     return _seen("discriminator too strong", _level(h, f), streak, _sure(s, STRONG, 1.0), evidence, advice)
@@ -338,7 +346,7 @@ def _oscillating(h: History, f: Facts) -> Found:
         turns = round(lag * (rows[0]["step"] - rows[-1]["step"]) / (len(rows) - 1))
         others = {"curve": name, "period": turns, "low": down}
         evidence = (Evidence("swing", up, SWING, (name,), others),)
-        advice = (*with_layers(f), *with_r1(f), *slower(f, "d", 4), *slower(f, "g", 4))
+        advice = (*with_layers(f), steadied(f), *slower(f, "d", 4), *slower(f, "g", 4))
         sure, level = _sure(min(-down, up), SWING, 0.8), _level(h, f)
         if not gets_nearer(h):  # what swings touches a new best now and then
             level = "fault"
@@ -371,11 +379,10 @@ def _g_too_strong(h: History, f: Facts) -> Found:
         Evidence("strength of D", max(s, 0.0), FOOLED, names, {"side": "at least"}),
         *shortfall(h, f),
     )
-    d, g = (f.optimizers.get(w, {}).get("lr", 0.0) for w in "dg")
-    advice = usual_rate(f, "g", 5)
-    if 0 < d < g:
-        equal = rate(f, "d", g / d, "as fast as G")
-        advice = (*advice, equal) if g > 10 * ADAM else (equal, *advice)
+    advice: tuple[Advice, ...] = (calmer(f, "g", 5),)
+    if 0 < lr(f, "d") < lr(f, "g"):
+        equal = with_rates(f, {"d": lr(f, "g")}, "as fast as G")
+        advice = (*advice, equal) if lr(f, "g") > 10 * ADAM else (equal, *advice)
     advice += (Advice("k", 5, "more steps of D for each of G"),)
     sure = _sure(FOOLED - s, 0, FOOLED)
     return _seen("generator too strong", "fault", streak, sure, evidence, advice)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as filled
 from typing import Any, Literal
 
 __all__ = ["LEVELS", "Advice", "Evidence", "Finding", "Level"]
@@ -15,28 +16,38 @@ LEVELS: tuple[Level, ...] = ("fault", "warning", "note")
 
 @dataclass(frozen=True)
 class Advice:
-    """A field of the recipe, the value to try, and why."""
+    """A field of the recipe, the value to try, and why. also: further fields, which it needs to help."""
 
     field: str
     value: Any
     why: str
+    also: Mapping[str, Any] = filled(default_factory=dict)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """All that is to be changed."""
+        return {self.field: self.value, **self.also}
 
     @property
     def option(self) -> str:
         """As it is typed behind `zerosum train RECIPE`.
 
-        >>> Advice("penalties", [{"name": "r1", "weight": 1.0}], "").option
-        "--penalties '[{name: r1, weight: 1.0}]'"
+        >>> Advice("penalties", [{"name": "r1", "weight": 1.0}], "", {"k": 1}).option
+        "--penalties '[{name: r1, weight: 1.0}]' --k 1"
         """
-        import shlex
-
-        import yaml
-
-        dumped = yaml.safe_dump(self.value, default_flow_style=True, sort_keys=False, width=10**6)
-        return f"--{self.field} {shlex.quote(dumped.removesuffix(chr(10)).removesuffix('...').strip())}"
+        return " ".join(f"--{name} {_typed(value)}" for name, value in self.fields.items())
 
     def __str__(self) -> str:
         return f"{self.option}: {self.why}"
+
+
+def _typed(value: Any) -> str:
+    import shlex
+
+    import yaml
+
+    dumped = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    return shlex.quote(dumped.removesuffix("\n").removesuffix("...").strip())
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Evidence:
     value: float
     limit: float | None = None
     curves: tuple[str, ...] = ()
-    others: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = filled(default_factory=dict)
 
     def __str__(self) -> str:
         from zerosum.watch.words import sentence
@@ -105,7 +116,8 @@ class Finding:
                 for e in self.evidence
             ],
             "advice": [
-                {"field": a.field, "value": a.value, "why": a.why, "option": a.option} for a in self.advice
+                {"field": a.field, "value": a.value, "also": {**a.also}, "why": a.why, "option": a.option}
+                for a in self.advice
             ],
         }
 

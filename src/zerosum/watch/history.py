@@ -32,6 +32,8 @@ RISE = 0.03  # of coverage above the most so far, with which they have too, if
 NO_FARTHER = 1.1  # times the least distance (or what can be seen) is as far as they are
 IDLE = 0.4  # of all turns, without such a gain, after which the samples no longer improve
 IDLE_READINGS = 5  # and so many readings
+IDLE_UNITS = 1.5  # and such units of the time of G, which makes them
+PLANNED = 0.05  # and so many of the turns that are planned
 WORSE = 2.0  # times the least energy distance so far, above which the samples have got worse
 VISIBLE = 0.03  # energy distance above which it can be seen in the samples
 
@@ -69,10 +71,10 @@ class Course:
 
 
 class History:
-    """Records in the order of time, looked at from the newest back."""
+    """Records in the order of time, looked at from the newest back. planned: turns of the whole run."""
 
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.all = records
+    def __init__(self, records: Sequence[Record], planned: int = 0) -> None:
+        self.all, self.planned = records, planned
         self.records = [r for r in islice(reversed(records), DEPTH) if "step" in r]
         self.step: int = self.records[0]["step"] if self.records else 0
 
@@ -98,6 +100,12 @@ class History:
         shares = [r[name] for r in self.records for name in MOVES if is_number(r.get(name))]
         return 1 / min(max([*shares, PACE[0]]), PACE[1]) if shares else 500.0
 
+    @cached_property
+    def unit_of_G(self) -> float:
+        """Turns in which G typically moves by as much as its weights."""
+        shares = [r["g_update_share"] for r in self.records if is_number(r.get("g_update_share"))]
+        return 1 / min(max(median(shares), PACE[0]), PACE[1]) if shares else 0.0
+
     @property
     def early(self) -> bool:
         return self.step < WARM_UP * self.unit
@@ -119,7 +127,9 @@ class History:
                 at, since = row["step"], 0
             best = now if now < GAIN * best else best
             most = covered if covered > most + RISE else most
-        idle = since >= IDLE_READINGS and self.step - at >= IDLE * self.step
+        idle = since >= IDLE_READINGS and self.step - at >= max(
+            IDLE * self.step, IDLE_UNITS * self.unit_of_G, PLANNED * self.planned
+        )
         worse = now > max(WORSE * best, VISIBLE) and since >= READINGS
         return Course(best, at, now, since, idle, worse)
 

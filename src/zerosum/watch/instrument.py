@@ -47,7 +47,7 @@ from torch import Tensor, nn
 from zerosum.data import Source
 from zerosum.game import Game, Turn
 from zerosum.metrics.estimate import normal, wilson
-from zerosum.randomness import key, stream
+from zerosum.randomness import key, seeded, stream
 
 __all__ = ["Examples", "Instrument", "Reading", "Scale", "cost", "read"]
 
@@ -203,11 +203,11 @@ def _aside(game: Game, name: str, step: int) -> Iterator[None]:
     """Torch's generators, which layers and penalties draw from, seeded for this reading, then put back."""
     seed, device = key(game.seed, step, "instruments", name), game.device
     if device.type == "cpu":
-        with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             yield
     else:
-        with torch.random.fork_rng([device.index or 0], device_type=device.type):
+        devices = [device.index or 0]
+        with torch.random.fork_rng(devices, device_type=device.type), seeded(seed):
             torch.get_device_module(device).manual_seed(seed)
             yield
 
@@ -265,9 +265,9 @@ def norm(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def mean(x: Tensor) -> tuple[float, float, float]:
-    """The mean of independent values [n], with its normal interval."""
+    """The mean of independent values [n], with its normal interval; of one value that is not known."""
     m = float(x.mean())
-    return m, *normal(m, float(x.std()) / math.sqrt(len(x)))
+    return m, *normal(m, float(x.std()) / math.sqrt(len(x)) if len(x) > 1 else math.nan)
 
 
 def share(x: float, n: int) -> Value:
