@@ -89,12 +89,30 @@ def test_readings_that_fall_no_more_are_done_after_five_of_them_and_two_fifths_o
 
 
 def test_what_differs_by_chance_is_no_gain_and_the_newest_of_it_the_best() -> None:
-    found = best(readings(1.0, 0.1, 0.009, 0.007, 0.008, 0.0065, 0.0068, 0.0068))
+    found = best(readings(1.0, 0.1, 0.009, 0.007, 0.008, 0.0065, 0.0075, 0.0066))
     assert found is not None and found.done and (found.since, found.step) == (300, 800)
-    early = best(readings(1.0, 0.1, -0.003, 0.009, 0.02))
-    assert early is not None and early.step == 400  # cannot be told from 0
-    early = best(readings(1.0, 0.4, 0.3, 0.302, 0.31))
-    assert early is not None and early.step == 400  # cannot be told from the least
+    scattered = best(readings(1.0, 0.4, 0.3, 0.32, 0.3, 0.31, 0.3, 0.303))
+    assert scattered is not None and scattered.step == 800
+    rising = best(readings(1.0, 0.4, 0.3, 0.302, 0.305, 0.309, error=0.5))
+    assert rising is not None and rising.step == 300  # whatever the interval: they are of the same examples
+
+
+def test_what_cannot_be_told_from_0_gains_no_more() -> None:
+    stages = [best(readings(1.0, 0.1, *(0.008 - 0.001 * i for i in range(n)), error=0.01)) for n in range(8)]
+    assert [stage is not None and stage.done for stage in stages].index(True) == 6
+
+
+def test_more_of_the_data_covered_is_a_gain_that_the_distance_does_not_see() -> None:
+    def records(*shares: float) -> list[dict[str, Any]]:
+        rows = readings(*(0.001 * i for i in range(9)))
+        return [row | {"coverage": x} for row, x in zip(rows, shares, strict=True)]
+
+    rising = best(records(*(0.05 * 1.4**i for i in range(9))))
+    assert rising is not None and not rising.done and rising.step == 900
+    level = best(records(*[0.4] * 9))
+    assert level is not None and level.done and (level.since, level.step) == (100, 100)
+    whole = best(records(*(0.9 + 0.01 * i for i in range(9))))
+    assert whole is not None and whole.done and whole.step == 100
 
 
 def test_what_got_worse_does_not_change_what_was_best() -> None:

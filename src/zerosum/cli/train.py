@@ -38,6 +38,7 @@ from zerosum.text import printable
 if TYPE_CHECKING:
     from zerosum.recipe import Recipe
     from zerosum.run.run import Run, RunError
+    from zerosum.watch.diagnosis import Advice
 
 __all__ = ["parser", "run"]
 
@@ -158,17 +159,18 @@ def _play(
 def _follow(
     run: Run, error: RunError | None, args: argparse.Namespace, tries: int = 3
 ) -> tuple[Run, RunError | None]:
-    """At a fault, up to so many runs, each with one thing changed as advised, told of and judged."""
-    from zerosum.run.remedies import key, remedy, verdict
+    """At a fault, up to so many runs, each with one more advice followed than the one before, told of and
+    judged."""
+    from zerosum.run.remedies import remedy, verdict
 
-    first, tried = run, list[tuple[str, str]]()
-    while run.stopped_by_fault and len(tried) < tries and (cure := remedy(first, tried)):
-        say(f"\n{cure}" if tried else f"\n{cure.fault}\n{cure}")
-        tried.append(key(cure.advice))
-        run, _, error = _play(cure.path, cure.recipe, args, override=True)
+    tried: list[Advice] = []
+    while run.stopped_by_fault and len(tried) < tries and (cure := remedy(run, tried)):
+        say(f"\n{cure.fault}\n{cure}")
+        tried.append(cure.advice)
+        before, (run, _, error) = run, _play(cure.path, cure.recipe, args, override=True)
         if run.interrupted:  # too early to say
             break
-        say(verdict(first, run, cure.fault))
+        say(verdict(before, run, cure.fault))
     return run, error
 
 

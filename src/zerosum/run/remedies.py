@@ -9,7 +9,7 @@ checkpoint from before the fault, or anew where what is changed does not fit tha
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,19 @@ class Remedy:
         return f"following the advice: {change}, {start}, in {self.path}"
 
 
-def remedy(run: Run, tried: Collection[tuple[str, str]] = ()) -> Remedy | None:
-    """The first advice on the first fault of a run that was not tried yet, made ready to train; None without.
+def remedy(run: Run, tried: Sequence[Advice] = ()) -> Remedy | None:
+    """The first advice on the first fault of a run, made ready to train; None without.
 
-    Advice is told apart by its fields and their values as text; what this recipe cannot take is passed over.
-    Raises RunError if the disk refuses.
+    What was tried before is passed over, and what this recipe cannot take; what changes a field that was
+    changed before comes last. Raises RunError if the disk refuses.
     """
-    advised = ((fault, advice) for fault in run.faults for advice in fault.advice)
-    for fault, advice in advised:
-        recipe = None if key(advice) in tried else _changed(run, advice)
+    done = [advice.fields for advice in tried]
+    advised = [
+        (fault, advice) for fault in run.faults for advice in fault.advice if advice.fields not in done
+    ]
+    touched = {name for fields in done for name in fields}
+    for fault, advice in sorted(advised, key=lambda pair: not touched.isdisjoint(pair[1].fields)):
+        recipe = _changed(run, advice)
         if recipe is None:
             continue
         path = _free(run.path)
@@ -70,10 +74,6 @@ def _changed(run: Run, advice: Advice) -> Recipe | None:
     except RecipeError:
         return None
     return recipe
-
-
-def key(advice: Advice) -> tuple[str, str]:
-    return advice.field, str(advice.fields)
 
 
 def _free(path: Path) -> Path:

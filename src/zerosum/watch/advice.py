@@ -58,9 +58,10 @@ def slower(f: Facts, who: str, times: float) -> tuple[Advice, ...]:
 
 def calmer(f: Facts, who: Iterable[str], times: float) -> Advice:
     """Rates that are usual with Adam, whose steps are as long as its rate; of others `times` less."""
-    rates = {w: ADAM if _is_adam(f, w) and lr(f, w) > ADAM else lr(f, w) / times for w in who}
+    beyond = {w: _is_adam(f, w) and lr(f, w) > ADAM for w in who}
+    rates = {w: ADAM if far else lr(f, w) / times for w, far in beyond.items()}
     usual = "a step of Adam is as long as its rate, and this one is usual"
-    return with_rates(f, rates, usual if all(rate == ADAM for rate in rates.values()) else SMALLER)
+    return with_rates(f, rates, usual if all(beyond.values()) else SMALLER)
 
 
 def balanced(f: Facts) -> dict[str, Any]:

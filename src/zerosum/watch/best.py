@@ -8,6 +8,7 @@ running medians.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -26,7 +27,7 @@ SCATTER = 2.0  # times the typical distance of a reading from its running median
 @dataclass(frozen=True)
 class Best:
     """step, value, low, high: of the checkpoints that cover as much of the data as any, the least reading so
-    far (medians of three); of those that cannot be told from it, the newest.
+    far; of those that cannot be told from it, the newest.
 
     since: the step at which something was last gained: the least reading lowered, by a tenth and by more than
     chance, as long as it could be told from 0; or a third more of the data covered. done: whether that is
@@ -51,7 +52,7 @@ def best(records: Sequence[Record]) -> Best | None:
     last = rows[-1]["step"]
     idle = sum(row["step"] > since for row in rows)
     done = idle >= IDLE_READINGS and last - since >= IDLE * last
-    top = _newest_of_the_best(_cover_most(rows, covered))
+    top = _top(rows, covered)
     return Best(top["step"], top[READING], *_ends(top), since, done)
 
 
@@ -60,13 +61,6 @@ def _coverage(records: Sequence[Record]) -> list[tuple[int, float]]:
     rows = [(r["step"], r["coverage"]) for r in records if is_number(r.get("coverage"))]
     medians = (median(x for _, x in rows[max(0, i - 2) : i + 1]) for i in range(len(rows)))
     return [(step, min(x, EQUAL * COVERAGE)) for (step, _), x in zip(rows, medians, strict=True)]
-
-
-def _cover_most(rows: Sequence[Record], covered: Sequence[tuple[int, float]]) -> list[Record]:
-    """The checkpoints at which samples covered as much as at any: the energy distance does not see how narrow
-    a mode is."""
-    then = [next((x for at, x in reversed(covered) if at <= row["step"]), 0.0) for row in rows]
-    return [row for row, x in zip(rows, then, strict=True) if x >= max(then) - RISE]
 
 
 def _lowered(rows: Sequence[Record]) -> int:
@@ -89,12 +83,25 @@ def _covered(covered: Sequence[tuple[int, float]]) -> int:
     return since
 
 
-def _newest_of_the_best(rows: Sequence[Record]) -> Record:
-    values = [row[READING] for row in rows]
-    smooth = [median(values[max(0, i - 1) : i + 2]) for i in range(len(values))]
-    scatter = median(abs(x - y) for x, y in zip(values, smooth, strict=True)) if len(values) > 2 else 0.0
-    most = min(smooth) + SCATTER * scatter
-    return next(row for row, x in zip(reversed(rows), reversed(smooth), strict=True) if x <= most)
+def _top(rows: Sequence[Record], covered: Sequence[tuple[int, float]]) -> Record:
+    """Checkpoint by checkpoint, as others are not kept: whether the newest is as good as the best so far. The
+    energy distance does not see how narrow a mode is: what covers more of the data comes before."""
+    top, most, least = rows[0], -RISE, math.inf
+    for i, row in enumerate(rows):
+        share = next((x for at, x in reversed(covered) if at <= row["step"]), 0.0)
+        if share > most + RISE:
+            top, most, least = row, share, row[READING]
+        elif share >= most - RISE:
+            values = [r[READING] for r in rows[: i + 1]]
+            top = row if row[READING] <= least + SCATTER * _scatter(values) else top
+            least = min(least, row[READING])
+    return top
+
+
+def _scatter(values: Sequence[float]) -> float:
+    """The typical distance of a value from the median of it and its neighbours."""
+    around = (abs(values[i] - median(values[i - 1 : i + 2])) for i in range(1, len(values) - 1))
+    return median([*around, 0.0])
 
 
 def _ends(row: Record) -> tuple[float, float]:
