@@ -217,7 +217,10 @@ def test_a_finding_explains_itself_in_words_that_name_curves_and_fields(name: st
     assert all(advice.field.split(".")[0] in known for advice in finding.advice)
     json.dumps([advice.value for advice in finding.advice])  # a recipe can be written with it
     for advice in finding.advice:  # as it is pasted into a shell
-        assert value(shlex.split(advice.option)[1]) == advice.value
+        words = shlex.split(advice.option)
+        assert {n: value(x) for n, x in zip(words[::2], words[1::2], strict=True)} == {
+            f"--{field}": x for field, x in advice.fields.items()
+        }
     if name not in ("range mismatch", "batch too small for batch norm"):
         assert finding.curves and set(finding.curves) <= set(records[0])
     plain = json.loads(json.dumps(finding.as_dict(), allow_nan=False))
@@ -281,7 +284,29 @@ def test_states_tell_a_game_on_its_way_from_one_that_is_there_and_one_that_stand
     assert state(**better, coverage=0.3, d_loss=1.2) == ["learning"]
     assert state(**better, coverage=0.7) == ["converging"]
     assert state(coverage=0.7) == ["no longer improving"]
+    assert state(coverage=lambda s: 0.6 + s / 12_000, distance=0.01) == [
+        "converging"
+    ]  # the narrowest comes last
     assert {*STATES} == {"learning", "converging", "at equilibrium", "no longer improving"}
+
+
+def test_of_the_first_blobs_nobody_says_that_they_converge() -> None:
+    first = [
+        {"step": s, "coverage": 0.7, "spread": 1.0, "distance": 0.1, "g_update_share": 0.01} for s in (1, 200)
+    ]
+    assert names(diagnose(first[:1], GAME)) == names(diagnose(first, GAME)) == ["learning"]
+
+
+def test_how_long_samples_may_stand_still_is_told_by_the_clock_of_G_and_by_what_is_planned() -> None:
+    """A G that takes 1,000 turns to become another is not stuck after 1,500."""
+
+    def named(steps: int, planned: int = 0, **curves: Any) -> bool:
+        found = diagnose(history(steps, **{**STUCK, "d_loss": 0.01, **curves}), replace(GAME, turns=planned))
+        return any(f.name == "discriminator too strong" and f.fault for f in found)
+
+    slow = {"g_update_share": 1e-3}
+    assert named(1500) and not named(1500, **slow) and named(3000, **slow)
+    assert named(1500, planned=20_000) and not named(1500, planned=100_000)
 
 
 # any history ------------------------------------------------------------------------------------------------
@@ -463,26 +488,64 @@ def test_a_scheduled_rate_is_advised_as_a_whole_optimizer() -> None:
     assert constant["name"] == "adam" and constant["lr"] < 1e-3
 
 
-def test_what_one_would_do_first_is_advised_first() -> None:
-    """The rate that is usual with Adam for one far above it; D's rate for a G far behind; layers for a linear
-    D."""
+def rates(d: float, g: float, **facts: Any) -> Facts:
+    return replace(GAME, optimizers={"d": {**ADAM, "lr": d}, "g": {**ADAM, "lr": g}}, **facts)
 
-    def first(name: str, game: Facts) -> tuple[str, Any]:
-        advice = next(f for f in diagnose(history(**CASES[name][1]), game) if f.name == name).advice[0]
-        return advice.field, advice.value
 
-    def rates(d: float, g: float) -> Facts:
-        return replace(GAME, optimizers={"d": {**ADAM, "lr": d}, "g": {**ADAM, "lr": g}})
+def first_advice(name: str, game: Facts, **curves: Any) -> dict[str, Any]:
+    found = diagnose(history(**{**CASES[name][1], **curves}), game)
+    return next(f for f in found if f.name == name).advice[0].fields
 
-    assert first("learning rate too high", rates(0.2, 0.2)) == ("d_optimizer.lr", 1e-3)
-    assert first("discriminator too strong", rates(5e-3, 1e-4)) == ("g_optimizer.lr", 1e-3)
-    assert first("discriminator too strong", rates(5e-4, 1e-4)) == ("g_optimizer.lr", 5e-4)
-    assert first("discriminator too strong", rates(1e-3, 1e-3))[0] == "penalties"
-    assert first("generator too strong", rates(1e-3, 0.2)) == ("g_optimizer.lr", 1e-3)
-    assert first("generator too strong", rates(1e-5, 4e-3)) == ("d_optimizer.lr", 4e-3)
-    for name in ("divergence", "oscillation"):
-        assert first(name, replace(GAME, linear=True)) == ("D.depth", 2)
-        assert first(name, GAME)[0] == "penalties"
+
+BOTH = {"d_optimizer.lr": 1e-3, "g_optimizer.lr": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("name", "game", "fields"),
+    [
+        ("learning rate too high", rates(0.2, 0.2), BOTH),
+        ("learning rate too high", rates(0.2, 1e-3), {"d_optimizer.lr": 1e-3}),
+        ("non-finite values", rates(0.3, 0.3), BOTH),
+        ("non-finite values", rates(1e-3, 5e-4), {"d_optimizer.lr": 1e-4, "g_optimizer.lr": 5e-5}),
+        ("discriminator too strong", rates(5e-3, 1e-4, k=3), {**BOTH, "k": 1}),
+        ("discriminator too strong", rates(5e-4, 1e-4), {"d_optimizer.lr": 5e-4, "g_optimizer.lr": 5e-4}),
+        ("minimax saturation", rates(1e-3, 1e-3, saturates=True), {"objective": "nonsaturating"}),
+        (
+            "minimax saturation",
+            rates(3e-3, 1e-4, saturates=True),
+            {"objective": "nonsaturating", **BOTH},
+        ),
+        ("generator too strong", rates(1e-3, 0.2), {"g_optimizer.lr": 1e-3}),
+        ("generator too strong", rates(1e-5, 4e-3), {"d_optimizer.lr": 4e-3}),
+        ("divergence", replace(GAME, linear=True), {"D.depth": 2}),
+        ("oscillation", replace(GAME, linear=True), {"D.depth": 2}),
+        (
+            "divergence",
+            rates(1e-4, 2e-3, linear=True, critic=True, equilibrium=0.0),
+            {
+                "D.depth": 2,
+                "penalties": [{"name": "wgan_gp", "weight": 1.0}],
+                "k": 5,
+                "d_optimizer.lr": 2e-3,
+            },
+        ),
+    ],
+)
+def test_what_one_would_do_first_is_advised_first_and_all_that_it_takes(
+    name: str, game: Facts, fields: dict[str, Any]
+) -> None:
+    assert first_advice(name, game) == fields
+
+
+def test_what_is_in_order_is_no_part_of_an_advice() -> None:
+    assert first_advice("discriminator too strong", rates(1e-3, 1e-3)).keys() == {"penalties"}
+    assert (
+        first_advice("divergence", GAME).keys() == first_advice("oscillation", GAME).keys() == {"penalties"}
+    )
+    slow = {"g_update_share": 1e-6}
+    assert first_advice("learning rate too low", GAME, **slow).keys() == {"g_optimizer.lr"}
+    both = first_advice("learning rate too low", GAME, **slow, d_update_share=1e-6)
+    assert both.keys() == {"g_optimizer.lr", "d_optimizer.lr"} and min(both.values()) > 1e-3
 
 
 def test_a_linear_d_is_known_by_what_it_says() -> None:
