@@ -304,7 +304,7 @@ def test_how_long_samples_may_stand_still_is_told_by_the_clock_of_G_and_by_what_
         found = diagnose(history(steps, **{**STUCK, "d_loss": 0.01, **curves}), replace(GAME, turns=planned))
         return any(f.name == "discriminator too strong" and f.fault for f in found)
 
-    slow = {"g_update_share": 1e-3}
+    slow: dict[str, Any] = {"g_update_share": 1e-3}
     assert named(1500) and not named(1500, **slow) and named(3000, **slow)
     assert named(1500, planned=20_000) and not named(1500, planned=100_000)
 
