@@ -112,7 +112,7 @@ def plan(run: Run) -> str:
     said = f"a turn takes {_duration(seconds)}, the process {peak_memory() / 1e9:.1f} GB"
     said += f": about {_duration(seconds * turns)} in all"
     shape = run.data.shape
-    if len(shape) == 3 and name_of(recipe.data) == "image_folder" and shape[1] >= 64:
+    if len(shape) == 3 and name_of(recipe.data) in ("image_folder", "shards") and shape[1] >= 64:
         said += f" (with --data.size {shape[1] // 2}, about a quarter of that)"
     return "\n".join([*lines, said])
 
