@@ -284,9 +284,10 @@ def test_states_tell_a_game_on_its_way_from_one_that_is_there_and_one_that_stand
     assert state(**better, coverage=0.3, d_loss=1.2) == ["learning"]
     assert state(**better, coverage=0.7) == ["converging"]
     assert state(coverage=0.7) == ["no longer improving"]
-    assert state(coverage=lambda s: 0.6 + s / 12_000, distance=0.01) == [
-        "converging"
-    ]  # the narrowest comes last
+    narrower = state(coverage=lambda s: 0.6 + s / 12_000, distance=0.01)  # which comes last
+    assert narrower == ["converging"]
+    falling = [{**r, "sample_distance": 1 / (1 + r["step"])} for r in history(**STUCK)]
+    assert names(diagnose(falling, GAME))[-1] == "no longer improving"  # as the fault beside it says
     assert {*STATES} == {"learning", "converging", "at equilibrium", "no longer improving"}
 
 

@@ -31,7 +31,7 @@ from zerosum.watch.facts import Facts, facts
 from zerosum.watch.faults import FAULTS
 from zerosum.watch.finding import LEVELS, Advice, Evidence, Finding
 from zerosum.watch.history import READINGS, History, Record
-from zerosum.watch.shortfall import COVERAGE, EQUAL, GOOD, is_good, shortfall
+from zerosum.watch.shortfall import COVERAGE, EQUAL, GOOD, is_good, shortfall, suffering
 
 __all__ = ["FAULTS", "STATES", "Advice", "Evidence", "Facts", "Finding", "diagnose", "facts"]
 
@@ -65,7 +65,7 @@ def _state(h: History, f: Facts) -> Finding | None:
     same = sure and coverage > EQUAL * COVERAGE and abs(h.recent("spread") - 1) < SPREAD
     if same and is_good(h, f) and not h.recent("divergence_bound") > PROVEN:
         name = "at equilibrium"
-    elif course.worse or (kept.done if kept else course.idle):
+    elif course.worse or suffering(h, f) or (kept.done if kept else course.idle):
         name = "no longer improving"
     else:
         name = "converging" if sure and coverage > GOOD * COVERAGE else "learning"
