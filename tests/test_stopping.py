@@ -93,8 +93,8 @@ def test_what_differs_by_chance_is_no_gain_and_the_newest_of_it_the_best() -> No
     assert found is not None and found.done and (found.since, found.step) == (300, 800)
     scattered = best(readings(1.0, 0.4, 0.3, 0.32, 0.3, 0.31, 0.3, 0.303))
     assert scattered is not None and scattered.step == 800
-    rising = best(readings(1.0, 0.4, 0.3, 0.302, 0.305, 0.309, error=0.5))
-    assert rising is not None and rising.step == 300  # whatever the interval: they are of the same examples
+    rising = best(readings(1.0, 0.4, 0.3, 0.302, 0.305, 0.309, error=0.02))
+    assert rising is not None and rising.step == 400  # they are of the same examples, and keep rising
 
 
 def test_what_cannot_be_told_from_0_gains_no_more() -> None:
@@ -104,7 +104,7 @@ def test_what_cannot_be_told_from_0_gains_no_more() -> None:
 
 def test_more_of_the_data_covered_is_a_gain_that_the_distance_does_not_see() -> None:
     def records(*shares: float) -> list[dict[str, Any]]:
-        rows = readings(*(0.001 * i for i in range(9)))
+        rows = readings(*(0.001 * i for i in range(9)), error=0.001)
         return [row | {"coverage": x} for row, x in zip(rows, shares, strict=True)]
 
     rising = best(records(*(0.05 * 1.4**i for i in range(9))))

@@ -22,6 +22,7 @@ READING = "sample_distance"
 SEEN = 1 / 3  # of half of a reading's interval, by which a reading is lowered by more than chance
 MORE = 4 / 3  # times the most of the data that was covered so far, from where on clearly more is
 SCATTER = 2.0  # times the typical distance of a reading from its running median, within which two are equal
+NEAR = 1 / 8  # of half of a reading's interval, within which they are too: far less than could matter
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,9 @@ def _top(rows: Sequence[Record], covered: Sequence[tuple[int, float]]) -> Record
             top, most, least = row, share, row[READING]
         elif share >= most - RISE:
             values = [r[READING] for r in rows[: i + 1]]
-            top = row if row[READING] <= least + SCATTER * _scatter(values) else top
+            low, high = _ends(row)
+            equal = max(SCATTER * _scatter(values), NEAR * (high - low) / 2)
+            top = row if row[READING] <= least + equal else top
             least = min(least, row[READING])
     return top
 
