@@ -203,13 +203,17 @@ def tries() -> str:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", nargs="*", choices=["ring", "grid", "tries"])
+    parser.add_argument(
+        "data", nargs="*", default=["ring", "grid"], help="ring, grid, tries; default: the first two"
+    )
     parser.add_argument("--only", nargs="+", metavar="METHOD", help="default: all")
     parser.add_argument("--threads", type=int, default=1)
 
 
 def measure(args: argparse.Namespace) -> None:
-    plan = {part: methods(part) for part in args.data or ("ring", "grid")}
+    if others := set(args.data) - {"ring", "grid", "tries"}:
+        raise SystemExit(f"there is no {min(others)!r}: there are ring, grid and tries")
+    plan = {part: methods(part) for part in args.data}
     labels = {label for these in plan.values() for label in these}
     if unknown := set(args.only or ()) - labels:
         raise SystemExit(f"there is no method {min(unknown)!r}: there are {', '.join(sorted(labels))}")
