@@ -46,10 +46,10 @@ def machine() -> dict[str, Any]:
 
 
 def origin() -> dict[str, Any]:
-    """The command and the machine that a result is from."""
+    """The command and the machine that a result is from; of a place on that machine only its name."""
     script, *options = sys.argv
-    place = os.path.relpath(script, ROOT)
-    return {"command": " ".join(["python", place, *options]), "machine": machine()}
+    words = [Path(word).name if Path(word).is_absolute() else word for word in options]
+    return {"command": " ".join(["python", os.path.relpath(script, ROOT), *words]), "machine": machine()}
 
 
 def judged(runs: Path, metrics: Sequence[str], n: int = 5000) -> list[Any]:

@@ -34,6 +34,15 @@ def test_committed_results_meet_what_is_asked_and_the_docs_show_them(path: str) 
     assert BENCHMARKS[path].check() == 0
 
 
+def test_no_result_names_a_place_on_the_machine_that_it_is_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sys, "argv", [str(ROOT / "benchmarks/a.py"), "--runs", "/home/me/runs", "--seeds", "1"]
+    )
+    assert ledger.origin()["command"] == "python benchmarks/a.py --runs runs --seeds 1"
+    for path in (ROOT / "benchmarks/results").glob("*.json"):
+        assert not re.search(r'"command": "[^"]* /', path.read_text()), path.name
+
+
 def test_a_page_that_does_not_show_a_result_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- figure -->\nold | text\n<!-- /figure -->\nafter\n")
