@@ -256,6 +256,10 @@ def _index(node: Any, step: str, path: str) -> Any:
     return int(step)
 
 
+def _holds_idx(path: Path) -> bool:
+    return any(path.glob("*-idx[13]-ubyte*")) or any(path.glob("*.idx[13]-ubyte*"))
+
+
 def data_component(text: str) -> Component:
     """What --data means: a name, ``hf://name``, another address, ``package.module:function``, a file of
     numbers or images, or a folder of IDX files, of the parts of a table, or of images.
@@ -270,12 +274,9 @@ def data_component(text: str) -> Component:
     if text.replace("-", "_") in data.__all__ or (":" in text and not path.exists()):
         return {"name": text}
     if path.is_dir():
-        is_idx = any(path.glob("*-idx[13]-ubyte*")) or any(path.glob("*.idx[13]-ubyte*"))
-        kinds = {"idx_folder": is_idx, "shards": data.holds_images(path), "file": data.holds_tables(path)}
-        return {
-            "name": next((name for name, holds in kinds.items() if holds), "image_folder"),
-            "path": str(path),
-        }
+        kinds = {"idx_folder": _holds_idx, "shards": data.holds_images, "file": data.holds_tables}
+        name = next((name for name, holds in kinds.items() if holds(path)), "image_folder")
+        return {"name": name, "path": str(path)}
     if path.suffix or path.is_file():
         return {"name": "shards" if data.holds_images(path) else "file", "path": str(path)}
     by_path = {"order", "idx_folder", "image_folder", "file", "frame", "hf", "shards", "source"}
