@@ -69,13 +69,11 @@ def hf(
         if label is not None and label not in found.column_names:
             raise ValueError(f"there is no column {label!r}: there are {join_names(found.column_names)}")
         class_names = None if label not in declared else tuple(found.features[label].names)
-        column = image_column(_columns_of(found, "Image"), image)
+        column = image_column(_columns_of(found, "Image"), image, columns)
         if column is None:
             return table(
                 _sheet(found), label, columns, encoding, missing, seed, test_from, class_names
             ).split(split)
-        if columns is not None:
-            raise ValueError(f"images have no columns=... to choose, and {column} holds images")
         labels = _sheet(found.select_columns([label] if label else []))
         codes, class_names = classes(labels, label, class_names)
         rows = np.arange(len(found)) if codes is None else usable_rows(labels, label, codes, missing)
@@ -116,15 +114,19 @@ def _columns_of(found: Any, kind: str) -> list[str]:
     return [name for name, value in found.features.items() if isinstance(value, feature)]
 
 
-def image_column(pictures: list[str], image: str | None) -> str | None:
-    """The one of the columns of images that is meant; None where there are none."""
+def image_column(pictures: list[str], image: str | None, columns: Choice | None) -> str | None:
+    """The one of the columns of images that is meant; None where there are none. columns: those of a table
+    that are chosen, which images do not have."""
     if image is not None and image not in pictures:
         raise ValueError(
             f"no column {image!r} of images: those that hold images are: {join_names(pictures) or 'none'}"
         )
     if image is None and len(pictures) > 1:
         raise ValueError(f"several columns hold images: choose image={' or image='.join(pictures)}")
-    return image or next(iter(pictures), None)
+    column = image or next(iter(pictures), None)
+    if column is not None and columns is not None:
+        raise ValueError(f"images have no columns=... to choose, and {column} holds images")
+    return column
 
 
 def _sheet(found: Any) -> Sheet:

@@ -157,7 +157,7 @@ def shards(
             raise ValueError(f"window is a number of row groups, 1 or more: got {window}")
         form = Form.of(size, channels, fit)
         files = Files(path)
-        column = image_column(files.of_images, image)
+        column = image_column(files.of_images, image, columns)
         label = label or files.of_classes
         for name in filter(None, (column, label)):
             files.require(name)
@@ -171,8 +171,6 @@ def shards(
             return table(
                 sheet, label, columns, encoding, missing, seed, test_from, names and tuple(names)
             ).split(split)
-        if columns is not None:
-            raise ValueError(f"images have no columns=... to choose, and {column} holds images")
         about = {"low": low, "high": high, "seed": seed, "flip": flip, "window": window}
         return _images(files, parts, column, label, names, form, missing, **about)(split)
 
