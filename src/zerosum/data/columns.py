@@ -109,8 +109,11 @@ class Columns:
     @property
     def shares(self) -> tuple[float, ...]:
         """How often the data have a one at each place of each one-hot."""
-        learnt = [column for column in self.columns if isinstance(column, Number | Category)]
-        return tuple(share for column in learnt for share in column.place_shares)
+        return tuple(share for column in self._learnt for share in column.place_shares)
+
+    @property
+    def _learnt(self) -> list[Number | Category]:
+        return [column for column in self.columns if isinstance(column, Number | Category)]
 
     def with_rare(self, z: Tensor, seed: int = 0, first: int = 0) -> Tensor:
         """z ``[n, latent + noise]`` of the rows first, first + 1, ... of a seed, with that of each category's
@@ -119,7 +122,7 @@ class Columns:
         Chance alone would lose one in seven of those that occur once, in twice as many rows.
         """
         start = z.shape[1] - len(self.shares)
-        for column in self.columns:
+        for column in self._learnt:
             if isinstance(column, Category) and (few := len(column.rare)):
                 begin = first + key("rare", column.name, seed) % column.rows
                 rows = (begin + np.arange(len(z))) % column.rows * few
@@ -127,7 +130,7 @@ class Columns:
                 places = column.places_of(column.rare[rows[hit] // column.rows])
                 places += start + np.cumsum([0, *column.groups])[:-1]
                 z[torch.from_numpy(hit)[:, None], torch.from_numpy(places)] = CERTAIN
-            start += sum(column.groups) if isinstance(column, Number | Category) else 0
+            start += sum(column.groups)
         return z
 
     @property
@@ -140,10 +143,10 @@ class Columns:
         """Of each category of many values the shares ``[rows, places]``, by the number of its first group."""
         found: dict[int, Tensor] = {}
         at = 0
-        for column in self.columns:
+        for column in self._learnt:
             if isinstance(column, Category) and len(column.groups) == 2:
                 found[at] = torch.from_numpy(column.square)
-            at += len(column.groups) if isinstance(column, Number | Category) else 0
+            at += len(column.groups)
         return found
 
     @cached_property
