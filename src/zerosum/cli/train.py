@@ -6,6 +6,7 @@ the run, exactly. Any field of the recipe is set by its dotted name; `zerosum re
   zerosum train digits --data mnist --watch thorough --on-fault stop
   zerosum train ring --G.width 64 --penalties.0.weight 0.5 --objective hinge
   zerosum train photos --data FOLDER --log tensorboard        into the run's directory, as it plays
+  zerosum train photos --data SMALL_FOLDER --from runs/played       begin with what another run has learnt
   zerosum train ring --seeds 16
   zerosum train runs/played/ring-1/recipe.yaml --changes runs/played/ring-1 --out runs/again
   zerosum train digits --steps 20000 --stop-when-done         then: zerosum sample RUN --step best
@@ -64,6 +65,13 @@ def parser() -> Parser:
     p.add_argument("--size", help="the same as --data.size: the side of images, in pixels")
     p.add_argument("--seed", help="where all randomness starts (default: 0)")
     p.add_argument("--seeds", type=whole(1, 2**16), metavar="N", help="train N seeds, from --seed on")
+    p.add_argument(
+        "--from",
+        dest="source",
+        type=some_path,
+        metavar="RUN",
+        help="begin with the weights of this run, as far as they fit; what does not fit begins anew",
+    )
     p.add_argument("--override", action="store_true", help="resume although the recipe has changed")
     p.add_argument(
         "--changes", type=some_path, metavar="RUN", help="play the changes of this run again, at their steps"
@@ -107,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.changes is not None and args.follow_advice:
         raise UsageError("--changes plays again what was, --follow-advice something else: leave one out")
+    if (args.source is not None or recipe.start) and (args.seeds is not None or several()):
+        raise UsageError("--from is for one run in one process: leave out --seeds and torchrun")
     if args.seeds is None:
         return together(lambda: _train(recipe, args))
     if several():
@@ -140,9 +150,15 @@ def _play(
 
     keep_apart(out, "run")
     steered = [] if args.changes is None else replayed(args.changes, out)
+    transferred: list[str] = []
+    if args.source is not None or recipe.start:
+        from zerosum.run import transfer
+
+        with loading(args.quiet):
+            recipe, transferred = transfer.begin(out, recipe, args.source)
     with loading(args.quiet), Run.start(out, recipe, override, steered=steered) as run:
         before = run.game.step
-        say_notes(run.notes, args.quiet)
+        say_notes([*run.notes, *transferred], args.quiet)
         if not args.quiet:
             say(plan(run))
         logs = keeping_up(run.path, args.log, say_error)

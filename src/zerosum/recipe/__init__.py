@@ -29,9 +29,10 @@ from zerosum.recipe.files import (
     resolved,
     value,
 )
-from zerosum.recipe.schema import Component, Recipe, RecipeError
+from zerosum.recipe.schema import RESUMABLE_FIELDS, Component, Recipe, RecipeError
 
 __all__ = [
+    "RESUMABLE_FIELDS",
     "Component",
     "Recipe",
     "RecipeError",

@@ -63,8 +63,8 @@ COMPONENT_ARGUMENTS = PASSED_AS_CALLABLE | {"base", "augment"}
 """Arguments for which a name alone is a component, and not a text."""
 RUNTIME_ARGUMENTS = {"inputs", "outputs", "groups", "classes", "seed", "game", "source", "held"}
 """Arguments that the run supplies: a recipe does not set them."""
-PLAIN_MAPPINGS = {"columns"}
-"""Arguments that are mappings and no components."""
+PLAIN_MAPPINGS = {"columns", "start"}
+"""Arguments and fields that are mappings and no components."""
 
 
 def name_of(component: Component) -> str:

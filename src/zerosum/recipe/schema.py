@@ -67,6 +67,8 @@ class Recipe:
     """decay of the averaged generator, or its schedule; null for none"""
     conditional: bool = False
     """play with the data's labels: G makes what is asked for, D judges whether it is that"""
+    start: dict[str, Any] | None = None
+    """the run whose weights the players begin with, as `train --from RUN` writes it: run, step, digest"""
     centre: bool = False
     """start G's output at the mean of the data (2014: bias from the pixel marginals)"""
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0
