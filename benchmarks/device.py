@@ -191,8 +191,8 @@ def same_game(name: str, device: str) -> float:
 
 
 def resumed(name: str, device: str, folder: Path) -> float:
-    """The most by which any of a run's state changes when it is taken up elsewhere, which should be 0: it goes
-    from the device to the processor and back."""
+    """The most by which a run's state changes when it is taken up elsewhere, which should be 0: it goes from
+    the device to the processor and back."""
     left: dict[str, Any] = {}
     most = 0.0
     for place, steps in ((device, TURNS // 2), ("cpu", TURNS - TURNS // 4), (device, TURNS)):
