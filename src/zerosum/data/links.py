@@ -5,7 +5,8 @@ what a row of the data has. Columns have an order, those of few values first. A 
 data have it beside the cells of the earlier columns that it is linked with; else it becomes the nearest that
 they have there, or of a category one that they have, as often as they have it. What has one value left is
 not learnt but looked up, if G can tell those values apart from which it follows. Where C follows from A in
-nearly all rows, both are learnt, and are together only as in the data, exceptions among them.
+nearly all rows, both are learnt, and are together only as in the data, exceptions among them; then what has
+many values comes first in the order.
 """
 
 from __future__ import annotations
@@ -114,6 +115,7 @@ def link(
                 plan.led[name] = (a,)
     for of, name in sorted(found, key=lambda one: (len(one[0]), -plan.rank[one[1]])):
         plan.keep(of, name, can_follow=name not in fixed)
+    plan.put_wide_first()
     for of, name in nearly_determined(codes, there):
         if of not in plan.led and name not in plan.led:
             plan.keep((of,), name, can_follow=False)
@@ -140,6 +142,18 @@ class _Plan:
         self.led: dict[str, tuple[str, ...]] = {}
         self.given: dict[str, set[str]] = {}
         self.kept: list[set[str]] = []
+
+    def put_wide_first(self) -> None:
+        """From now on categories of many values are not moved, but what goes with them: each of their values
+        has too few rows to lose some."""
+        sizes = self.sizes
+
+        def place(name: str) -> tuple[bool, int]:
+            column = self.columns[name]
+            is_wide = isinstance(column, Category) and len(column.groups) == 2
+            return not is_wide, -sizes[name] if is_wide else sizes[name]
+
+        self.rank = {name: i for i, name in enumerate(sorted(self.columns, key=place))}
 
     def is_resolved(self, of: str, name: str) -> bool:
         """Whether G can tell those values of `of` apart from which `name` follows, so that it need not be
