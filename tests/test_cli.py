@@ -315,6 +315,18 @@ def test_an_interrupt_while_starting_is_one_line(
     assert error_of("train ring", capsys) == (130, "zerosum: interrupted\n")
 
 
+def test_real_images_lie_beside_those_that_a_run_makes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [f"--{player}={{name: mlp, width: 4, depth: 1}}" for player in "GD"]
+    words = ["train", "digits", *small, "--batch=4", "--steps=2", "--watch=none", "--out", str(tmp_path)]
+    assert cli.main(words) == 0
+    shown, real = np.asarray(Image.open(tmp_path / "samples/real.png")), zerosum.data.digits()
+    pixels = real.codec.view(real.batch(0, 64)[0])[0, 0].numpy()
+    assert shown.shape == (959, 959) and np.array_equal(shown[7:119:14, 7:119:14], pixels)
+    assert f"(real ones: {tmp_path}/samples/real.png)" in capsys.readouterr().out
+
+
 # train ----------------------------------------------------------------------------------------------------
 
 
@@ -539,10 +551,10 @@ def test_pictures_and_arrays_of_images(here: Path) -> None:
     assert x.shape == (30, 8, 8) and x.dtype == np.uint8
     assert called("sample run --n 30 --out x.png --quiet")[0] == 0
     sheet = picture("x.png")
-    assert sheet.shape == (5 * 153 + 9, 6 * 153 + 9)  # 8 x 8 pixels, 18 times as large, with gaps of 9
+    assert sheet.shape == (5 * 161 + 9, 6 * 161 + 9)  # 8 x 8 pixels, 19 times as large, with gaps of 9
     for i, image in enumerate(x):
-        top, left = 9 + i // 6 * 153, 9 + i % 6 * 153
-        assert np.array_equal(sheet[top : top + 144 : 18, left : left + 144 : 18], image)
+        top, left = 9 + i // 6 * 161, 9 + i % 6 * 161
+        assert np.array_equal(sheet[top : top + 152 : 19, left : left + 152 : 19], image)
     assert sorted(p.name for p in here.iterdir() if p.name[0] == ".") == []
 
 

@@ -55,6 +55,11 @@ def test_tiles_are_about_square_unless_columns_are_given() -> None:
     assert tiles(noise(10, 1, 32, 32), columns=10, side=1).size == (10 * 33 + 1, 33 + 1)
 
 
+@pytest.mark.parametrize(("pixels", "zoom"), [(8, 14), (28, 4), (64, 2), (128, 1)])
+def test_a_grid_of_64_images_is_enlarged_to_be_seen(pixels: int, zoom: int) -> None:
+    assert grid_size(8, 8, pixels, pixels)[0] == zoom
+
+
 def test_more_channels_than_colours_become_grey_images_side_by_side() -> None:
     pixels = noise(3, 5, 32, 32)
     assert tiles(pixels).tobytes() == tiles(pixels.reshape(15, 1, 32, 32), columns=5).tobytes()

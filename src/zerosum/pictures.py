@@ -26,9 +26,9 @@ def grid_size(rows: int, columns: int, height: int, width: int, side: int = SIDE
     Raises ValueError for a grid of more pixels than a picture may have.
 
     >>> grid_size(8, 8, 8, 8), grid_size(1, 3, 256, 256)
-    ((13, 886, 886), (1, 258, 772))
+    ((14, 959, 959), (1, 258, 772))
     """
-    zoom = max(1, side // max(rows * (height + 1), columns * (width + 1)))
+    zoom = max(1, round(side / max(rows * (height + 1), columns * (width + 1))))
     gap = max(1, zoom // 2)
     h, w = rows * (height * zoom + gap) + gap, columns * (width * zoom + gap) + gap
     if h * w > LARGEST:

@@ -159,6 +159,7 @@ def _play(
     with loading(args.quiet), Run.start(out, recipe, override, steered=steered) as run:
         before = run.game.step
         say_notes([*run.notes, *transferred], args.quiet)
+        _draw_real(run)
         if not args.quiet:
             say(plan(run))
         logs = keeping_up(run.path, args.log, say_error)
@@ -170,6 +171,21 @@ def _play(
             except RunError as error:
                 return run, before, error
     return run, before, None
+
+
+def _draw_real(run: Run) -> None:
+    """Real images as samples/real.png, to see beside those that the run makes."""
+    from io import BytesIO
+
+    from zerosum.data.codec import Pixels
+    from zerosum.pictures import tiles
+
+    codec = run.data.codec
+    if isinstance(codec, Pixels) and not (run.path / "samples" / "real.png").exists():
+        content = BytesIO()
+        tiles(codec.view(run.source.batch(0, 64)[0]).numpy()).save(content, format="PNG")
+        with run.on_disk():
+            run.log.write_real_picture(content.getvalue())
 
 
 def _follow(
@@ -272,7 +288,8 @@ def _say_how_it_ended(run: Run, before: int, quiet: bool, again: list[str]) -> i
         if run.best is not None:
             say(f"best:     {format_best(run.best)}")
         if pictures:
-            say(f"samples:  {pictures[-1]}")
+            real = pictures[-1].with_name("real.png")
+            say(f"samples:  {pictures[-1]}" + (f" (real ones: {real})" if real.exists() else ""))
         best = " --step best" if run.best is not None and run.best.step < step else ""
         ending = "csv" if isinstance(getattr(run.source, "codec", None), Columns) else "png"
         say(f"next:     zerosum sample {place}{best} --n 64 --out samples.{ending}")

@@ -3,7 +3,7 @@
     recipe.yaml            the recipe, fully resolved
     metrics.jsonl          a `Record` for each logged step
     events.jsonl           an `Event` for each thing that happened
-    samples/NNNNNN.png     what one fixed grid of noise has become
+    samples/NNNNNN.png     what one fixed grid of noise has become; real.png: real images to see beside them
     evaluation.jsonl       a `Row` for each metric that `zerosum evaluate` has computed
     changes/*.json         wishes, to be taken up between two turns: see `zerosum.run.changes`
 
@@ -326,6 +326,9 @@ class Log:
     def write_picture(self, step: int, png: bytes) -> None:
         (self.path / "samples").mkdir(exist_ok=True)
         self._write(f"samples/{step:06d}.png", png)
+
+    def write_real_picture(self, png: bytes) -> None:
+        self._write("samples/real.png", png)
 
     def add_record(self, record: Mapping[str, Any]) -> None:
         self._add("metrics.jsonl", record)
