@@ -1,6 +1,6 @@
 """Does `zerosum train photos --data FOLDER` with no option end in about an hour, with pictures worth showing?
 
-    python benchmarks/photos.py                           the folders of folders.py, an hour of both cores each
+    python benchmarks/photos.py                          the folders of folders.py, an hour each on two cores
     python benchmarks/photos.py flags emoji --before OLD  the same by the package in OLD/src, at the same hour
 
 Each command is given as a user gives it and played to its end: seconds until the first record and until the
