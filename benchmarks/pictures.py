@@ -182,13 +182,17 @@ def measure(args: Namespace) -> None:
     wanted = [name for name in experiments() if any(fnmatch(name, only) for only in args.only)]
     if not wanted:
         raise SystemExit(f"no experiment is called so: there are {', '.join(experiments())}")
-    about = {**ledger.origin(), "measures": MEASURES}
     for seed, place, name in product(args.seeds, args.folders, wanted):
-        measured(name, place, seed, args)
-        rows = [json.loads(f.read_text()) for f in sorted((RUNS / "results").glob("*.json"))]
-        floors = {p: floor(p, args.size) for p in sorted({row["folder"] for row in rows})}
+        row = measured(name, place, seed, args)
         if not args.draft:
-            ledger.write(RESULT, {**about, "floor": floors, "rows": rows})
+            result = ledger.read(RESULT, {"rows": [], "floor": {}})
+            others = [r for r in result["rows"] if key_of(r) != key_of(row)]
+            floors = {**result["floor"], f"{place}-{args.size}": floor(place, args.size)}
+            ledger.write(RESULT, {**ledger.origin(), "floor": floors, "rows": [*others, row]})
+
+
+def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("folder", "size", "minutes", "experiment", "seed"))
 
 
 def options(parser: ArgumentParser) -> None:
@@ -207,21 +211,20 @@ def table() -> str:
     result = ledger.read(RESULT, {"rows": [], "floor": {}})
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in result["rows"]:
-        groups.setdefault((row["folder"], row["minutes"], row["experiment"]), []).append(row)
+        groups.setdefault(key_of(row)[:-1], []).append(row)
     if not groups:
         return "Not measured yet."
     rows: list[list[Any]] = []
-    order_of = sorted(groups, key=lambda g: (g[0], g[1], fmean(r["kernel_distance"][0] for r in groups[g])))
-    for place, minutes, name in order_of:
-        found = groups[place, minutes, name]
-        if not rows or rows[-1][:2] != [place, f"{minutes:g}"]:
-            real = result["floor"][place]
-            rows.append(
-                [place, f"{minutes:g}", "*real pictures*", "", "", *(f"{real[m][0]:.3f}" for m in MEASURES)]
-            )
+    order_of = sorted(groups, key=lambda g: (*g[:3], fmean(r["kernel_distance"][0] for r in groups[g])))
+    for place, size, minutes, name in order_of:
+        found = groups[place, size, minutes, name]
+        about = [f"{place}, {size}²", f"{minutes:g}"]
+        if not rows or rows[-1][:2] != about:
+            real = [f"{result['floor'][f'{place}-{size}'][m][0]:.3f}" for m in MEASURES]
+            rows.append([*about, "*real pictures*", "", "", *real])
         numbers = [ledger.plus_minus(mean_and_error([r[m][0] for r in found])) for m in MEASURES]
         turns = f"{fmean(r['turns'] for r in found):,.0f}"
-        rows.append([place, f"{minutes:g}", f"`{name}`", len(found), turns, *numbers])
+        rows.append([*about, f"`{name}`", len(found), turns, *numbers])
     head = ["folder", "CPU minutes", "experiment", "seeds", "turns"]
     return ledger.table([*head, *(m.replace("_", " ") for m in MEASURES)], rows)
 
