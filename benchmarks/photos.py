@@ -5,7 +5,7 @@
 
 Each command is given as a user gives it and played to its end: seconds until the first record and until the
 end, the most memory, the size and the turns that were chosen. Then as many samples as there are pictures,
-2,000 at most, are judged as in pictures.py, and a grid of the first goes to docs/images/photos. A folder that
+1,000 at most, are judged as in pictures.py, and a grid of the first goes to docs/images/photos. A folder that
 was played is not played again; a command that was stopped goes on, and its sessions are added up. OLD is a
 checkout of another commit, whose run is stopped after as many seconds as ours took, and sampled by its code.
 """

@@ -9,7 +9,7 @@ and as many turns as --minutes of processor time hold by a trial, so that what e
 against nobody; judging is not counted. What was played is not played again: runs/pictures has the runs, which
 go on where they were stopped, and a result for each. The first seed of all comes before the second of any.
 
-The judge: as many samples as there are pictures, 2,000 at most, laid on white, beside the pictures. In the
+The judge: as many samples as there are pictures, 1,000 at most, laid on white, beside the pictures. In the
 features of EfficientNet-Lite0, which no game sees but `projected`, and in those of a small encoder that
 learns the folder without labels (`metrics.train_encoder`) and that none sees: the kernel distance, whose
 value is 0 for real pictures; in the first also coverage and precision. The floor is what two halves of the
@@ -53,7 +53,7 @@ HERE = Path(__file__).resolve().parent
 RESULT = ledger.RESULTS / "pictures.json"
 RUNS = Path("runs/pictures")
 FOLDERS = ("flags", "emoji", "landscapes")
-MOST = 2_000
+MOST = 1_000
 MEASURES = ("kernel_distance", "encoder_distance", "coverage", "precision")
 
 
