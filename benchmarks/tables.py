@@ -436,16 +436,18 @@ def shown() -> str:
                     f"{row[name]:.1%}" if name in row else ""
                     for name in ("share_off", "missing_off", "consistent")
                 ),
-                f"{where['obeyed']:.0%}, {where['quality']:.3f} of {where['real']:.3f}, "
-                f"free {where['free'][1]:.3f} of {where['free'][0]:.3f}"
-                if where and software != "real"
-                else "",
+                _condition(where) if where and software != "real" else "",
                 f"{row['nearness'][0]:.2f}" if row["nearness"] else "",
                 f"{row['copies']:.2%}",
             ]
         )
     more = ["shares off", "missing off", "consistent", "condition", "nearness", "copies"]
     return ledger.table([*head, *more], rows)
+
+
+def _condition(where: dict[str, Any]) -> str:
+    free = "; free {1:.3f} of {0:.3f}".format(*where["free"]) if "free" in where else ""
+    return f"{where['obeyed']:.0%}, {where['quality']:.3f} of {where['real']:.3f}{free}"
 
 
 def _place(item: tuple[str, Any]) -> tuple[int, int, str]:

@@ -322,7 +322,7 @@ def test_the_columns_as_metrics_judge_them() -> None:
         {
             "id": np.arange(40),
             "when": encoded([f"2024-01-{i % 28 + 1:02d}" for i in range(40)]),
-            "x": np.where(np.arange(40) % 5 == 0, np.nan, np.arange(40.0) ** 0.5),
+            "x": np.where(np.arange(40) % 5 == 0, [np.nan, np.inf] * 20, np.arange(40.0) ** 0.5),
             "kind": encoded([None if i % 3 == 0 else "ab"[i % 2] for i in range(40)]),
             "flag": np.arange(40) % 2 == 0,
             "same": np.full(40, 3),

@@ -368,6 +368,15 @@ def test_rows_under_a_condition_are_judged_by_real_rows_under_it(tmp_path: Path)
         judge_for(made, str(real), predict="colour")
 
 
+def test_tables_of_identifiers_alone_have_no_rows_to_judge(tmp_path: Path) -> None:
+    for name in ("real", "made"):
+        (tmp_path / f"{name}.csv").write_text("id\n" + "".join(f"C{i:04d}\n" for i in range(40)))
+    judge = judge_for(tmp_path / "made.csv", str(tmp_path / "real.csv"), n=40)
+    samples, _ = read_samples(tmp_path / "made.csv", judge.real, 40)
+    skipped = {row["metric"] for row in evaluate(judge, samples) if "skipped" in row}
+    assert {"table_quality", "detection", "values_outside", "training_copies"} <= skipped
+
+
 def test_what_training_saw_is_no_test_of_utility_or_of_copies(tmp_path: Path) -> None:
     """Where few rows are held out, others are judged along with them: learnt by heart, they tell nothing."""
     real, made = (table(tmp_path / f"{name}.csv", n, name) for name, n in (("real", 500), ("made", 120)))

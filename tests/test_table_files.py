@@ -138,11 +138,13 @@ def test_one_table_in_many_forms(tmp_path: Path, how: str) -> None:
     assert rows_of(read_sheet(path)) == [(1.5, "Käfer"), (2.5, "Igel"), (3.5, "Käfer")]
 
 
-def test_a_folder_of_nothing_but_tables_is_one_table(tmp_path: Path) -> None:
+def test_a_folder_of_tables_and_what_is_said_of_them_is_one_table(tmp_path: Path) -> None:
     for i in range(3):
         write(tmp_path / f"{i}.csv", "a,b\n" + "".join(f"{i}.5,{j}\n" for j in range(4)))
     assert recipe.data_component(str(tmp_path)) == {"name": "file", "path": str(tmp_path)}
     assert len(data.file(tmp_path, "all")) == 12
+    (tmp_path / "README.md").write_text("cells by hand")
+    assert recipe.data_component(str(tmp_path))["name"] == "file" and len(data.file(tmp_path, "all")) == 12
     write(tmp_path / "2.csv", "a,c\n1,2\n")
     with pytest.raises(ValueError):
         data.file(tmp_path)
@@ -159,6 +161,9 @@ HEADERS = {
     "years of whole numbers": ("2019,2020,2021\n10,3,9\n7,12,8\n", True),
     "a word and years": ("site,2019,2020\nA,10,3\nB,7,12\n", True),
     "places": ("0,1,2\n0.5,0.1,7\n0.2,0.3,9\n", True),
+    "places over the same numbers": ("0,1,2\n2,1,u\n0,7,v\n3,1,u\n", True),
+    "places that go on": ("0,1,2\n3,4,5\n6,7,8\n", False),
+    "places again": ("0,1,2\n5,1,1\n0,1,2\n", False),
     "text above numbers": ("size,2019\n5,7\n6,8\n", True),
     "rows that rise": ("1,2,3\n4,5,6\n7,8,9\n", False),
     "falls": ("2021,2020,2019\n10,3,9\n7,12,8\n", False),
@@ -192,6 +197,15 @@ def test_words_for_missing_numbers_and_a_few_others(tmp_path: Path) -> None:
     sheet = read_sheet(write(tmp_path / "x.csv", "x,y\n" + "".join(f"{c},1\n" for c in cells)))
     assert np.flatnonzero(np.isnan(sheet["x"])).tolist() == [3, 5, 7, 90]
     assert len(sheet.notes) == 1 and "'n.a.!' (row 91)" in sheet.notes[0]
+
+
+def test_words_are_text_however_few_cells_there_are(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{i},{'x' if i % 90 == 0 else ''},{'' if i % 30 else '2.5' if i % 60 else 'y'}\n" for i in range(400)
+    )
+    sheet = read_sheet(write(tmp_path / "x.csv", "i,mark,both\n" + rows))
+    assert sheet.objects("mark")[90] == "x" and sheet.objects("both")[:31:30].tolist() == ["y", "2.5"]
+    assert not sheet.notes
 
 
 def test_text_stays_text(tmp_path: Path) -> None:
@@ -396,12 +410,14 @@ def test_columns_of_other_types_are_left_out_and_named(tmp_path: Path) -> None:
         "list": pa.array([[1], [2, 3], []]),
         "a": [1, None, 3],
         "flag": [True, None, False],
+        "span": pa.array([90, None, 1500], pa.duration("ms")),
     }
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
     sheet = read_sheet(tmp_path / "x.parquet")
-    assert list(sheet) == ["when", "a", "flag"] and "list" in sheet.notes[0]
+    assert list(sheet) == ["when", "a", "flag", "span"] and "list" in sheet.notes[0]
     assert sheet.objects("a").tolist() == [1, None, 3]
     assert sheet.objects("flag").tolist() == [True, None, False]
+    assert sheet.objects("span").tolist() == [0.09, None, 1.5]  # seconds
 
 
 def test_a_file_is_parsed_once_for_all_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

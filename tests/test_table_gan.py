@@ -196,6 +196,14 @@ def test_any_table_is_learnt_and_drawn_with_no_option_set(columns: dict[str, lis
             assert set(made[name].dropna()) <= set(cells)
 
 
+def test_columns_are_called_as_the_frame_calls_them(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.arange(60.0).reshape(20, 3) % 7)
+    model = TableGAN(steps=1, batch=4, G__width=8, D__width=8).fit(frame, progress=False)
+    model.save(tmp_path / "model")
+    for one in (model, TableGAN.load(tmp_path / "model")):
+        assert list(one.sample(4, where={0: (3, None)})) == [0, 1, 2]
+
+
 def test_whatever_pandas_holds_is_a_table() -> None:
     n, draw = 60, np.random.default_rng(0)
 
@@ -209,6 +217,7 @@ def test_whatever_pandas_holds_is_a_table() -> None:
             "text": pd.array(some("x", None, "y"), dtype="string"),
             "choice": pd.Categorical(some(3, 1, 2)),
             "objects": some(1, None, 2.5, 7),
+            "unsigned": np.array(some(2**63, 2**63 + 5, 7), dtype=np.uint64),
             "exact": [Decimal(int(i)) / 4 for i in draw.integers(9, size=n)],
             "span": pd.to_timedelta(draw.integers(9, size=n) * 90, unit="s"),
             "moment": pd.date_range("2024-01-01", periods=n, tz="Europe/Berlin"),
@@ -222,11 +231,13 @@ def test_whatever_pandas_holds_is_a_table() -> None:
         "text": "category",
         "choice": "category",
         "objects": "number",
+        "unsigned": "category",
         "exact": "number",
         "span": "whole",
         "moment": "date",
     }
     made = source.codec.decode(torch.randn(40, *source.shape, generator=stream("made")))
+    assert set(made.objects("unsigned")) == {"7", "9223372036854775808", "9223372036854775813"}
     assert set(made.objects("choice")) == {1, 2, 3} and set(made.objects("flag")) == {True, None}
     assert set(made.objects("objects")) <= {None, *np.arange(1, 7.5, 0.5)} and max(made["span"]) <= 720
 

@@ -48,6 +48,7 @@ class TableGAN:
         self.codec: Columns | None = None
         self.fingerprint = ""
         self._polars = False
+        self._labels: dict[str, Any] = {}  # what a frame calls its columns, where it is no text
 
     def fit(
         self,
@@ -78,6 +79,9 @@ class TableGAN:
         elif source.fingerprint != self.fingerprint:
             raise ValueError("the model has learnt from other rows: fit a new one, TableGAN().fit(rows)")
         self._polars = hasattr(rows, "to_arrow")
+        if hasattr(rows, "iloc"):
+            labels = rows.columns.tolist()
+            self._labels = {str(label): label for label in labels if not isinstance(label, str)}
         self._play(source, (steps or self.recipe.turns) - self.game.step, progress)
         return self
 
@@ -103,7 +107,7 @@ class TableGAN:
         Raises ValueError for a model that has learnt nothing, and for conditions that no row meets.
         """
         sheet = self.sheet(n, where=where, seed=seed)
-        return sheet.to_polars() if self._polars else sheet.to_pandas()
+        return sheet.to_polars() if self._polars else sheet.to_pandas().rename(columns=self._labels)
 
     def sheet(self, n: int, *, where: Where | None = None, seed: int = 0) -> Sheet:
         """The same as a `Sheet`, for which neither pandas nor polars is needed."""
@@ -132,7 +136,8 @@ class TableGAN:
         folder.mkdir(parents=True, exist_ok=True)
         state = {"format": FORMAT, "game": game.state_dict(), "codec": codec.state_dict()}
         temporary = folder / f".{_MODEL}.writing"
-        torch.save(state | {"fingerprint": self.fingerprint}, temporary)
+        numbered = {name: label for name, label in self._labels.items() if isinstance(label, int)}
+        torch.save(state | {"fingerprint": self.fingerprint, "labels": numbered}, temporary)
         (folder / _RECIPE).write_text(recipes.dump(self.recipe), encoding="utf-8")
         temporary.replace(folder / _MODEL)
 
@@ -157,4 +162,5 @@ class TableGAN:
         model.game = recipes.build_game(settled, codec.shape, codec=codec)
         model.game.load_state_dict(state["game"])
         model.codec, model.fingerprint = codec, state["fingerprint"]
+        model._labels = dict(state.get("labels", {}))
         return model

@@ -244,7 +244,7 @@ class Columns:
 
     def arrays(self, sheet: Sheet) -> dict[str, Array]:
         """The columns as `zerosum.metrics.tables` judges them: numbers and dates as floats, NaN where one is
-        missing, others as objects; identifiers, which say nothing, are left out.
+        missing or infinite, others as objects; identifiers, which say nothing, are left out.
 
         Raises ValueError for a column that is not there.
         """
@@ -258,7 +258,8 @@ class Columns:
             is_array = not isinstance(cells, Coded) and cells.dtype.kind in "if"
             if isinstance(column, Number) or (is_array and not isinstance(column, Category)):
                 form = column.form if isinstance(column, Number) else ""
-                arrays[column.name] = to_numbers(cells, form).astype(np.float64)
+                numbers = to_numbers(cells, form).astype(np.float64)
+                arrays[column.name] = np.where(np.isfinite(numbers), numbers, np.nan)
             else:
                 arrays[column.name] = sheet.objects(column.name)
         return arrays

@@ -22,12 +22,15 @@ __all__ = ["arranged"]
 Array = NDArray[np.float64]
 
 DOUBT = 4.0  # rows of which a value is like all others, beside those that it has
+MOST_ROWS = 1 << 17
 MOST_COMPARED = 1 << 23  # numbers that tell the values of a column apart
 _STEPS = 12  # of the power method
 
 
 def arranged(sheet: Sheet, columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns of a table, those of many values in the order of their likeness."""
+    """The columns of a table, those of many values in the order of their likeness, by `MOST_ROWS` at most."""
+    if len(sheet) > MOST_ROWS:
+        sheet = sheet.take(np.sort(np.random.RandomState(0).permutation(len(sheet))[:MOST_ROWS]))
     return tuple(
         _arranged(column, sheet, columns)
         if isinstance(column, Category) and len(column.groups) == 2

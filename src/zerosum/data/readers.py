@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosum.data.sheet import Cells, Coded, Sheet, Style, encoded, encoded_texts, unique_names
+from zerosum.data.sheet import Cells, Coded, Sheet, Style, encoded, encoded_texts, unique_names, whole_cells
 from zerosum.text import printable
 
 __all__ = ["TEXT", "foreign", "join_names", "one_line", "optional", "read_parquet", "read_text"]
@@ -35,7 +35,8 @@ BLOCK = 1 << 14  # rows that are read at a time
 LONGEST_CELL = 1 << 28
 _LEADING_ZERO = re.compile(r"^\s*0\d", re.M)
 _DECIMALS = re.compile(r"\s*[+-]?\d+[.,](\d+)(?:([eE])[+-]\d\d+)?\s*")
-ODD_WORDS = 0.05  # a column with more of them than this share of its cells is text
+FEWEST_PLACES = 3  # a first row 0, 1, ... of so many cells names the columns
+ODD_WORDS = 0.05  # a column with more of them than this share of its cells that are not missing is text
 
 
 def read_text(path: Path, header: bool | None = None) -> Sheet:
@@ -142,7 +143,7 @@ class _TextReader:
             count += len(block)
         if not count:
             raise ValueError("there are no rows")
-        late = {column.name for column in columns if column.is_late_text(count)}
+        late = {column.name for column in columns if column.is_late_text}
         self.words |= late
         if late:
             return None
@@ -161,7 +162,7 @@ class _Column:
         self.parts: list[Array] = []
         self.numbers: dict[Any, int] = {}
         self.odd: dict[str, list[int]] = {}  # a word that is no number: how often and in which row first
-        self.missing = self.rows = 0
+        self.rows = 0
         self.needs_text = False  # what numbers would lose: leading zeros, digits beyond 2^53
         self.format: str | None = None  # of all numbers so far, "" if they have none
         self.mark = "."
@@ -222,9 +223,13 @@ class _Column:
         """The format of all numbers, g if those that are whole have no point, "" if they are as Python's."""
         return self.format or ("g" if self.is_bare and cells.dtype.kind == "f" else "")
 
-    def is_late_text(self, rows: int) -> bool:
+    @property
+    def is_late_text(self) -> bool:
+        if self.is_text or self.needs_text or not self.odd:
+            return not self.is_text and self.needs_text
         odd = sum(count for count, _ in self.odd.values())
-        return not self.is_text and (self.needs_text or odd > ODD_WORDS * rows)
+        numbers = sum(int(np.count_nonzero(~np.isnan(part))) for part in self.parts)
+        return odd > ODD_WORDS * (odd + numbers)
 
     def notes(self, rows: int) -> list[str]:
         shown = [f"{printable(word[:40])!r} (row {row})" for word, (_, row) in self.odd.items()]
@@ -299,6 +304,8 @@ def _is_header(first: list[str], below: list[list[str]]) -> bool:
     ):
         return True
     step = _step(numbers)
+    if len(first) >= FEWEST_PLACES and first == [str(j) for j in range(len(first))] and first not in below:
+        return all(_step(row) != 1 for row in below)  # names of columns without one, as we write them too
     repeated = any(cell in column for cell, column in zip(first, columns, strict=False))
     if not below or step is None or len(set(first)) < len(first) or repeated:
         return False
@@ -346,8 +353,8 @@ def from_arrow(table: Any) -> Sheet:
 def _from_arrow(column: Any) -> Cells | None:
     pa = import_module("pyarrow")
     kind = column.type
-    if pa.types.is_integer(kind) and kind != pa.uint64() and not column.null_count:
-        return column.to_numpy().astype(np.int64)
+    if pa.types.is_integer(kind) and not column.null_count:
+        return whole_cells(column.to_numpy())
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         with foreign("not readable"):
             numbers = column.cast(pa.float64(), safe=False)
@@ -356,6 +363,9 @@ def _from_arrow(column: Any) -> Cells | None:
         return column.to_numpy().astype(bool)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return column.cast(pa.timestamp("us"), safe=False).to_numpy()
+    if pa.types.is_duration(kind):  # seconds, as of frames
+        units = column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64())
+        return whole(units.to_numpy().astype(np.float64) / 1e6)
     if pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return encoded(column.to_pylist())
     try:

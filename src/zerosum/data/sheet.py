@@ -228,14 +228,21 @@ def from_frame(frame: Any) -> Sheet:
     return Sheet(columns, notes)
 
 
+def whole_cells(array: Array) -> Cells:
+    """Whole numbers as int64, as text where they are beyond it."""
+    if array.dtype == np.uint64 and array.max(initial=0) >= 2**63:
+        return encoded(map(str, array.tolist()))
+    return array.astype(np.int64)
+
+
 def _from_series(series: Any) -> Cells:
     """A pandas or polars series: numbers, bools and moments as they are, spans of time in seconds, objects
     that are all numbers as numbers, all else as `Coded`; a categorical one as its categories."""
     polars = hasattr(series, "null_count")
     array = series.to_numpy() if polars else _pandas_array(series)
-    if array.dtype.kind in "iu" and array.dtype != np.uint64:
-        return array.astype(np.int64)
-    if array.dtype.kind in "uf":
+    if array.dtype.kind in "iu":
+        return whole_cells(array)
+    if array.dtype.kind == "f":
         return array.astype(np.float64)
     if array.dtype.kind in "bM":
         return array

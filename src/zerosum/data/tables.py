@@ -23,6 +23,7 @@ from torch import Tensor
 from zerosum.data.array_files import channels_first, read_npy, read_npz, sheet_of_array
 from zerosum.data.arrays import Finite, Images, Split, shipped
 from zerosum.data.columns import Columns, Packed
+from zerosum.data.image_files import SUFFIXES
 from zerosum.data.kinds import describe, fit
 from zerosum.data.parsed import read_once
 from zerosum.data.readers import TEXT, join_names, one_line, read_parquet, read_text
@@ -279,9 +280,10 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def holds_tables(folder: Path) -> bool:
-    """Whether a folder holds nothing but tables, which are the parts of one, and perhaps hidden files."""
-    others = [p for p in folder.iterdir() if not p.name.startswith(".")]
-    return bool(others) and len(others) == len(_parts(folder))
+    """Whether a folder holds tables, which are the parts of one, and neither images nor folders beside them:
+    what is said of the data is often there, too."""
+    others = any(p.is_dir() or p.suffix.lower() in SUFFIXES for p in folder.iterdir())
+    return not others and bool(_parts(folder))
 
 
 def ending_of(path: Path) -> str:

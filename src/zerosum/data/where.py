@@ -84,7 +84,8 @@ def _unquoted(text: str) -> str | None:
 
 def _of_mapping(where: Mapping[str, Any]) -> list[Condition]:
     found: list[Condition] = []
-    for name, value in where.items():
+    for label, value in where.items():
+        name = str(label)
         if isinstance(value, tuple) and len(value) == 2:
             ends = zip((">=", "<="), value, strict=True)
             found += [Condition(name, operator, end) for operator, end in ends if end is not None]

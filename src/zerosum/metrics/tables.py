@@ -225,7 +225,7 @@ def _correlations(columns: Sequence[Array]) -> Array:
 
 def outside(train: Rows, fake: Rows) -> float:
     """The share of `fake` rows with a number outside of the range of `train`."""
-    out = np.zeros(len(next(iter(fake.values()))), dtype=bool)
+    out = np.zeros(length(fake), dtype=bool)
     for name, x in train.items():
         if is_number(x) and not missing(x).all():
             with np.errstate(invalid="ignore"):
@@ -240,8 +240,8 @@ def unmet_values(train: Rows, fake: Rows) -> dict[str, list[Any]]:
 
 
 def values_outside(train: Rows, fake: Rows, space: str = "rows") -> Estimate:
-    """`outside` with Wilson's interval."""
-    n = length(fake)
+    """`outside` with Wilson's interval. Raises ValueError for tables without columns that can be judged."""
+    n = _judged_length(fake)
     share = outside(train, fake)
     return Estimate(share, *wilson(share * n, n), n, space, "share of rows out of range", "Wilson")
 
@@ -294,9 +294,12 @@ def missing_difference(train: Rows, fake: Rows) -> float:
 
 
 def training_copies(train: Rows, fake: Rows, space: str = "rows") -> Estimate:
-    """The share of `fake` rows that are a row of `train`, cell for cell."""
+    """The share of `fake` rows that are a row of `train`, cell for cell.
+
+    Raises ValueError as `values_outside`.
+    """
     known = set(_tuples(train))
-    n = length(fake)
+    n = _judged_length(fake)
     hits = sum(row in known for row in _tuples({name: fake[name] for name in train}))
     return Estimate(hits / n, *wilson(hits, n), n, space, "share of copies of training rows", "Wilson")
 
@@ -337,6 +340,12 @@ def taken(rows: Rows, at: Any) -> dict[str, Array]:
 
 def length(rows: Rows) -> int:
     return len(next(iter(rows.values()), ()))
+
+
+def _judged_length(rows: Rows) -> int:
+    if not (n := length(rows)):
+        raise ValueError("it needs a column that is no identifier")
+    return n
 
 
 def is_number(x: Array) -> bool:
