@@ -22,7 +22,7 @@ __all__ = ["arranged"]
 Array = NDArray[np.float64]
 
 DOUBT = 4.0  # rows of which a value is like all others, beside those that it has
-MOST_ROWS = 1 << 17
+MOST_ROWS = 1 << 16
 MOST_COMPARED = 1 << 23  # numbers that tell the values of a column apart
 _STEPS = 12  # of the power method
 
