@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import math
 import os
 import time
 import warnings
@@ -141,6 +142,8 @@ def play(scenario: Scenario, seed: int, changes: Mapping[str, Any] | None = None
                 said.append((record["step"], [*run.findings]))
                 named = bool(run.faults) if changes else is_first(scenario["fault"], run.faults)
                 if named and record["step"] > scenario.get("begins", 0):
+                    break
+                if record["step"] >= scenario.get("played", math.inf):
                     break
         except RunError:  # numbers that are none
             said.append((run.game.step, [*run.findings]))

@@ -299,15 +299,39 @@ def test_of_the_first_blobs_nobody_says_that_they_converge() -> None:
 
 
 def test_how_long_samples_may_stand_still_is_told_by_the_clock_of_G_and_by_what_is_planned() -> None:
-    """A G that takes 1,000 turns to become another is not stuck after 1,500."""
+    """A G that takes 500 turns to become another is not stuck after 700; a slower one gets no more."""
 
     def named(steps: int, planned: int = 0, **curves: Any) -> bool:
         found = diagnose(history(steps, **{**STUCK, "d_loss": 0.01, **curves}), replace(GAME, turns=planned))
         return any(f.name == "discriminator too strong" and f.fault for f in found)
 
-    slow: dict[str, Any] = {"g_update_share": 1e-3}
-    assert named(1500) and not named(1500, **slow) and named(3000, **slow)
+    slow: dict[str, Any] = {"g_update_share": 2e-3}
+    assert named(700) and not named(700, **slow) and named(1500, **slow)
+    assert named(1500, g_update_share=1e-4)
     assert named(1500, planned=20_000) and not named(1500, planned=100_000)
+
+
+def test_moves_that_were_too_large_are_named_before_the_dead_player_that_they_left() -> None:
+    """Two readings before the standstill are enough, however long ago; weights were large for their time."""
+
+    def stops(x: float) -> Any:
+        return lambda s: x if s < 400 else 0.0
+
+    moves = {"d_update": stops(0.8), "d_update_share": stops(0.03), "g_gradient_share": stops(0.01)}
+    stopped = {**STUCK, **moves, "g_update": 0.0}
+    for weights, first in ((30.0, "learning rate too high"), (15.0, "dead player")):
+        found = diagnose(history(6000, **stopped, d_weights=weights), GAME)
+        assert found[0].name == first and found[0].fault and "dead player" in names(found)
+
+
+def test_clean_samples_of_noisy_data_are_alike_and_cover_little_and_yet_are_no_fault() -> None:
+    """They are told from the data by no distance."""
+    clean: dict[str, Any] = {"coverage": 0.2, "duplicates": 0.95, "precision": 0.6, "spread": 0.97}
+    nameless = replace(GAME, modes=0)
+    curves = {**clean, "modes_covered": 0, "high_quality": math.nan}
+    assert not [f for f in diagnose(history(**curves, distance=0.02), nameless) if f.fault]
+    apart = diagnose(history(**curves, distance=0.2), nameless)
+    assert [f.name for f in apart if f.fault] == ["mode collapse", "partial mode dropping"]
 
 
 # any history ------------------------------------------------------------------------------------------------

@@ -39,9 +39,9 @@ from zerosum.watch.history import PATIENCE, READINGS, History, Streak, is_number
 from zerosum.watch.shortfall import (
     COVERAGE,
     EQUAL,
-    FAR,
     LIKE,
     gets_nearer,
+    is_far,
     is_good,
     lack,
     lacks_variety,
@@ -161,22 +161,26 @@ def _batch_too_small(h: History, f: Facts) -> Found:
 
 def _too_fast(h: History, f: Facts) -> Found:
     ran_away = _beyond(f, h.latest("output_low"), h.latest("output_high")) - _at_first(h, f) > EXPLODED
-    # what lies far away needs large weights
-    most = math.inf if ran_away else max(GROWN, TOO_FAST * math.sqrt(h.step))
+    dead = _dead(h, f) is not None  # a jump may end where nothing moves: what was before is the cause
+
+    def most(step: float) -> float:  # what lies far away needs large weights
+        return math.inf if ran_away else max(GROWN, TOO_FAST * math.sqrt(step))
+
     for who in "dg":
         size, move, weights = f.size.get(who, math.inf), f"{who}_update", f"{who}_weights"
+        names = ("step", move, weights)
 
-        def shown(u: float, w: float, size: float = size) -> bool:
-            return u > TOO_FAST * size or w > most * size
+        def shown(step: float, u: float, w: float, size: float = size) -> bool:
+            return u > TOO_FAST * size or w > most(step) * size
 
-        if streak := h.held([move, weights], shown, 0.0, FEWEST):
-            u, grown = streak.mean(move) / size, streak.mean(weights) / size
+        if streak := h.ever(names, shown, FEWEST) if dead else h.held(names, shown, 0.0, FEWEST):
+            u, grown, top = streak.mean(move) / size, streak.mean(weights) / size, most(streak.since)
             others = {"who": who.upper(), "weights": grown}
-            sure = max(_sure(u, TOO_FAST, 0.5), _sure(grown, most, 10 * GROWN) if most < 10 * GROWN else 0.5)
+            sure = max(_sure(u, TOO_FAST, 0.5), _sure(grown, top, 10 * GROWN) if top < 10 * GROWN else 0.5)
             fast = [w for w in "dg" if w == who or lr(f, w) > TOO_FAST * ADAM / USUAL]
             advice = (calmer(f, fast, max(u / USUAL, 10)),)
             evidence = (Evidence("move", u, TOO_FAST, (move, weights), others),)
-            level: Level = "fault" if _dead(h, f) else _level(h, f)  # a jump may end where nothing moves
+            level: Level = "fault" if dead else _level(h, f)
             return _seen("learning rate too high", level, streak, sure, evidence, advice)
     return None
 
@@ -372,7 +376,7 @@ def _swing(curve: Sequence[float]) -> tuple[float, float, int]:
 def _g_too_strong(h: History, f: Facts) -> Found:
     names, strength = strength_of_D(f)
     streak = h.held(names, lambda *x: strength(*x) < FOOLED, patience=2 * PATIENCE)
-    if not streak or not suffering(h, f) or not like_data(h) < LIKE or (h.course and h.course.now < FAR):
+    if not streak or not suffering(h, f) or not like_data(h) < LIKE or not is_far(h):
         return None
     s = fmean(strength(*(r[name] for name in names)) for r in streak.rows)
     evidence = (
@@ -392,8 +396,10 @@ def _g_too_strong(h: History, f: Facts) -> Found:
 
 
 def _collapsed(h: History, f: Facts) -> Found:
+    far = is_far(h)  # clean samples of noisy data are twins that cover little
+
     def shown(spread: float, coverage: float, duplicates: float) -> bool:
-        return spread < COLLAPSED or (coverage < COLLAPSED * COVERAGE and duplicates > REPEATED)
+        return spread < COLLAPSED or (far and coverage < COLLAPSED * COVERAGE and duplicates > REPEATED)
 
     streak = h.held(["spread", "coverage", "duplicates"], shown, patience=3 * PATIENCE)
     if streak is None and f.modes >= 4 and lacks_variety(h, f):
@@ -408,6 +414,8 @@ def _collapsed(h: History, f: Facts) -> Found:
 def _dropping(h: History, f: Facts) -> Found:
     name, limit = ("modes_covered", f.modes) if f.modes >= 2 else ("coverage", DROPPED * COVERAGE)
     streak = h.held([name], lambda x: x < limit, patience=6 * PATIENCE, readings=2 * READINGS)
+    if f.modes < 2 and not is_far(h):  # as in `_collapsed`
+        return None
     if not streak or not h.recent(name) < limit or not lacks_variety(h, f) or not suffering(h, f):
         return None
     sure = _sure(lack(h, f), 0.05, 0.5)

@@ -24,6 +24,7 @@ PATIENCE = 0.5  # units of time for which something holds before it is said
 READINGS = 3  # readings for which it holds before it is said
 MOST = 0.75  # of the readings in that time show it
 PACE = (1e-3, 2e-2)  # update shares beyond these are taken as these where time is counted
+PACE_OF_G = 2e-3  # the least where it is counted for G alone: one that hardly moves is not given for ever
 DEPTH = 400  # records looked back at, but for the course of the samples
 MOVES = ("d_update_share", "g_update_share")
 
@@ -104,7 +105,7 @@ class History:
     def unit_of_G(self) -> float:
         """Turns in which G typically moves by as much as its weights."""
         shares = [r["g_update_share"] for r in self.records if is_number(r.get("g_update_share"))]
-        return 1 / min(max(median(shares), PACE[0]), PACE[1]) if shares else 0.0
+        return 1 / min(max(median(shares), PACE_OF_G), PACE[1]) if shares else 0.0
 
     @property
     def early(self) -> bool:
@@ -162,6 +163,18 @@ class History:
             rows.append(r)
         enough = looked >= readings and rows[-1]["step"] <= first and shows >= MOST * looked
         return Streak(rows) if enough else None
+
+    def ever(self, names: Sequence[str], shown: Callable[..., bool], readings: int) -> Streak | None:
+        """The newest so many records in a row with these readings which all show something, however old."""
+        rows: list[Record] = []
+        for r in self.records:
+            values = [r.get(name) for name in names]
+            if None in values:
+                continue
+            rows = [*rows, r] if shown(*values) else []
+            if len(rows) == readings:
+                return Streak(rows)
+        return None
 
 
 def is_number(x: Any) -> bool:

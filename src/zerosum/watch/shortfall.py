@@ -9,7 +9,7 @@ from zerosum.watch.facts import Facts
 from zerosum.watch.finding import Evidence
 from zerosum.watch.history import GAIN, History
 
-__all__ = ["gets_nearer", "is_good", "lack", "lacks_variety", "like_data", "shortfall", "suffering"]
+__all__ = ["gets_nearer", "is_far", "is_good", "lack", "lacks_variety", "like_data", "shortfall", "suffering"]
 
 FAR = 0.05  # energy distance above which a D that sees nothing wrong is blind
 GOOD = 0.6  # of what real data score in coverage, above which the samples show no fault of the game
@@ -40,6 +40,11 @@ def gets_nearer(h: History) -> bool:
     return len(curve) < 8 or fmean(curve[half:]) < GAIN * fmean(curve[:half]) or fmean(curve) < FAR
 
 
+def is_far(h: History) -> bool:
+    """Whether the distance of the samples from the data can be told; so taken where nobody looked."""
+    return h.course is None or h.course.now > FAR
+
+
 def like_data(h: History) -> float:
     """The share of samples that lie near data: at a mode, where modes are known."""
     share = h.recent("high_quality")
@@ -48,8 +53,7 @@ def like_data(h: History) -> float:
 
 def lacks_variety(h: History, f: Facts) -> bool:
     """Whether what the samples lack is variety: most lie near data, or all have stopped getting nearer."""
-    far = h.course is not None and h.course.now > FAR
-    return not like_data(h) < LIKE or (far and suffering(h, f))
+    return not like_data(h) < LIKE or (h.course is not None and is_far(h) and suffering(h, f))
 
 
 def lack(h: History, f: Facts) -> float:
