@@ -417,6 +417,32 @@ def faults_table() -> str:
     return table(head, lines)
 
 
+def healthy_table() -> str:
+    """Each preset by itself, the other healthy games together: what was played, and what was ever said."""
+    rows = result("faults")["reported"]["rows"]
+    games = {s["name"]: s for s in scenarios() if "preset" in s or s["fault"] == HEALTHY}
+    whole = {name: name if "preset" in s else "other games" for name, s in games.items()}
+    lines = []
+    for name in sorted(dict.fromkeys(whole.values()), key=lambda name: "preset" not in name):
+        mine = [r for r in rows if whole.get(r["scenario"]) == name]
+        turns = {recipe_of(s, 0).turns for x, s in games.items() if whole[x] == name}
+        said = Counter(fault for r in mine for fault in r["faults"])
+        ill = sum(bool(r["faults"]) for r in mine)
+        others = len({r["scenario"] for r in mine})
+        lines.append(
+            (
+                name if "preset" in name else f"{others} {name}",
+                len({r["seed"] for r in mine}),
+                len(mine),
+                f"{min(turns):,}" + (f" to {max(turns):,}" if len(turns) > 1 else ""),
+                f"{max((r['steps'] for r in mine), default=0):,}",
+                f"{ill}" + (f": {', '.join(said)}" if ill else ""),
+            )
+        )
+    head = ("game", "seeds", "runs", "turns planned", "played at most", "runs with a fault at any record")
+    return table(head, lines)
+
+
 def folk_table() -> str:
     """The diagnosis beside what people go by: what says that something is wrong, and how early."""
     rows = result("faults")["reported"]["rows"]
@@ -512,6 +538,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 PARTS = {
     "faults": faults_table,
     "faults_folk": folk_table,
+    "faults_healthy": healthy_table,
     "faults_missed": missed_list,
     "faults_repairs": repairs_table,
     "faults_seeds": seeds_line,
