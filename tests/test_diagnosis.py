@@ -562,6 +562,15 @@ def test_what_one_would_do_first_is_advised_first_and_all_that_it_takes(
     assert first_advice(name, game) == fields
 
 
+@EVERY_FAULT
+def test_an_advice_is_a_number_however_early_it_is_given(name: str) -> None:
+    """Also while the first units of time last, in which no reading counts but those of the fault."""
+    game, curves, _ = CASES[name]
+    slow = {"d_update_share": 1e-5, "g_update_share": 1e-5}
+    said = [f for n in range(8, 30, 7) for f in diagnose(history(3000, **{**slow, **curves})[:n], game)]
+    assert "nan" not in " ".join(str(advice) for f in said for advice in f.advice)
+
+
 def test_what_is_in_order_is_no_part_of_an_advice() -> None:
     assert first_advice("discriminator too strong", rates(1e-3, 1e-3)).keys() == {"penalties"}
     assert (

@@ -207,7 +207,7 @@ def _too_slow(h: History, f: Facts) -> Found:
             evidence = (Evidence("update share", u, TOO_SLOW, (name,), {"who": who.upper()}),)
             sure = _sure(-math.log(u), -math.log(TOO_SLOW), -math.log(TOO_SLOW / 10))
             why = "moves of 1e-3 to 1e-2 of the weights a turn are usual"
-            rates = {w: _livelier(h, f, w) for w in "gd" if h.latest(f"{w}_update_share") < TOO_SLOW}
+            rates = {w: _livelier(h, f, w) for w in "gd" if h.recent(f"{w}_update_share", 1) < TOO_SLOW}
             advice = (with_rates(f, {who: _livelier(h, f, who)} | rates, why),)
             return _seen("learning rate too low", _level(h, f), streak, sure, evidence, advice)
     return None
@@ -215,7 +215,7 @@ def _too_slow(h: History, f: Facts) -> Found:
 
 def _livelier(h: History, f: Facts, who: str) -> float:
     """The rate that makes moves of a usual size."""
-    return lr(f, who) * max(USUAL / max(h.latest(f"{who}_update_share"), 1e-12), 10.0)
+    return lr(f, who) * max(USUAL / max(h.recent(f"{who}_update_share", 1), 1e-12), 10.0)
 
 
 def _diverging(h: History, f: Facts) -> Found:
