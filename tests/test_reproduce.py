@@ -458,8 +458,8 @@ def test_the_check_of_a_device_sees_the_same_game_and_another(
     monkeypatch.setattr(device, "TURNS", 6)
     args = device.Namespace(seconds=0.1, only="ring", compile=False)
     device.measure(args)
-    assert "'apart': 0.0, 'moved': 0.0" in capsys.readouterr().out
-    monkeypatch.setattr(device, "moved", lambda *_: 0.1)
+    assert "'same': 0.0, 'resumed': 0.0" in capsys.readouterr().out
+    monkeypatch.setattr(device, "resumed", lambda *_: 0.1)
     with pytest.raises(SystemExit) as end:
         device.measure(args)
     assert end.value.code != 0
