@@ -199,9 +199,14 @@ class Category:
         return -(-n // side), side
 
     @property
+    def is_wide(self) -> bool:
+        """Whether its values stand in a square: two groups, the row and the place in it."""
+        return len(self.groups) == 2
+
+    @property
     def place_shares(self) -> list[float]:
         """How often each place of the groups has the one."""
-        if len(self.groups) == 1:
+        if not self.is_wide:
             return list(self.shares)
         return [*self.square.sum(axis=1).tolist(), *self.square.sum(axis=0).tolist()]
 
@@ -214,18 +219,21 @@ class Category:
 
     def pack(self, cells: Cells, ranks: bool) -> tuple[Array, Array, Array]:
         """Codes ``[N, 1 or 2]``, -1 for a value that training never met."""
-        codes = places(cells, {value: i for i, value in enumerate(self.values)}).astype(np.int32)
-        return np.empty(0), np.empty(0), self.places_of(codes)
+        return np.empty(0), np.empty(0), self.places_of(self.codes_of(cells))
+
+    def codes_of(self, cells: Cells) -> Array:
+        """The number of each cell's value ``[N]``, -1 for one that training never met."""
+        return places(cells, {value: i for i, value in enumerate(self.values)}).astype(np.int32)
 
     def places_of(self, codes: Array) -> Array:
         """The place in each group, ``[N, 1 or 2]``; -1 of the code -1."""
-        if len(self.groups) == 1:
+        if not self.is_wide:
             return codes[:, None]
         side = self.groups[1]
         return np.where(codes[:, None] < 0, -1, np.stack([codes // side, codes % side], axis=1))
 
     def unpack(self, z: Array, codes: Array, ranks: bool) -> Cells:
-        at = codes[:, 0] if len(self.groups) == 1 else codes[:, 0] * self.groups[1] + codes[:, 1]
+        at = codes[:, 0] * self.groups[1] + codes[:, 1] if self.is_wide else codes[:, 0]
         return from_values(self.values, np.minimum(at, len(self.values) - 1))
 
 

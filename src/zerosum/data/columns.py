@@ -144,7 +144,7 @@ class Columns:
         found: dict[int, Tensor] = {}
         at = 0
         for column in self._learnt:
-            if isinstance(column, Category) and len(column.groups) == 2:
+            if isinstance(column, Category) and column.is_wide:
                 found[at] = torch.from_numpy(column.square)
             at += len(column.groups)
         return found

@@ -29,23 +29,22 @@ _STEPS = 12  # of the power method
 
 def arranged(sheet: Sheet, columns: Sequence[Column]) -> tuple[Column, ...]:
     """The columns of a table, those of many values in the order of their likeness, by `MOST_ROWS` at most."""
+    if not any(isinstance(column, Category) and column.is_wide for column in columns):
+        return tuple(columns)
     if len(sheet) > MOST_ROWS:
         sheet = sheet.take(np.sort(np.random.RandomState(0).permutation(len(sheet))[:MOST_ROWS]))
     return tuple(
-        _arranged(column, sheet, columns)
-        if isinstance(column, Category) and len(column.groups) == 2
-        else column
+        _arranged(column, sheet, columns) if isinstance(column, Category) and column.is_wide else column
         for column in columns
     )
 
 
 def _arranged(column: Category, sheet: Sheet, columns: Sequence[Column]) -> Category:
-    parts = column.pack(sheet[column.name], True)[2].astype(np.int64)
-    codes, n = parts[:, 0] * column.groups[1] + parts[:, 1], len(column.values)
+    codes, n = column.codes_of(sheet[column.name]).astype(np.int64), len(column.values)
     counts = np.bincount(codes, minlength=n)
     marks: list[Array] = []
     for other in columns:
-        if other is column or (isinstance(other, Category) and len(other.groups) == 2):
+        if other is column or (isinstance(other, Category) and other.is_wide):
             continue
         if sum(part.size for part in marks) >= MOST_COMPARED:
             break

@@ -150,7 +150,7 @@ class _Plan:
 
         def place(name: str) -> tuple[bool, int]:
             column = self.columns[name]
-            is_wide = isinstance(column, Category) and len(column.groups) == 2
+            is_wide = isinstance(column, Category) and column.is_wide
             return not is_wide, -sizes[name] if is_wide else sizes[name]
 
         self.rank = {name: i for i, name in enumerate(sorted(self.columns, key=place))}

@@ -225,8 +225,10 @@ class _Column:
 
     @property
     def is_late_text(self) -> bool:
-        if self.is_text or self.needs_text or not self.odd:
-            return not self.is_text and self.needs_text
+        if self.is_text:
+            return False
+        if self.needs_text or not self.odd:
+            return self.needs_text
         odd = sum(count for count, _ in self.odd.values())
         numbers = sum(int(np.count_nonzero(~np.isnan(part))) for part in self.parts)
         return odd > ODD_WORDS * (odd + numbers)
