@@ -8,7 +8,7 @@ from html import escape
 from io import BytesIO
 from typing import Any
 
-__all__ = ["facts_html", "printable"]
+__all__ = ["facts_html", "png", "printable"]
 
 
 def printable(text: object, encoding: str = "utf-8") -> str:
@@ -20,6 +20,13 @@ def printable(text: object, encoding: str = "utf-8") -> str:
     """
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
     return line.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def png(picture: Any) -> bytes:
+    """A picture of PIL as the content of a file."""
+    content = BytesIO()
+    picture.save(content, format="PNG")
+    return content.getvalue()
 
 
 def facts_html(title: object, facts: Mapping[str, object], picture: Any = None) -> str:
@@ -35,7 +42,5 @@ def facts_html(title: object, facts: Mapping[str, object], picture: Any = None) 
     table = f"<p><b>{escape(printable(title))}</b></p><table>{''.join(rows)}</table>"
     if picture is None:
         return table
-    content = BytesIO()
-    picture.save(content, format="PNG")
-    data = b64encode(content.getvalue()).decode()
+    data = b64encode(png(picture)).decode()
     return f'{table}<img src="data:image/png;base64,{data}" width="400" alt="samples">'

@@ -34,7 +34,7 @@ from zerosum.cli.parsing import (
     stopping,
     whole,
 )
-from zerosum.text import printable
+from zerosum.text import png, printable
 
 if TYPE_CHECKING:
     from zerosum.recipe import Recipe
@@ -175,17 +175,14 @@ def _play(
 
 def _draw_real(run: Run) -> None:
     """Real images as samples/real.png, to see beside those that the run makes."""
-    from io import BytesIO
-
     from zerosum.data.codec import Pixels
     from zerosum.pictures import tiles
 
     codec = run.data.codec
     if isinstance(codec, Pixels) and not (run.path / "samples" / "real.png").exists():
-        content = BytesIO()
-        tiles(codec.view(run.source.batch(0, 64)[0]).numpy()).save(content, format="PNG")
+        picture = tiles(codec.view(run.source.batch(0, 64)[0]).numpy())
         with run.on_disk():
-            run.log.write_real_picture(content.getvalue())
+            run.log.write_real_picture(png(picture))
 
 
 def _follow(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +27,7 @@ from zerosum.run import files
 from zerosum.run.datacard import DataCard
 from zerosum.run.log import Log
 from zerosum.sampling import Generator, Sampler
-from zerosum.text import printable
+from zerosum.text import png, printable
 
 __all__ = ["Pretrained", "is_exported", "load", "push", "save"]
 
@@ -214,9 +213,7 @@ def save(G: Generator, folder: Path, *, onnx: bool = False, license: str = "othe
     weights = {name: x.detach().cpu().contiguous().clone() for name, x in G.network.state_dict().items()}
     files.write(folder / "model.safetensors", to_safetensors(weights))
     written = [folder / name for name in _FILES]
-    picture = BytesIO()
-    Sampler.overview(G, G.real).save(picture, format="PNG")
-    files.write(folder / "samples.png", picture.getvalue())
+    files.write(folder / "samples.png", png(Sampler.overview(G, G.real)))
     if onnx:
         files.write(folder / "model.onnx", to_onnx(G))
         files.write(folder / "sample.py", script(G).encode())

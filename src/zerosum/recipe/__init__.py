@@ -25,14 +25,14 @@ from zerosum.recipe.files import (
     dump,
     leaves,
     load,
+    path_of_game,
     presets,
     resolved,
     value,
 )
-from zerosum.recipe.schema import RESUMABLE_FIELDS, Component, Recipe, RecipeError
+from zerosum.recipe.schema import Component, Recipe, RecipeError
 
 __all__ = [
-    "RESUMABLE_FIELDS",
     "Component",
     "Recipe",
     "RecipeError",
@@ -51,6 +51,7 @@ __all__ = [
     "leaves",
     "load",
     "name_of",
+    "path_of_game",
     "presets",
     "resolved",
     "settled",

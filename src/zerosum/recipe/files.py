@@ -24,6 +24,7 @@ __all__ = [
     "dump",
     "leaves",
     "load",
+    "path_of_game",
     "presets",
     "resolved",
     "validated",
@@ -311,6 +312,11 @@ def dump(recipe: Recipe) -> str:
         default_flow_style=None,
         width=110,
     )
+
+
+def path_of_game(recipe: Recipe) -> dict[str, Any]:
+    """All of a recipe that shapes the path of its game."""
+    return {name: value for name, value in resolved(recipe).items() if name not in RESUMABLE_FIELDS}
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from zerosum.data import ImageFolder
 from zerosum.data.source import Ahead
 from zerosum.game import Game, Turn
 from zerosum.recipe import Recipe
-from zerosum.recipe.schema import RESUMABLE_FIELDS
 from zerosum.run import autotune, changes, checkpoints, ranks, runtime
 from zerosum.run.changes import Change
 from zerosum.run.checkpoints import Checkpoint, CheckpointError, Misfit
@@ -35,7 +33,7 @@ from zerosum.run.datacard import DataCard
 from zerosum.run.log import FORMAT, Log, NotFinite, Record, RunError, disk
 from zerosum.run.session import Session, watch_of
 from zerosum.sampling import Generator, Sampler
-from zerosum.text import facts_html, printable
+from zerosum.text import facts_html, png, printable
 from zerosum.watch import best, diagnosis
 from zerosum.watch.diagnosis import Finding
 from zerosum.watch.instrument import Instrument
@@ -313,7 +311,7 @@ class Run:
         state = self.game.state_dict()
         self._refuse_state_not_finite(state)
         self.log.check_held()
-        checkpoints.save(self.path / "checkpoints", state, self.data, _path_of_game(self.recipe))
+        checkpoints.save(self.path / "checkpoints", state, self.data, recipes.path_of_game(self.recipe))
         self.saved = self.game.step
 
     def prune(self) -> None:
@@ -323,9 +321,7 @@ class Run:
 
     def picture(self) -> None:
         """What the fixed grid of noise has become, as samples/NNNNNN.png."""
-        content = BytesIO()
-        self.draw().save(content, format="PNG")
-        self.log.write_picture(self.game.step, content.getvalue())
+        self.log.write_picture(self.game.step, png(self.draw()))
 
     # look -----------------------------------------------------------------------------------------------
 
@@ -420,11 +416,6 @@ def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
 
 def _finite(x: float | None) -> float | None:
     return x if x is not None and math.isfinite(x) else None
-
-
-def _path_of_game(recipe: Recipe) -> dict[str, Any]:
-    """All of a recipe that shapes the path of its game."""
-    return {name: value for name, value in recipes.resolved(recipe).items() if name not in RESUMABLE_FIELDS}
 
 
 def _refuse_changes(path: Path, before: Mapping[str, Any], now: Recipe) -> None:

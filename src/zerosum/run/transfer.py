@@ -68,9 +68,7 @@ def begin(path: Path | str, recipe: Recipe, source: Path | str | None = None) ->
         game.G.average.load_state_dict(game.G.network.state_dict())
     with disk(path, "before the first step"):
         path.mkdir(parents=True, exist_ok=True)
-        shapes = {
-            name: x for name, x in recipes.resolved(recipe).items() if name not in recipes.RESUMABLE_FIELDS
-        }
+        shapes = recipes.path_of_game(recipe)
         checkpoints.save(path / "checkpoints", game.state_dict(), DataCard.of(data), shapes)
         Log(path).write_recipe(recipe)
     about = f"begins with step {other.game.step:,} of {printable(given)}: {'; '.join(said)}"
