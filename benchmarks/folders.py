@@ -29,6 +29,7 @@ from PIL import Image
 import ledger
 from zerosum import pictures
 from zerosum.data.download import kept_in
+from zerosum.data.image_files import SUFFIXES
 
 EMOJI, OPENCLIPART = "emoji-datasource-google@16.0.0", "openclipart-png"
 BACKGROUNDS = {
@@ -36,7 +37,6 @@ BACKGROUNDS = {
     "plasma-workspace-wallpapers": "usr/share/wallpapers/*/contents/images/2560x1600.jpg",
 }
 NO_LANDSCAPE = {"ColorfulCups", "Grey"}
-PICTURE = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def downloaded(command: Sequence[str], folder: Path) -> Path:
@@ -115,7 +115,7 @@ def folder(name: str, root: Path | None = None) -> Path:
 
 def grid(place: Path, rows: int = 6, columns: int = 12, side: int = 80) -> Image.Image:
     """Every so many-th picture, transparent ones on white."""
-    files = sorted(f for f in place.rglob("*") if f.suffix.lower() in PICTURE)
+    files = sorted(f for f in place.rglob("*") if f.suffix.lower() in SUFFIXES)
     shown: list[np.ndarray] = []
     for file in files[:: max(1, len(files) // (rows * columns))][: rows * columns]:
         picture, sheet = Image.open(file).convert("RGBA"), Image.new("RGBA", (side, side), "white")

@@ -165,7 +165,7 @@ class History:
         return Streak(rows) if enough else None
 
     def ever(self, names: Sequence[str], shown: Callable[..., bool], readings: int) -> Streak | None:
-        """The newest so many records in a row with these readings which all show something, however old."""
+        """The first so many records in a row with these readings which all show something, however old."""
         rows: list[Record] = []
         for r in self.records:
             values = [r.get(name) for name in names]
