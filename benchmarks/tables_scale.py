@@ -52,16 +52,21 @@ def table(rows: int) -> Sheet:
     return Sheet(columns)
 
 
-def timed(*command: str) -> dict[str, Any]:
-    """Seconds, and the most memory that the process held, of a command."""
+def timed(*command: str, first: Path | None = None) -> dict[str, Any]:
+    """Seconds, and the most memory that the process held, of a command; and the seconds until it has made a
+    file, if one is named.
+    """
     begun = time.monotonic()
     process = subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, text=True)
+    while first is not None and process.poll() is None and not first.exists():
+        time.sleep(0.02)
+    until = {"first_turn": round(time.monotonic() - begun, 1)} if first is not None else {}
     error = process.stderr.read() if process.stderr else ""
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError(error)
     spent = {"seconds": time.monotonic() - begun, "cpu_seconds": usage.ru_utime + usage.ru_stime}
-    return {name: round(x, 1) for name, x in spent.items()} | {"peak_mib": usage.ru_maxrss // 1024}
+    return {name: round(x, 1) for name, x in spent.items()} | {"peak_mib": usage.ru_maxrss // 1024} | until
 
 
 PARTS = "empty", "first", "second", "sampled"
@@ -90,7 +95,8 @@ def measure_part(part: str, folder: Path, path: Path, sampled: int) -> dict[str,
         return timed("-c", "import zerosum.run.run, torch")
     if part != "sampled":
         train = "-m", "zerosum", "train", "table", "--data", str(path), "--steps", "2", "--quiet"
-        return timed(*train, "--out", str(folder / part))
+        first = folder / part / "metrics.jsonl"  # is there when the first turn was played
+        return timed(*train, "--log_every", "1", "--out", str(folder / part), first=first)
     made = "-m", "zerosum", "sample", str(folder / "first"), "--out", str(folder / "made.csv"), "--n"
     few, many = (timed(*made, str(n)) for n in (1000, sampled))
     speed = (sampled - 1000) / (many["cpu_seconds"] - few["cpu_seconds"])
@@ -109,7 +115,7 @@ def shown() -> str:
     result = ledger.read(RESULT)
     names = {
         "empty": "the imports alone",
-        "first": "first start: the text is read, two turns are played, the run is written",
+        "first": "first start: the text is read, the run is written, two turns are played",
         "second": "second start, the same",
         "sampled": "`sample` to CSV",
     }
@@ -117,6 +123,7 @@ def shown() -> str:
     for name, text in names.items():
         if part := result.get(name):
             size = f", {part['rows']:,} rows" if "rows" in part else ""
+            size += f", the first after {part['first_turn']} s" if "first_turn" in part else ""
             size += f" ({part['rows_a_second']:,} for each CPU second)" if "rows_a_second" in part else ""
             figures = (f"{part[key]:,}" for key in ("cpu_seconds", "seconds", "peak_mib"))
             rows.append([text + size, *figures])
