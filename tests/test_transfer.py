@@ -13,7 +13,6 @@ from refusals import refused
 from zerosum import cli
 from zerosum import recipe as recipes
 from zerosum.recipe import RecipeError
-from zerosum.run import transfer
 from zerosum.run.log import Log
 from zerosum.run.run import Run
 
@@ -57,11 +56,16 @@ def state(path: Path) -> dict[str, torch.Tensor]:
     return {f"{p}.{k}": x for p in "GD" for k, x in getattr(game, p).network.state_dict().items()}
 
 
+def begun(source: Path, path: Path, **fields: Any) -> Run:
+    """A run of no turn yet that begins with the weights of `source`."""
+    with Run.start(path, recipes.load("ring", TINY | fields | {"start": {"run": str(source)}})) as run:
+        return run
+
+
 def test_players_begin_with_the_others_average_and_its_d(source: Path, tmp_path: Path) -> None:
     other = Run.open(source).game
-    recipe, said = transfer.begin(tmp_path, recipes.load("ring", TINY | {"steps": 2}), source)
-    with Run.start(tmp_path, recipe) as run:
-        game = run.game
+    run = begun(source, tmp_path)
+    game, start = run.game, run.recipe.start
     assert other.G.average is not None and game.G.average is not None and game.step == 0
     for mine, theirs in (
         (game.G.network, other.G.average),
@@ -69,8 +73,8 @@ def test_players_begin_with_the_others_average_and_its_d(source: Path, tmp_path:
         (game.D.network, other.D.network),
     ):
         assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
-    assert recipe.start is not None and recipe.start["run"] == str(source) and recipe.start["step"] == 3
-    assert "all of G" in said[-1] and "all of D" in said[-1]
+    assert start is not None and start["run"] == str(source) and start.get("step") == 3
+    assert "all of G" in run.notes[-1] and "all of D" in run.notes[-1]
 
 
 def test_a_transferred_run_resumes_to_the_same_bytes_without_the_other(
@@ -97,22 +101,40 @@ def test_its_recipe_begins_there_again_unless_the_other_has_changed(source: Path
     shutil.rmtree(other)
     played(other, seed=1)
     with refused("start", by=RecipeError):
-        transfer.begin(tmp_path / "third", recipes.load(str(first / "recipe.yaml")))
+        Run.start(tmp_path / "third", recipes.load(str(first / "recipe.yaml")))
+
+
+def test_what_was_begun_without_a_checkpoint_begins_there_again(source: Path, tmp_path: Path) -> None:
+    mine = begun(source, tmp_path).game.G.network.state_dict()
+    shutil.rmtree(tmp_path / "checkpoints")
+    (tmp_path / "events.jsonl").unlink()
+    theirs = begun(source, tmp_path).game.G.network.state_dict()
+    assert all(torch.equal(x, theirs[name]) for name, x in mine.items())
 
 
 def test_what_does_not_fit_begins_anew_and_is_named(source: Path, tmp_path: Path) -> None:
-    fields = TINY | {"latent": 3, "steps": 2}
-    recipe, said = transfer.begin(tmp_path / "latent", recipes.load("ring", fields), source)
-    assert "all of D" in said[-1] and "% of G (" in said[-1] and "weight anew)" in said[-1]
-    with Run.start(tmp_path / "latent", recipe) as run:
-        assert run.game.latent == (3,)
+    run = begun(source, tmp_path / "latent", latent=3)
+    assert "all of D" in run.notes[-1] and "% of G (" in run.notes[-1] and "weight anew)" in run.notes[-1]
+    assert run.game.latent == (3,)
     other = {"G": {**LAYERS, "width": 5}, "D": {**LAYERS, "width": 5}}
     with refused("start", "G", by=RecipeError):
-        transfer.begin(tmp_path / "width", recipes.load("ring", TINY | other), source)
-    assert not (tmp_path / "width").exists()
+        begun(source, tmp_path / "width", **other)
+    assert begun(source, tmp_path / "width").game.latent == (2,)  # nothing was left
 
 
-def test_a_transfer_is_for_one_run(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(words(source, tmp_path / "a", "--seeds", "2")) == 2
-    assert "--from" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    "start", [{}, {"step": 3}, {"run": 3}, {"run": "x", "step": "y"}, {"run": "x", "to": 1}]
+)
+def test_a_start_that_names_no_checkpoint_is_refused(start: dict[str, Any]) -> None:
+    with refused("start", by=RecipeError):
+        recipes.load("ring", {"start": start})
+
+
+def test_each_of_many_seeds_begins_there(source: Path, tmp_path: Path) -> None:
+    assert cli.main(words(source, tmp_path, "--seeds", "2", "--steps=1", "--quiet")) == 0
+    first, second = (Run.open(tmp_path / f"seed{seed}", 0).game.D.network for seed in (0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_a_run_that_is_not_there_is_refused(source: Path, tmp_path: Path) -> None:
     assert cli.main(words(tmp_path / "none", tmp_path / "b", given=source)) == 1

@@ -19,6 +19,7 @@ import argparse
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ from zerosum.cli.parsing import (
     stopping,
     whole,
 )
-from zerosum.text import png, printable
+from zerosum.text import printable
 
 if TYPE_CHECKING:
     from zerosum.recipe import Recipe
@@ -106,6 +107,8 @@ def run(args: argparse.Namespace) -> int:
         own["steps"] = args.hours
     args.fields |= {name: text for name, text in own.items() if text is not None}
     recipe = recipe_of(args, args.recipe)
+    if args.source is not None:
+        recipe = replace(recipe, start={"run": str(args.source)})
     from zerosum.run.ranks import several, together
 
     if args.log:
@@ -115,8 +118,6 @@ def run(args: argparse.Namespace) -> int:
 
     if args.changes is not None and args.follow_advice:
         raise UsageError("--changes plays again what was, --follow-advice something else: leave one out")
-    if (args.source is not None or recipe.start) and (args.seeds is not None or several()):
-        raise UsageError("--from is for one run in one process: leave out --seeds and torchrun")
     if args.seeds is None:
         return together(lambda: _train(recipe, args))
     if several():
@@ -150,16 +151,9 @@ def _play(
 
     keep_apart(out, "run")
     steered = [] if args.changes is None else replayed(args.changes, out)
-    transferred: list[str] = []
-    if args.source is not None or recipe.start:
-        from zerosum.run import transfer
-
-        with loading(args.quiet):
-            recipe, transferred = transfer.begin(out, recipe, args.source)
     with loading(args.quiet), Run.start(out, recipe, override, steered=steered) as run:
         before = run.game.step
-        say_notes([*run.notes, *transferred], args.quiet)
-        _draw_real(run)
+        say_notes(run.notes, args.quiet)
         if not args.quiet:
             say(plan(run))
         logs = keeping_up(run.path, args.log, say_error)
@@ -171,18 +165,6 @@ def _play(
             except RunError as error:
                 return run, before, error
     return run, before, None
-
-
-def _draw_real(run: Run) -> None:
-    """Real images as samples/real.png, to see beside those that the run makes."""
-    from zerosum.data.codec import Pixels
-    from zerosum.pictures import tiles
-
-    codec = run.data.codec
-    if isinstance(codec, Pixels) and not (run.path / "samples" / "real.png").exists():
-        picture = tiles(codec.view(run.source.batch(0, 64)[0]).numpy())
-        with run.on_disk():
-            run.log.write_real_picture(png(picture))
 
 
 def _follow(

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from annotated_types import Ge, Gt, Le, Lt, Predicate
+from typing_extensions import TypedDict
 
 from zerosum.text import facts_html
 
-__all__ = ["RESUMABLE_FIELDS", "Component", "Recipe", "RecipeError"]
+__all__ = ["RESUMABLE_FIELDS", "Component", "Recipe", "RecipeError", "Start"]
 
 Component = str | dict[str, Any]
 Time = Annotated[str, Predicate(lambda text: bool(re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?[mh]", text)))]
 """Minutes or hours: 90m, 1.5h."""
+
+
+class Start(TypedDict):
+    """A checkpoint of another run; without a step its newest. digest: of that checkpoint."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # type: ignore[misc]  # noqa: RUF012 (as below)
+    run: str
+    step: NotRequired[Annotated[int, Ge(0)]]
+    digest: NotRequired[str]
 
 
 class RecipeError(ValueError):
@@ -67,8 +77,8 @@ class Recipe:
     """decay of the averaged generator, or its schedule; null for none"""
     conditional: bool = False
     """play with the data's labels: G makes what is asked for, D judges whether it is that"""
-    start: dict[str, Any] | None = None
-    """the run whose weights the players begin with, as `train --from RUN` writes it: run, step, digest"""
+    start: Start | None = None
+    """{run: RUN}: begin with its weights, as `train --from RUN` does, which adds the step and a digest"""
     centre: bool = False
     """start G's output at the mean of the data (2014: bias from the pixel marginals)"""
     seed: Annotated[int, Ge(0), Lt(2**63)] = 0

@@ -23,10 +23,12 @@ from torch import Tensor
 
 from zerosum import recipe as recipes
 from zerosum.data import ImageFolder
+from zerosum.data.codec import Pixels
 from zerosum.data.source import Ahead
 from zerosum.game import Game, Turn
+from zerosum.pictures import tiles
 from zerosum.recipe import Recipe
-from zerosum.run import autotune, changes, checkpoints, ranks, runtime
+from zerosum.run import autotune, changes, checkpoints, ranks, runtime, transfer
 from zerosum.run.changes import Change
 from zerosum.run.checkpoints import Checkpoint, CheckpointError, Misfit
 from zerosum.run.datacard import DataCard
@@ -139,6 +141,8 @@ class Run:
         changes.sweep(self.log, events)
         if at_most is not None:
             checkpoints.forget(self.path / "checkpoints", at_most)
+        if found is None and self.recipe.start is not None:
+            self.notes.append(transfer.begin(self.game, self.recipe.start, Run.open))
         step = self.game.step
         changes.go_on(self, begun_with.turns)
         self.saved = step if found is not None else -1
@@ -160,6 +164,9 @@ class Run:
         self.save()
         if step == 0 and 0 not in self.log.pictures():
             self.picture()
+            if isinstance(self.data.codec, Pixels):  # real images, to see beside those that the run makes
+                real = self.data.codec.view(self.source.batch(0, 64)[0])
+                self.log.write_real_picture(png(tiles(real.numpy())))
         again = found is not None and (step > 0 or any(event["event"] == "started" for event in events))
         about = {"format": FORMAT, **runtime.environment(self.game), **self.about_game()}
         self.log.add_event("resumed" if again else "started", step, **about)
@@ -411,7 +418,7 @@ def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
         recipe, said = replace(recipe, **settled, threads=recipe.threads or begun.threads), ""
     else:
         recipe, said = autotune.settled(recipe, source)
-    return recipes.settled(recipe, begun), said
+    return transfer.settled(recipes.settled(recipe, begun), begun, Run.open), said
 
 
 def _finite(x: float | None) -> float | None:
