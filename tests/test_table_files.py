@@ -29,7 +29,8 @@ from cases import cases
 from zerosum import data, recipe
 from zerosum.data import kinds, parsed, readers
 from zerosum.data.columns import Columns
-from zerosum.data.sheet import Sheet, encoded, from_frame
+from zerosum.data.frames import from_frame
+from zerosum.data.sheet import Sheet, encoded
 from zerosum.data.tables import read_sheet
 from zerosum.data.writers import WRITTEN, write_sheets
 

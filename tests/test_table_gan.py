@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars
 import pytest
 import torch
 
 from zerosum.cli import main
 from zerosum.data import kinds
 from zerosum.data.columns import Columns
+from zerosum.data.frames import Like
 from zerosum.data.sheet import Sheet, encoded
 from zerosum.data.tables import frame
 from zerosum.data.where import MOST_DRAWN, conditions, draw_where, rows_that_meet
@@ -204,25 +208,70 @@ def test_columns_are_called_as_the_frame_calls_them(tmp_path: Path) -> None:
         assert list(one.sample(4, where={0: (3, None)})) == [0, 1, 2]
 
 
-def test_whatever_pandas_holds_is_a_table() -> None:
-    n, draw = 60, np.random.default_rng(0)
+def some(seed: int, *cells: Any, n: int = 60) -> list[Any]:
+    return [cells[i] for i in np.random.default_rng(seed).integers(len(cells), size=n)]
 
-    def some(*cells: Any) -> list[Any]:
-        return [cells[i] for i in draw.integers(len(cells), size=n)]
 
-    given = pd.DataFrame(
+def whatever_pandas_holds() -> pd.DataFrame:
+    return pd.DataFrame(
         {
-            "nullable": pd.array(some(1, None, 3, 4), dtype="Int64"),
-            "flag": pd.array(some(True, None), dtype="boolean"),
-            "text": pd.array(some("x", None, "y"), dtype="string"),
-            "choice": pd.Categorical(some(3, 1, 2)),
-            "objects": some(1, None, 2.5, 7),
-            "unsigned": np.array(some(2**63, 2**63 + 5, 7), dtype=np.uint64),
-            "exact": [Decimal(int(i)) / 4 for i in draw.integers(9, size=n)],
-            "span": pd.to_timedelta(draw.integers(9, size=n) * 90, unit="s"),
-            "moment": pd.date_range("2024-01-01", periods=n, tz="Europe/Berlin"),
+            "nullable": pd.array(some(1, 1, None, 3, 4), dtype="Int64"),
+            "flag": pd.array(some(2, True, None), dtype="boolean"),
+            "text": pd.array(some(3, "x", None, "y"), dtype="string"),
+            "choice": pd.Categorical(some(4, 3, 1, 2), [2, 1, 3], ordered=True),
+            "objects": some(5, 1, None, 2.5, 7),
+            "unsigned": np.array(some(6, 2**63, 2**63 + 5, 7), dtype=np.uint64),
+            "small": np.array(some(7, *range(9)), dtype=np.int8),
+            "single": np.array(some(8, *range(9)), dtype=np.float32) / 4,
+            "exact": [Decimal(i) / 4 for i in some(9, *range(9))],
+            "span": pd.to_timedelta(some(10, *range(0, 810, 90)), unit="s"),
+            "moment": pd.date_range("2024-01-01", periods=60, tz="Europe/Berlin"),
         }
     )
+
+
+def whatever_polars_holds() -> polars.DataFrame:
+    day = date(2024, 1, 1)
+    return polars.DataFrame(
+        {
+            "age": polars.Series(some(11, 1, None, 3, 90), dtype=polars.Int16),
+            "unsigned": polars.Series(some(12, 2**63, 2**63 + 5, 7), dtype=polars.UInt64),
+            "price": polars.Series(some(13, *map(Decimal, ("0.25", "1.50", "9.75")))),
+            "kind": polars.Series(some(14, "x", None, "y"), dtype=polars.Categorical),
+            "grade": polars.Series(some(15, "c", "a", "b"), dtype=polars.Enum(["b", "a", "c", "d"])),
+            "flag": some(16, True, None, False),
+            "day": [day + timedelta(i) for i in some(17, *range(99))],
+            "moment": [datetime(2024, 1, 1) + timedelta(seconds=i) for i in some(18, *range(9999))],
+            "hour": [time(i) for i in some(19, 1, 5, 23)],
+            "span": [timedelta(seconds=i) for i in some(20, *range(0, 810, 90))],
+        }
+    )
+
+
+@pytest.mark.parametrize("make", [whatever_pandas_holds, whatever_polars_holds])
+def test_columns_have_the_types_that_they_had(make: Any, tmp_path: Path) -> None:
+    given = make()
+    model = TableGAN(steps=1, batch=4, G__width=8, D__width=8).fit(given, progress=False)
+    model.save(tmp_path / "model")
+    made, again = model.sample(40), TableGAN.load(tmp_path / "model").sample(40)
+    assert type(made) is type(again) is type(given)
+    types = dict(zip(given.columns, given.dtypes, strict=True))
+    if isinstance(given, pd.DataFrame):
+        types |= dict.fromkeys(("exact", "objects"), np.dtype("float64"))  # they were objects
+        assert dict(made.dtypes) == types
+        assert dict(again.dtypes) == types | {"choice": again["choice"].dtype}  # of the values that there are
+    else:
+        assert dict(made.schema) == dict(again.schema) == types
+
+
+def test_a_type_that_cannot_hold_what_was_drawn_is_left() -> None:
+    sheet = Sheet({"small": np.array([1.0, math.nan]), "choice": encoded(["2", "5"])})
+    made = Like.of(whatever_pandas_holds()).frame(sheet)
+    assert made["small"].dtype == np.float64 and made["choice"].tolist() == ["2", "5"]
+
+
+def test_whatever_pandas_holds_is_a_table() -> None:
+    given = whatever_pandas_holds()
     source = frame(given, "all", encoding="ranks")
     kinds_of = {column.name: column.kind for column in source.codec.columns}
     assert kinds_of == {
@@ -232,6 +281,8 @@ def test_whatever_pandas_holds_is_a_table() -> None:
         "choice": "category",
         "objects": "number",
         "unsigned": "category",
+        "small": "whole",
+        "single": "number",
         "exact": "number",
         "span": "whole",
         "moment": "date",

@@ -17,6 +17,7 @@ import torch
 from zerosum import recipe as recipes
 from zerosum.data import codec as codecs
 from zerosum.data.columns import Columns
+from zerosum.data.frames import Like
 from zerosum.data.sheet import Sheet
 from zerosum.data.tables import Table, frame
 from zerosum.data.where import Where, draw_where
@@ -47,8 +48,7 @@ class TableGAN:
         self.game: Game | None = None
         self.codec: Columns | None = None
         self.fingerprint = ""
-        self._polars = False
-        self._labels: dict[str, Any] = {}  # what a frame calls its columns, where it is no text
+        self._like = Like()
 
     def fit(
         self,
@@ -78,10 +78,7 @@ class TableGAN:
             self.codec, self.fingerprint = source.codec, source.fingerprint
         elif source.fingerprint != self.fingerprint:
             raise ValueError("the model has learnt from other rows: fit a new one, TableGAN().fit(rows)")
-        self._polars = hasattr(rows, "to_arrow")
-        if hasattr(rows, "iloc"):
-            labels = rows.columns.tolist()
-            self._labels = {str(label): label for label in labels if not isinstance(label, str)}
+        self._like = Like.of(rows) if hasattr(rows, "columns") else Like()
         self._play(source, (steps or self.recipe.turns) - self.game.step, progress)
         return self
 
@@ -99,15 +96,14 @@ class TableGAN:
             bar.update(task, completed=turns)
 
     def sample(self, n: int, *, where: Where | None = None, seed: int = 0) -> Any:
-        """`n` rows, as a frame of the kind that was fitted (of a loaded model, pandas).
+        """`n` rows, as a frame of the kind that was fitted, whose columns have the types that they had there.
 
         where: conditions on any columns that all rows meet: ``"sex=Female and age>60"``, or a mapping with
         values, lists of values and ranges: ``{"sex": "Female", "age": (60, None)}``.
 
         Raises ValueError for a model that has learnt nothing, and for conditions that no row meets.
         """
-        sheet = self.sheet(n, where=where, seed=seed)
-        return sheet.to_polars() if self._polars else sheet.to_pandas().rename(columns=self._labels)
+        return self._like.frame(self.sheet(n, where=where, seed=seed))
 
     def sheet(self, n: int, *, where: Where | None = None, seed: int = 0) -> Sheet:
         """The same as a `Sheet`, for which neither pandas nor polars is needed."""
@@ -136,8 +132,7 @@ class TableGAN:
         folder.mkdir(parents=True, exist_ok=True)
         state = {"format": FORMAT, "game": game.state_dict(), "codec": codec.state_dict()}
         temporary = folder / f".{_MODEL}.writing"
-        numbered = {name: label for name, label in self._labels.items() if isinstance(label, int)}
-        torch.save(state | {"fingerprint": self.fingerprint, "labels": numbered}, temporary)
+        torch.save(state | {"fingerprint": self.fingerprint, "like": self._like.state_dict()}, temporary)
         (folder / _RECIPE).write_text(recipes.dump(self.recipe), encoding="utf-8")
         temporary.replace(folder / _MODEL)
 
@@ -162,5 +157,5 @@ class TableGAN:
         model.game = recipes.build_game(settled, codec.shape, codec=codec)
         model.game.load_state_dict(state["game"])
         model.codec, model.fingerprint = codec, state["fingerprint"]
-        model._labels = dict(state.get("labels", {}))
+        model._like = Like.restore(state.get("like", state))
         return model

@@ -22,8 +22,9 @@ from zerosum.data.column import (
     Number,
     to_numbers,
 )
+from zerosum.data.frames import from_frame
 from zerosum.data.links import Within
-from zerosum.data.sheet import PLAIN, Cells, Coded, Sheet, Style, from_frame
+from zerosum.data.sheet import PLAIN, Cells, Coded, Sheet, Style
 from zerosum.randomness import key, stream
 
 __all__ = ["Block", "Columns", "Packed", "plain"]

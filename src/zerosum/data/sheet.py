@@ -11,7 +11,6 @@ import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +26,8 @@ __all__ = [
     "as_coded",
     "encoded",
     "encoded_texts",
-    "from_frame",
     "unique_names",
+    "whole_cells",
 ]
 
 Array = NDArray[Any]
@@ -218,71 +217,11 @@ def unique_names(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
     return given, (note,) if changed else ()
 
 
-def from_frame(frame: Any) -> Sheet:
-    """A pandas or polars frame as a sheet."""
-    names, notes = unique_names([str(name) for name in frame.columns])
-    series = [
-        frame.iloc[:, i] if hasattr(frame, "iloc") else frame[name] for i, name in enumerate(frame.columns)
-    ]
-    columns = {name: _from_series(column) for name, column in zip(names, series, strict=True)}
-    return Sheet(columns, notes)
-
-
 def whole_cells(array: Array) -> Cells:
     """Whole numbers as int64, as text where they are beyond it."""
     if array.dtype == np.uint64 and array.max(initial=0) >= 2**63:
         return encoded(map(str, array.tolist()))
     return array.astype(np.int64)
-
-
-def _from_series(series: Any) -> Cells:
-    """A pandas or polars series: numbers, bools and moments as they are, spans of time in seconds, objects
-    that are all numbers as numbers, all else as `Coded`; a categorical one as its categories."""
-    polars = hasattr(series, "null_count")
-    array = series.to_numpy() if polars else _pandas_array(series)
-    if array.dtype.kind in "iu":
-        return whole_cells(array)
-    if array.dtype.kind == "f":
-        return array.astype(np.float64)
-    if array.dtype.kind in "bM":
-        return array
-    if array.dtype.kind == "m":
-        seconds = array.astype("timedelta64[us]").astype(np.float64) / 1e6
-        return np.where(np.isnat(array), np.nan, seconds)
-    cells = [None if _is_missing(cell) else cell for cell in (series.to_list() if polars else array.tolist())]
-    is_categorical = type(series.dtype).__name__ == "CategoricalDtype"
-    there = [cell for cell in cells if cell is not None]
-    if there and not is_categorical and all(map(_is_number, there)):
-        whole = len(there) == len(cells) and all(isinstance(x, int) for x in there)
-        numbers = [math.nan if x is None else float(x) for x in cells]
-        return np.array(numbers, dtype=np.int64 if whole else np.float64)
-    kept = (bool, int) if is_categorical else bool
-    return encoded(x if x is None or isinstance(x, kept) else str(x) for x in cells)
-
-
-def _is_number(cell: Any) -> bool:
-    """Whether a float holds it."""
-    exact = not isinstance(cell, int) or abs(cell) < 2**53
-    return isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) and exact
-
-
-def _pandas_array(series: Any) -> Array:
-    kind = getattr(series.dtype, "kind", "O")
-    if kind == "m":
-        return series.to_numpy()
-    if kind == "M":
-        return (
-            series.dt.tz_localize(None).to_numpy() if getattr(series.dtype, "tz", None) else series.to_numpy()
-        )
-    if kind in "iuf" and series.isna().any():
-        return series.to_numpy(dtype=np.float64, na_value=np.nan)
-    if kind == "b" and not series.isna().any():
-        return series.to_numpy(dtype=bool)
-    return series.to_numpy(dtype=None if kind in "iuf" else object)
-
-
-def _is_missing(cell: Any) -> bool:
-    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
 
 
 def as_coded(cells: Cells) -> Coded:

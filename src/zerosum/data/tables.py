@@ -23,12 +23,13 @@ from torch import Tensor
 from zerosum.data.array_files import channels_first, read_npy, read_npz, sheet_of_array
 from zerosum.data.arrays import Finite, Images, Split, shipped
 from zerosum.data.columns import Columns, Packed
+from zerosum.data.frames import from_frame
 from zerosum.data.image_files import SUFFIXES
 from zerosum.data.kinds import describe, fit
 from zerosum.data.parsed import read_once
 from zerosum.data.readers import TEXT, join_names, one_line, read_parquet, read_text
 from zerosum.data.rows import FileRows
-from zerosum.data.sheet import Cells, Coded, Sheet, from_frame
+from zerosum.data.sheet import Cells, Coded, Sheet
 from zerosum.data.source import order
 from zerosum.data.splits import SPLITS, check_choice, classes, divide, rows_of, usable_rows
 from zerosum.data.where import Where, conditions, rows_that_meet
