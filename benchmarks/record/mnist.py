@@ -2,7 +2,7 @@
 
     python benchmarks/record/mnist.py --seeds 5                  who holds the records, again
     python benchmarks/record/mnist.py ENTRY [ENTRY ...]          these; * and ? may stand in a name
-    python benchmarks/record/mnist.py 'short*' --try 1           one seed of each candidate, and no entry made
+    python benchmarks/record/mnist.py 'mine*' --try 1            one seed of each candidate, and no entry made
 
 Two targets, 2.0 and 0.5, between 10,000 samples and the 10,000 test images, in the 128 features of the judge
 of `benchmarks/classifier.py`. The clock runs from the start of the process, so that importing, reading MNIST,
