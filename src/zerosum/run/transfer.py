@@ -39,11 +39,11 @@ def settled(recipe: Recipe, begun: Recipe | None, opened: Opened) -> Recipe:
     A run that has begun from there keeps what it has, and needs the other no more. Raises RunError where
     there is no such run.
     """
-    wanted, before = recipe.start, begun.start if begun is not None else None
+    wanted = recipe.start
+    if begun is not None and begun.start is not None and (wanted or {}).items() <= begun.start.items():
+        return replace(recipe, start=begun.start)
     if wanted is None or wanted.keys() == {"run", "step", "digest"}:
         return recipe
-    if before is not None and wanted.items() <= before.items():
-        return replace(recipe, start=before)
     return replace(recipe, start=_start(opened(wanted["run"], wanted.get("step"))))
 
 
