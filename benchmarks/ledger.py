@@ -45,6 +45,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+def model() -> str:
+    """What the processor calls itself, where the system tells."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def origin() -> dict[str, Any]:
     """The command and the machine that a result is from; of a place on that machine only its name."""
     script, *options = sys.argv
