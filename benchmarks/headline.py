@@ -5,9 +5,12 @@ python benchmarks/headline.py [--check]
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import ledger
 from digits_quality import digits
 from ledger import result
+from reproduce import optimum
 from reproduce.parzen import likelihood
 
 
@@ -47,6 +50,7 @@ def reproduced() -> str:
         name: result("reproduce_duality_gap")[name]["correlations"]["duality_gap"]["mean"]
         for name in ("line", "ring", "grid", "mnist")
     }
+    value, off = (abs(fmean(optimum.values(optimum.AS_IT_IS, what))) for what in ("value", "jsd of G"))
     rows = [
         (
             "Goodfellow et al. 2014, Table 1: Parzen log-likelihood 225 ± 2",
@@ -56,6 +60,10 @@ def reproduced() -> str:
         (
             "the same, section 3: the minimax loss saturates",
             f"the non-saturating gradient is the larger one in {held} of {of} games",
+        ),
+        (
+            "the same, theorem 1: at the optimum V = -log 4 and p_g = p_data",
+            f"on a line V ends {value:.4f} from -log 4, and p_g still {off:.2f} nats (JSD) from p_data",
         ),
         (
             "PacGAN, Table 1: 8 and 25 modes, high quality",

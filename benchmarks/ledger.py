@@ -14,6 +14,7 @@ A part is the text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` on any page.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
 import platform
@@ -22,7 +23,9 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -45,11 +48,25 @@ def machine() -> dict[str, Any]:
     }
 
 
+def model() -> str:
+    """What the processor calls itself, where the system tells."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def origin() -> dict[str, Any]:
     """The command and the machine that a result is from; of a place on that machine only its name."""
     script, *options = sys.argv
     words = [Path(word).name if Path(word).is_absolute() else word for word in options]
     return {"command": " ".join(["python", os.path.relpath(script, ROOT), *words]), "machine": machine()}
+
+
+def digest(*of: object) -> str:
+    """A hash of what a result depends on: the source of functions and classes, and the `repr` of all else."""
+    texts = [inspect.getsource(one) if isinstance(one, FunctionType | type) else repr(one) for one in of]
+    return sha256("\n".join(texts).encode()).hexdigest()
 
 
 def judged(runs: Path, metrics: Sequence[str], n: int = 5000) -> list[Any]:

@@ -152,7 +152,8 @@ def read_rows(path: Path, like: Rows) -> Rows:
     return rows
 
 
-def made_by_zerosum(train: Sheet, codec: Columns, subject: Subject, seed: int, at: Path) -> dict[str, Any]:
+def fitted(train: Sheet, cpu: float, seed: int) -> tuple[TableGAN, float]:
+    """The preset `table`, played for about so many CPU seconds; and how many it took."""
     frame = train.to_pandas()
     probe = TableGAN(steps=PROBE[1], seed=seed)
 
@@ -164,10 +165,14 @@ def made_by_zerosum(train: Sheet, codec: Columns, subject: Subject, seed: int, a
     seconds(PROBE[0])
     reading = seconds(PROBE[0])  # no turn is left to play
     turn = (seconds(PROBE[1]) - reading) / (PROBE[1] - PROBE[0])
-    model = TableGAN(steps=int((subject.cpu - reading) / turn), seed=seed)
+    model = TableGAN(steps=int((cpu - reading) / turn), seed=seed)
     begun = time.process_time()
     model.fit(frame, progress=False)
-    spent = time.process_time() - begun
+    return model, time.process_time() - begun
+
+
+def made_by_zerosum(train: Sheet, codec: Columns, subject: Subject, seed: int, at: Path) -> dict[str, Any]:
+    model, spent = fitted(train, subject.cpu, seed)
     model.sheet(1)  # the margins are settled once
     begun = time.process_time()
     made = model.sheet(MADE, seed=seed)

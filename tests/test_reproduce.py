@@ -7,6 +7,8 @@ import json
 import math
 import struct
 import sys
+from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,8 +38,9 @@ def script(name: str, folder: Path = SCRIPTS) -> ModuleType:
     return module
 
 
-dirac, duality_gap, minimax, modes, parzen, figures, settings = (
-    script(name) for name in ("dirac", "duality_gap", "minimax", "modes", "parzen", "figures", "settings")
+dirac, duality_gap, minimax, modes, optimum, parzen, figures, settings = (
+    script(name)
+    for name in ("dirac", "duality_gap", "minimax", "modes", "optimum", "parzen", "figures", "settings")
 )
 
 
@@ -470,3 +473,48 @@ def test_every_setting_differs_from_its_recipe_in_what_it_names() -> None:
         base, changed = (recipes.resolved(settings.recipe(of, what, 0)) for what in ({}, changes))
         differs = recipes.differences(base, changed)
         assert bool(differs) == bool(changes), name
+
+
+# the optimum ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("G", "turns"), [(lambda z: z**3 + z, 0), (torch.abs, 1), (torch.sin, 2)])
+def test_where_g_turns_back_is_counted(G: Any, turns: int) -> None:
+    assert optimum.folds(G) == turns
+
+
+def test_over_squares_the_points_of_a_density_are_at_no_distance_and_far_ones_at_the_greatest() -> None:
+    p = optimum.SETTINGS[optimum.PLANE].density()
+    points = p.sample(1_000_000, torch.Generator().manual_seed(0))
+    assert 0 < optimum.by_squares(p, points) < 3e-3  # a few thousand squares, each with its chance
+    assert optimum.by_squares(p, points + 50) == pytest.approx(math.log(2), abs=1e-6)
+    half = torch.cat([points[::2], points[::2] + 50])  # JSD of p and of half of it
+    assert optimum.by_squares(p, half) == pytest.approx(0.75 * math.log(4 / 3), abs=3e-3)
+
+
+def test_a_setting_is_played_once_and_again_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = {
+        name: replace(optimum.SETTINGS[name], turns=2, width=4) for name in (optimum.AS_IT_IS, optimum.PLANE)
+    }
+    for name, value in (
+        ("RESULT", tmp_path / "r.json"),
+        ("SETTINGS", tiny),
+        ("SEEDS", range(2)),
+        ("N", 1_000),
+    ):
+        monkeypatch.setattr(optimum, name, value)
+    args = Namespace(only="*")
+    optimum.measure(args)
+    first = (tmp_path / "r.json").read_text()
+    optimum.measure(args)
+    assert (tmp_path / "r.json").read_text() == first and optimum.lacks() == []
+    line, plane = optimum.optimum().splitlines()[2:]
+    assert line.startswith("| line, as it is | 2 |") and "|  |  |  |" in plane
+    for row in json.loads(first)["settings"][optimum.AS_IT_IS]["seeds"]:
+        assert row["value"] / 2 <= row["jsd of G"] + row["error of jsd"] and 0 < row["jsd"] <= math.log(2)
+    monkeypatch.setitem(tiny, optimum.PLANE, replace(tiny[optimum.PLANE], batch=8))
+    assert len(optimum.lacks()) == 1
+    optimum.measure(args)
+    assert optimum.lacks() == [] and (tmp_path / "r.json").read_text() != first

@@ -63,8 +63,10 @@ class Pair:
         are, where y is a class, which makes the game conditional; class_shares: how often each occurs.
         precision: "fp32", or "bf16" for networks under bfloat16 autocast; weights, losses, what G makes and
         what optimizers keep are float32 in both.
-        compile: gradients by `torch.compile`: the same draws, and the same numbers up to rounding, after half
-        a minute of compilation; with a warning as without, where a network or the machine will not have it.
+        compile: gradients as machine code (`zerosum.game.compiled`): the same draws, and the same numbers up
+        to rounding, after some seconds of compilation; with a warning as without, where a network or the
+        machine will not have it. What networks and losses read beside weights and buffers has to stand in
+        attributes of modules: a change there is seen, and one in a variable of a program is not.
 
         rank, world: this game plays the rank-th of `world` equal parts of each batch, of its examples and of
         its noise; all of them together play the batch. accumulate: parts into which that is split again, to

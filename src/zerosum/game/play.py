@@ -18,14 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zerosum.data.adapters import source as as_source
-from zerosum.game.compiled import compiled
+from zerosum.game.compiled import CompiledPart
 from zerosum.game.draws import Draws
 from zerosum.game.inputs import Inputs, Step, draw
 from zerosum.game.pair import Pair
@@ -84,6 +83,8 @@ class Game(Pair):
         batches = rehearse(self, step.parts, draws, due, self._d_logits)
         each = zip(draws.each(step.parts), batches, strict=True)
         seen = [self._parts[0](*part, batch, due, strengths) for part, batch in each]
+        if len(seen) == 1:
+            return seen[0]
         losses, real_logits, fake_logits, terms = zip(*seen, strict=True)
         return torch.stack(losses).mean(0), torch.cat(real_logits), torch.cat(fake_logits), _means(terms)
 
@@ -124,6 +125,8 @@ class Game(Pair):
             batches = rehearse(self, step.parts, draws, due, self._g_logits)
             each = zip(draws.each(step.parts), batches, strict=True)
             seen = [self._parts[1](*part, batch, due, strengths) for part, batch in each]
+        if len(seen) == 1:
+            return seen[0]
         losses, terms = zip(*seen, strict=True)
         return torch.stack(losses).mean(0), _means(terms)
 
@@ -165,8 +168,9 @@ class Game(Pair):
     @cached_property
     def _parts(self) -> list[Callable[..., Any]]:
         """What is played for a part of a batch, by D and by G."""
-        parts = Game._d_part, Game._g_part
-        return [MethodType(part, self) for part in (compiled(*parts) if self.compile else parts)]
+        if not self.compile:
+            return [self._d_part, self._g_part]
+        return [CompiledPart(self._d_part, self.D, self), CompiledPart(self._g_part, self.G, self)]
 
     def _due(self, step: Step) -> tuple[list[Penalty], list[Tensor]]:
         """The penalties that this step takes, with their strengths."""

@@ -88,7 +88,7 @@ class Recipe:
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """fp32; bf16: networks under bfloat16 autocast, all else in float32; auto: what a short trial finds"""
     compile: bool | Literal["auto"] = False
-    """on: gradients by torch.compile, half a minute at the start; auto: where the run is long enough"""
+    """on: gradients as machine code, some seconds at the start; auto: where the run is long enough"""
     threads: Annotated[int, Ge(0), Le(1024)] = 0
     """processor threads; 0 leaves the choice to torch, or to the trial of precision: auto"""
     device: str = "auto"
