@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -44,9 +45,11 @@ class RankLost(RuntimeError):
 @contextmanager
 def talking() -> Iterator[None]:
     """Within, what fails is that another rank does not answer."""
+    global _lost
     try:
         yield
     except RuntimeError as error:
+        _lost = True
         line = " ".join(str(error).split())[:150]
         raise RankLost(f"another process of this game is gone, or does not answer: {line}") from error
 
@@ -130,6 +133,8 @@ class Ranks:
 
 
 _joined: list[Ranks] = []
+_lost = False
+"""A rank was: the threads of such a group may abort the process that takes it down."""
 
 
 def current() -> Ranks | None:
@@ -160,8 +165,21 @@ def join(timeout: timedelta = timedelta(minutes=30)) -> Ranks | None:
     return _joined[0]
 
 
-def leave() -> None:
-    """Part from the others."""
+def leave(failed: bool = False) -> None:
+    """Part from the others.
+
+    failed: the process ends in an error. A group that has lost a rank is then left as it is, and the process
+    ends with code 1 before anything is taken down.
+    """
     if _joined:
         _joined.clear()
-        dist.destroy_process_group()
+        if failed and _lost:
+            atexit.register(_end_at_once)
+        else:
+            dist.destroy_process_group()
+
+
+def _end_at_once() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -110,7 +111,7 @@ def together(lead: Callable[[], int]) -> int:
     except RankLost as error:
         raise RunError(f"rank {ranks.rank} ends: {error}") from error
     finally:  # a process that ends with its group still joined may be aborted by the group's threads
-        leave()
+        leave(failed=sys.exc_info()[0] is not None)
 
 
 @contextmanager
