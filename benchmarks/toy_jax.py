@@ -1,11 +1,12 @@
 """The toy game of `speed.py`, written by hand in JAX: what a compiler of whole loops makes of it.
 
-    PYTHON benchmarks/toy_jax.py [--seconds 5] [--seeds 1] [--batch 256] [--cores 1]
+    PYTHON benchmarks/toy_jax.py [--seeds 1] [--batch 256] [--cores 1]
 
 PYTHON is any interpreter that has jax. The same players, batch, data and losses; Adam is our own; 100 turns
-are one compiled `lax.scan`, data and noise drawn inside, and several seeds are one `vmap`. Prints
-a line of JSON: turns per second, summed over seeds, in the seconds after the first scan, and how long that
-one took, compilation included.
+are one compiled `lax.scan`, data and noise drawn inside, and several seeds are one `vmap`. Prints a line of
+JSON, the seconds of the first scan, compilation included, and the version of jax; then, for each line that it
+reads, a number of seconds, the turns per second, summed over seeds, of a window as long. Seconds are those of
+the processor, of all threads.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from itertools import pairwise
 from typing import Any
 
-WIDTHS, LATENT, TURNS = (128, 128, 128), 2, 100
+WIDTHS, LATENT = (128, 128, 128), 2
 LR, B1, B2, EPS = 2e-4, 0.5, 0.999, 1e-8
 
 
-def scan_of(seeds: int, batch: int) -> tuple[Any, Any]:
-    """(carry -> carry after `TURNS` turns, compiled; the first carry)"""
+def scan_of(seeds: int, batch: int, turns: int) -> tuple[Any, Any]:
+    """(carry -> carry after so many turns, compiled; the first carry)"""
     import jax
     import jax.numpy as jnp
 
@@ -79,7 +81,7 @@ def scan_of(seeds: int, batch: int) -> tuple[Any, Any]:
         return of_turns, jnp.zeros(()), g, (zeros(g), zeros(g)), d, (zeros(d), zeros(d))
 
     def many(carry: Any) -> Any:
-        return jax.lax.scan(turn, carry, None, TURNS)[0]
+        return jax.lax.scan(turn, carry, None, turns)[0]
 
     keys = jax.random.split(jax.random.key(0), seeds)
     if seeds == 1:
@@ -87,31 +89,31 @@ def scan_of(seeds: int, batch: int) -> tuple[Any, Any]:
     return jax.jit(jax.vmap(many)), jax.jit(jax.vmap(begin))(keys)
 
 
-def measured(seconds: float, seeds: int, batch: int) -> dict[str, Any]:
+def serve(seeds: int, batch: int) -> None:
     import jax
 
-    scan, carry = scan_of(seeds, batch)
-    begun = time.perf_counter()
+    turns = max(100 // seeds, 10)
+    scan, carry = scan_of(seeds, batch, turns)
+    begun = time.process_time()
     carry = jax.block_until_ready(scan(carry))
-    first = time.perf_counter() - begun
-    scans, begun = 0, time.perf_counter()
-    while (spent := time.perf_counter() - begun) < seconds:
-        carry, scans = jax.block_until_ready(scan(carry)), scans + 1
-    rate = scans * TURNS * seeds / spent
-    return {"turns_per_second": rate, "first_scan_seconds": first, "jax": jax.__version__}
+    print(json.dumps({"first": time.process_time() - begun, "jax": jax.__version__}), flush=True)
+    for line in sys.stdin:
+        scans, begun = 0, time.process_time()
+        while (spent := time.process_time() - begun) < float(line):
+            carry, scans = jax.block_until_ready(scan(carry)), scans + 1
+        print(scans * turns * seeds / spent, flush=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--cores", type=int, default=1)
     known = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-known.cores :])
-    print(json.dumps(measured(known.seconds, known.seeds, known.batch)))
+    serve(known.seeds, known.batch)
     return 0
 
 
