@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 ROUNDS = 5
-LONG = 10_000
+LONG = 20_000
 """Turns from which compilation is sure to be won back."""
 WORTH = 1.15
 """bfloat16 keeps 8 bits of a number: it is taken where it is so many times as fast."""
@@ -166,9 +166,9 @@ def settled(recipe: Recipe, source: Source) -> tuple[Recipe, str]:
     takes its place. bf16 is chosen where it is 1.15 times as fast. On cuda bf16 is chosen where the device
     computes in it, on any other device fp32. Neither threads nor random states are other than before.
 
-    compile: on for players without convolutions, on a processor with a C++ compiler, from 10,000 turns on. A
-    trial would take the time that it is to save: compilation costs some ten seconds of a core, and saves one
-    or two thousandths of a second a turn (`docs/performance.md`).
+    compile: on for players without convolutions, on a processor with a C++ compiler, from 20,000 turns on. A
+    trial would take the time that it is to save: compilation costs some fifteen seconds of a core, and saves
+    one or two thousandths of a second a turn (`docs/performance.md`).
 
     steps: as many turns as a trial of some three seconds says that there is time for, less a tenth of it, for
     the watch, the pictures and the checkpoints.
