@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from zerosum.game.inputs import Part
 from zerosum.game.player import Player
 from zerosum.penalties import Penalty
 
@@ -44,23 +45,15 @@ class CompiledPart:
         self.recordings: dict[Any, _Recording] = {}
         self.count = 0
 
-    def __call__(
-        self,
-        real: Tensor | None,
-        y: Tensor | None,
-        z: Tensor,
-        batch: Batch | None,
-        due: list[Penalty],
-        strengths: list[Tensor],
-    ) -> Any:
+    def __call__(self, part: Part, batch: Batch | None, due: list[Penalty], strengths: list[Tensor]) -> Any:
         if self.game.compile and batch is None:
             try:
-                return self._play((real, y, z, *strengths), due)
+                return self._play((*part, *strengths), due)
             except Exception as error:  # whatever the compiler cannot do
                 self.game.compile = False
                 line = " ".join(str(error).split())[:150]
                 warnings.warn(f"the game goes on uncompiled: {line}", stacklevel=2)
-        return self.part(real, y, z, batch, due, strengths)
+        return self.part(part, batch, due, strengths)
 
     def _play(self, inputs: Sequence[Tensor | None], due: list[Penalty]) -> Any:
         game = self.game
@@ -74,7 +67,7 @@ class CompiledPart:
                 raise RuntimeError("the networks change from turn to turn")
             roots = [game.G.network, game.D.network, *game.penalties]
             self.attributes = _Attributes(roots)
-            part = lambda real, y, z, *strengths: self.part(real, y, z, None, due, [*strengths])  # noqa: E731
+            part = lambda real, y, z, *strengths: self.part(Part(real, y, z), None, due, [*strengths])  # noqa: E731
             buffers = [b for root in roots for b in root.buffers()]
             self.recordings[form] = _Recording(part, self.player.leaves, buffers, inputs)
             if not self.attributes.are_as_recorded():

@@ -26,7 +26,7 @@ from torch import Tensor
 from zerosum.data.adapters import source as as_source
 from zerosum.game.compiled import CompiledPart
 from zerosum.game.draws import Draws
-from zerosum.game.inputs import Inputs, Step, draw
+from zerosum.game.inputs import Inputs, Part, Step, draw
 from zerosum.game.pair import Pair
 from zerosum.game.player import Critic, judge
 from zerosum.game.rehearsal import Batch, rehearse
@@ -82,24 +82,19 @@ class Game(Pair):
         due, strengths = self._due(step)
         batches = rehearse(self, step.parts, draws, due, self._d_logits)
         each = zip(draws.each(step.parts), batches, strict=True)
-        seen = [self._parts[0](*part, batch, due, strengths) for part, batch in each]
+        seen = [self._parts[0](part, batch, due, strengths) for part, batch in each]
         if len(seen) == 1:
             return seen[0]
         losses, real_logits, fake_logits, terms = zip(*seen, strict=True)
         return torch.stack(losses).mean(0), torch.cat(real_logits), torch.cat(fake_logits), _means(terms)
 
     def _d_part(
-        self,
-        real: Tensor,
-        y: Tensor | None,
-        z: Tensor,
-        batch: Batch | None,
-        due: list[Penalty],
-        strengths: list[Tensor],
+        self, part: Part, batch: Batch | None, due: list[Penalty], strengths: list[Tensor]
     ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        real, fake, real_logits, fake_logits = self._d_logits(real, y, z, due)
+        assert part.real is not None  # D always sees some
+        real, fake, real_logits, fake_logits = self._d_logits(part.real, part.y, part.z, due)
         loss = self._loss(self.objective.d, real_logits, fake_logits, batch)
-        critic = Critic(self.D, y, {real: real_logits, fake: fake_logits})
+        critic = Critic(self.D, part.y, {real: real_logits, fake: fake_logits})
         terms = {
             p.name: s * self._mean(p(critic, real, fake, **_statistics(p, batch)))
             for p, s in zip(due, strengths, strict=True)
@@ -124,21 +119,16 @@ class Game(Pair):
         with self.D.frozen():
             batches = rehearse(self, step.parts, draws, due, self._g_logits)
             each = zip(draws.each(step.parts), batches, strict=True)
-            seen = [self._parts[1](*part, batch, due, strengths) for part, batch in each]
+            seen = [self._parts[1](part, batch, due, strengths) for part, batch in each]
         if len(seen) == 1:
             return seen[0]
         losses, terms = zip(*seen, strict=True)
         return torch.stack(losses).mean(0), _means(terms)
 
     def _g_part(
-        self,
-        real: Tensor | None,
-        y: Tensor | None,
-        z: Tensor,
-        batch: Batch | None,
-        due: list[Penalty],
-        strengths: list[Tensor],
+        self, part: Part, batch: Batch | None, due: list[Penalty], strengths: list[Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        real, y, z = part
         real, fake, real_logits, fake_logits = self._g_logits(real, y, z)
         loss = self._loss(self.objective.g, real_logits, fake_logits, batch)
         critic = Critic(self.D, y, {fake: fake_logits})
