@@ -33,7 +33,7 @@ def from_frame(frame: Any) -> Sheet:
 def _from_series(series: Any) -> Cells:
     """A pandas or polars series: numbers, bools and moments as they are, spans of time in seconds, objects
     that are all numbers as numbers, all else as `Coded`; a categorical one as its categories."""
-    polars = hasattr(series, "null_count")
+    polars = _is_polars(series)
     array = series.to_numpy() if polars else _pandas_array(series)
     if array.dtype.kind in "iu":
         return whole_cells(array)
@@ -95,7 +95,7 @@ class Like:
 
     @classmethod
     def of(cls, frame: Any) -> Like:
-        if hasattr(frame, "to_arrow"):
+        if _is_polars(frame):
             return cls(True, dict(frame.schema))
         names = frame.columns.tolist()
         types = dict(zip(unique_names([str(name) for name in names])[0], frame.dtypes, strict=True))
@@ -159,4 +159,9 @@ def _typed_pandas(series: Any, kind: Any) -> Any:
 
 
 def _missing(series: Any) -> int:
-    return int(series.null_count() if hasattr(series, "null_count") else series.isna().sum())
+    return int(series.null_count() if _is_polars(series) else series.isna().sum())
+
+
+def _is_polars(frame: Any) -> bool:
+    """Of a frame or a series; it is not imported for that."""
+    return hasattr(frame, "null_count")
