@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from math import prod
 from statistics import median
@@ -27,15 +27,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ledger
-from textbook import LATENT
-from textbook_networks import dcgan_discriminator, dcgan_generator
-from zerosum import data
-from zerosum.game import Game
-from zerosum.objectives import nonsaturating
+from speed import dcgan_game
 from zerosum.run import runtime
 
 RESULT = ledger.RESULTS / "roofline.json"
-BATCH, SIZE = 64, 32
+SIZE = 32
 WINDOW = 0.04
 """Seconds of a window."""
 PASSES = ("forward", "input", "weights")
@@ -147,21 +143,14 @@ def row(of: Convolution, count: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def turn_of(game: Game, source: Any) -> Iterator[Any]:
-    return game.play(source, sys.maxsize)
-
-
 def measure(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     runtime.keep_memory()
     load = os.getloadavg()[0]
     shape = (1, SIZE, SIZE)
-    networks = (dcgan_generator((LATENT,), shape), dcgan_discriminator(shape, ()))
-    G, D = (network.to(memory_format=torch.channels_last) for network in networks)
-    objective = nonsaturating(d_weight=0.5)
-    game = Game(G, D, objective, latent=LATENT, batch=BATCH, ema=None, precision="bf16")
-    playing = turn_of(game, data.source(torch.rand(1024, *shape) * 2 - 1))
+    game = dcgan_game(shape, "bf16")
+    playing = game.play(torch.rand(1024, *shape) * 2 - 1, sys.maxsize)
     next(playing)
     with Listening() as listening:
         next(playing)
@@ -174,7 +163,7 @@ def measure(args: argparse.Namespace) -> None:
         "model": ledger.model(),
         "load": [round(load, 2), round(os.getloadavg()[0], 2)],
         "rounds": args.rounds,
-        "batch": BATCH,
+        "batch": game.batch,
         "turn": turns["turn"],
         "peak": 2 * 2048**3 / turns["large"],
         "rows": rows,
