@@ -290,16 +290,13 @@ def mnist(args: argparse.Namespace) -> Subject:
         facts = facts_of(run.game.step, spent, run.game.G.network, run.game.D.network)
         return facts, lambda n: G.sample(n, 1)
 
-    def decode(x: Tensor) -> Any:
-        return ((x[:, 0].clamp(-1, 1) + 1) * 127.5).round().byte().numpy()
-
     def judge(samples: Any) -> Facts:
         found = quality(samples)
         return {name: found[name] for name in ("frechet_distance", "class_kl", "confidence")}
 
     pixels = source.pixels[:]
     real = pixels[order(len(source), 0, 0, JUDGED), 0]
-    return Subject(pixels.float() / 127.5 - 1, UNet, gan, decode, judge, JUDGED, real)
+    return Subject(source.codec.encode(pixels), UNet, gan, source.codec.decode, judge, JUDGED, real)
 
 
 def adult(args: argparse.Namespace) -> Subject:
@@ -331,17 +328,21 @@ def adult(args: argparse.Namespace) -> Subject:
 
 
 SUBJECTS = {"mnist": mnist, "adult": adult}
+PRESETS = {"mnist": "mnist-dcgan", "adult": "table"}
 
 
 # measuring ----------------------------------------------------------------------------------------------
 
 
-def digest() -> str:
-    """Of all of this script that a result depends on, and of the GAN's presets."""
-    presets = [recipes.dump(recipes.load(name)) for name in ("mnist-dcgan", "table")]
-    constants = (JUDGED, PROBE, STEPS, BATCH, RATE, WARM_UP, DECAY)
-    ways = (heun, scales, diffused, ddim, of_time, Block, UNet, Rows, Trained, alternative)
-    return ledger.digest(*constants, *presets, *ways, mnist, adult, drawn)
+def digest(key: str) -> str:
+    """Of all of this script that a run depends on, and of its preset if it is the GAN's."""
+    subject, method, *_ = key.split(" | ")
+    if method == "GAN":
+        plays: tuple[object, ...] = PROBE, recipes.dump(recipes.load(PRESETS[subject]))
+    else:
+        plays = STEPS, BATCH, RATE, WARM_UP, DECAY, heun, scales, diffused, ddim, of_time
+        plays += Block, UNet, Rows, Trained, alternative
+    return ledger.digest(*plays, JUDGED, SUBJECTS[subject], drawn)
 
 
 def drawn(subject: Subject, draw: Draw) -> tuple[Facts, Any]:
@@ -364,15 +365,13 @@ def measure(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     subject = SUBJECTS[args.only](args)
     result = ledger.read(RESULT, {"runs": {}})
-    if result["runs"] and result["digest"] != digest():
-        result = {"runs": {}}  # of another state of this script
     if subject.real is not None:
         result["real"] = result.get("real", {}) | {args.only: subject.judge(subject.real)}
     for seed in args.seeds:
         for budget in args.budgets or BUDGETS[args.only]:
             for method in METHODS:
                 key = f"{args.only} | {method} | {budget} | {seed}"
-                if key in result["runs"]:
+                if key in result["runs"] and not stale(key):
                     continue
                 if method == "GAN":
                     row, draw = subject.gan(budget, seed)
@@ -385,8 +384,8 @@ def measure(args: argparse.Namespace) -> None:
                     if (args.only, budget, seed) == SHOWN:
                         picture(method, samples)
                 print(key, row, flush=True)
-                result["runs"][key] = row | ledger.origin()
-                ledger.write(RESULT, {**result, "digest": digest()})
+                result["runs"][key] = row | {"digest": digest(key)} | ledger.origin()
+                ledger.write(RESULT, result)
 
 
 def picture(method: str, samples: Any) -> None:
@@ -396,9 +395,13 @@ def picture(method: str, samples: Any) -> None:
     image.save(PICTURES / f"{method.lower().replace(' ', '-')}.png", optimize=True)
 
 
+def stale(key: str) -> bool:
+    return ledger.read(RESULT)["runs"][key]["digest"] != digest(key)
+
+
 def lacks() -> list[str]:
-    stale = ledger.read(RESULT)["digest"] != digest()
-    return ["alternatives.json is of another state of the script or of the presets"] * stale
+    other = "of another state of this script, or of the preset"
+    return [f"{key}: {other}" for key in ledger.read(RESULT)["runs"] if stale(key)]
 
 
 # docs ---------------------------------------------------------------------------------------------------

@@ -125,4 +125,6 @@ def test_runs_are_kept_and_played_once(tmp_path: Path, monkeypatch: pytest.Monke
         *[[way, "2"] for way in alternatives.WAYS for _ in (2, 4)],
     ]
     monkeypatch.setattr(alternatives, "RATE", 1.0)
-    assert len(alternatives.lacks()) == 1
+    assert [lack.split(" | ")[1] for lack in alternatives.lacks()] == [*alternatives.WAYS] * 2
+    alternatives.measure(args)
+    assert played == [0, 1] and alternatives.lacks() == []

@@ -171,7 +171,7 @@ def by_squares(p: theory.Density, points: torch.Tensor, side: float = 0.05, half
     inside = ((square >= 0) & (square < 2 * half)).all(1)
     theirs = torch.bincount(square[inside] @ torch.tensor([2 * half, 1]), minlength=len(mine)) / len(points)
     P, Q = (torch.cat([q.double(), (1 - q.double().sum())[None].clamp(min=0)]) for q in (mine, theirs))
-    return float((torch.xlogy(P, 2 * P / (P + Q)) + torch.xlogy(Q, 2 * Q / (P + Q))).nansum() / 2)
+    return float(jensenshannon(P, Q)) ** 2
 
 
 def from_half(p: theory.Density, game: Game, x: torch.Tensor) -> float:
@@ -203,8 +203,8 @@ def measure(args: Namespace) -> None:
 
 def digest(setting: Setting) -> str:
     """Of all of this script that the result of a setting depends on."""
-    judges = (on_the_line, folds, in_the_plane, by_squares, from_half)
-    return ledger.digest(setting, SEEDS, N, FINE.keywords, Setting, played, *judges)
+    judges = (in_the_plane, by_squares) if setting.plane else (on_the_line, folds)
+    return ledger.digest(setting, SEEDS, N, FINE.keywords, Setting, played, *judges, from_half)
 
 
 def stale(name: str) -> bool:
