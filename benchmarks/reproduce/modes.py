@@ -3,6 +3,7 @@
     python benchmarks/reproduce/modes.py                       play what is not played yet
     python benchmarks/reproduce/modes.py ring --only ours      this
     python benchmarks/reproduce/modes.py tries                 what else was tried on the grid
+    python benchmarks/reproduce/modes.py priors                the way between modes, by prior
 
 PacGAN's data (ring: radius 1, standard deviation 0.01; grid: spacing 2, 0.05) and evaluation: 2,500 samples,
 of high quality within 3 standard deviations of the nearest mode, a mode found by one such sample, and the
@@ -11,7 +12,11 @@ played as ensembles, have our networks and Adam at the preset's rate, which fall
 `methods`, where PacGAN took 400,000 updates of either player; ours have at most 40,000. "ours" was chosen on
 seeds 20 to 23, on the ring three times: the first choice left two of its ten seeds below 97 %, the second one
 without a mode, and each was followed by ten new seeds. On the grid two choices stand side by side. A try has
-seeds 20 and 21, and 10,000 samples.
+seeds 20 and 21, and 10,000 samples; priors have seeds 100 to 102, of which nothing else was chosen.
+
+Between the modes is what is farther than 6 standard deviations from all. Of the way from mode to mode: the
+share of the points of a thousand straight lines in z, from one draw of the prior to another, that G takes
+between the modes.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ import ledger
 from zerosum import data, metrics
 from zerosum import recipe as recipes
 from zerosum.game import Ensemble, Game
+from zerosum.randomness import stream
 from zerosum.run import runtime
 
 RESULT = ledger.RESULTS / "reproduce_modes.json"
@@ -68,6 +74,13 @@ OURS: dict[str, dict[str, Method]] = {
         "a prior in parts": Method(40_000, PARTED, range(310, 320)),
     },
 }
+PRIORS = {
+    "normal": SLOW,
+    "uniform, 4 x as wide": WIDE,
+    "1,024 parts, half the rates": PARTED,
+    "the same, 4 x as wide": PARTED | {"G.gain": 4.0},
+    "256 parts": SLOW | {"latent": 8, "prior": {"name": "mixture", "std": 0.1}},
+}
 TRIES = {
     "ours": WIDE,
     "a prior in parts": PARTED,
@@ -95,7 +108,9 @@ def packed(m: int, name: str) -> dict[str, Any]:
 
 
 def methods(part: str) -> dict[str, Method]:
-    """What is played on the ring, on the grid, or as tries on the grid."""
+    """What is played on the ring, on the grid, or as tries or by prior on the grid."""
+    if part == "priors":
+        return {label: Method(40_000, changes, range(100, 103)) for label, changes in PRIORS.items()}
     if part == "tries":
         return {label: Method(40_000, changes, range(20, 22)) for label, changes in TRIES.items()}
     plain: dict[str, Any] = {"objective": "nonsaturating", "penalties": []}
@@ -146,6 +161,19 @@ def judged(game: Game, name: str, n: int) -> dict[str, Any]:
     }
 
 
+@torch.no_grad()
+def on_the_way(game: Game, name: str, lines: int = 1_000, points: int = 101) -> float:
+    """The share of straight lines in z, from draw to draw of the prior, that G takes between the modes."""
+    density = {"ring": data.ring, "grid": data.grid}[name]()
+    G = game.G.average or game.G.network
+    start, end = game.prior((2, lines, *game.latent), stream(1, "way"), torch.float32)
+    away = [
+        (torch.cdist(G(start.lerp(end, t)), density.modes).amin(1) > 6 * density.std).double().mean()
+        for t in torch.linspace(0, 1, points).tolist()
+    ]
+    return round(float(torch.stack(away).mean()), 5)
+
+
 def summary(rows: list[dict[str, Any]]) -> dict[str, list[float]]:
     """Mean and standard error over seeds, of what is a number."""
     found = {}
@@ -185,34 +213,41 @@ def pacgan() -> str:
 
 def tries() -> str:
     """What else was tried on the grid, each on two seeds."""
-    rows = [
-        "| grid | modes | high quality | between the modes | reverse KL |",
-        "|---|" + "---|" * 4,
-    ]
-    for method, found in ledger.result("reproduce_modes")["tries"].items():
-        seeds = found["seeds"]
-        cells = [
-            method,
-            ", ".join(str(row["modes"]) for row in seeds),
-            ", ".join(f"{row['high_quality']:.1%}" for row in seeds),
-            ", ".join(f"{row['between']:.1%}" for row in seeds),
-            ", ".join(f"{row['reverse_kl']:.3f}" for row in seeds),
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+    return by_seed("tries", "grid")
+
+
+def priors() -> str:
+    """The grid by prior, with the way between its modes."""
+    return by_seed("priors", "prior", {"of the way": ("on_the_way", "{:.0%}")})
+
+
+def by_seed(part: str, label: str, more: dict[str, tuple[str, str]] | None = None) -> str:
+    """A row for each method, with a figure for each seed; more: other columns, the figure and its look."""
+    columns = {
+        "modes": ("modes", "{}"),
+        "high quality": ("high_quality", "{:.1%}"),
+        "between the modes": ("between", "{:.1%}"),
+        **(more or {}),
+        "reverse KL": ("reverse_kl", "{:.3f}"),
+    }
+    rows: list[list[str]] = []
+    for method, found in ledger.result("reproduce_modes")[part].items():
+        cells = [", ".join(look.format(row[of]) for row in found["seeds"]) for of, look in columns.values()]
+        rows.append([method, *cells])
+    return ledger.table([label, *columns], rows)
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "data", nargs="*", default=["ring", "grid"], help="ring, grid, tries; default: the first two"
+        "data", nargs="*", default=["ring", "grid"], help="ring, grid, tries, priors; default: the first two"
     )
     parser.add_argument("--only", nargs="+", metavar="METHOD", help="default: all")
     parser.add_argument("--threads", type=int, default=1)
 
 
 def measure(args: argparse.Namespace) -> None:
-    if others := set(args.data) - {"ring", "grid", "tries"}:
-        raise SystemExit(f"there is no {min(others)!r}: there are ring, grid and tries")
+    if others := set(args.data) - {*OURS, "tries", "priors"}:
+        raise SystemExit(f"there is no {min(others)!r}: there are ring, grid, tries and priors")
     plan = {part: methods(part) for part in args.data}
     labels = {label for these in plan.values() for label in these}
     if unknown := set(args.only or ()) - labels:
@@ -228,9 +263,9 @@ def measure(args: argparse.Namespace) -> None:
 
 def measured(part: str, label: str, method: Method) -> dict[str, Any]:
     """What a method's games came to."""
-    name, n = ("grid", 10_000) if part == "tries" else (part, 2_500)
+    name, n = (part, 2_500) if part in OURS else ("grid", 10_000)
     games, seconds = played(name, method)
-    rows = [judged(game, name, n) for game in games]
+    rows = [judged(game, name, n) | {"on_the_way": on_the_way(game, name)} for game in games]
     return {
         "turns": method.turns,
         "k": method.changes.get("k", 1),
@@ -250,7 +285,7 @@ def keep(part: str, label: str, result: dict[str, Any], order: list[str]) -> Non
     ledger.write(RESULT, now | {"machine": ledger.machine()})
 
 
-BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"pacgan": pacgan, "tries": tries})
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"pacgan": pacgan, "tries": tries, "priors": priors})
 
 if __name__ == "__main__":
     raise SystemExit(BENCHMARK.main())
