@@ -10,7 +10,7 @@ import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -374,19 +374,35 @@ def test_checkpoints_are_told_apart_by_their_weights(run: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("part", "method"),
-    [(part, method) for part in ("ring", "grid", "tries") for method in modes.methods(part)],
+    [(part, method) for part in ("ring", "grid", "tries", "priors") for method in modes.methods(part)],
 )
 def test_every_method_plays_as_an_ensemble(part: str, method: str) -> None:
     turns, changes, seeds = modes.methods(part)[method]
-    name = "grid" if part == "tries" else part
+    name = part if part in modes.OURS else "grid"
     recipe = modes.recipe(name, turns, changes, 0)
     assert recipe.steps == turns and turns * recipe.k <= 40_000  # a tenth of PacGAN's 400,000
     assert recipe.g_optimizer["lr"]["steps"] == recipe.d_optimizer["lr"]["steps"] == turns
-    assert len(seeds) == (2 if part == "tries" else 10)
+    assert len(seeds) == {"tries": 2, "priors": 3}.get(part, 10)
     games, seconds = modes.played(name, modes.Method(2, {**changes, "compile": False}, range(2)))
     assert seconds > 0 and [game.step for game in games] == [2, 2]
     found = modes.judged(games[1], name, 500)
     assert 0 <= found["modes"] <= 25 and 0 <= found["high_quality"] <= 1 - found["between"] <= 1
+
+
+@pytest.mark.parametrize("softness", [0.0, 0.5])
+def test_of_the_way_between_modes_as_much_is_told_as_there_is(softness: float) -> None:
+    def G(z: torch.Tensor) -> torch.Tensor:
+        """From (-2, 0) to (2, 0), which are modes of the grid, on a part of the way from -1 to 1."""
+        along = z[:, 0] / softness if softness else z[:, 0].sign()
+        return torch.stack([2 * along.clamp(-1, 1), torch.zeros(len(z))], 1)
+
+    ends = torch.tensor([[-1.0], [1.0]])[:, None]
+    game: Any = SimpleNamespace(
+        G=SimpleNamespace(average=G), latent=(1,), prior=lambda shape, *_: ends.expand(shape)
+    )
+    found = modes.on_the_way(game, "grid", lines=3, points=801)
+    # of these 4 a length of 4 x 0.3 is within six standard deviations of the two or of the mode between them
+    assert found == pytest.approx(softness * (1 - 4 * 0.3 / 4), abs=2e-3)
 
 
 def test_a_result_that_is_not_there_is_named_unless_it_has_a_beginning(tmp_path: Path) -> None:
