@@ -74,12 +74,11 @@ OURS: dict[str, dict[str, Method]] = {
         "a prior in parts": Method(40_000, PARTED, range(310, 320)),
     },
 }
+NARROWER = PARTED | {"prior": {"name": "mixture", "std": 0.03}}
 PRIORS = {
-    "normal": SLOW,
     "uniform, 4 x as wide": WIDE,
-    "1,024 parts, half the rates": PARTED,
-    "the same, 4 x as wide": PARTED | {"G.gain": 4.0},
-    "256 parts": SLOW | {"latent": 8, "prior": {"name": "mixture", "std": 0.1}},
+    "1,024 parts of width 0.1": PARTED,
+    "1,024 parts of width 0.03": NARROWER,
 }
 TRIES = {
     "ours": WIDE,
@@ -148,15 +147,18 @@ def played(name: str, method: Method) -> tuple[list[Game], float]:
 
 
 def judged(game: Game, name: str, n: int) -> dict[str, Any]:
-    """`between`: the share of samples that is farther than 6 standard deviations from every mode."""
+    """`between`: the share of samples that is farther than 6 standard deviations from every mode. `width`:
+    the standard deviation of the others about their modes, beside that of the data."""
     density = {"ring": data.ring, "grid": data.grid}[name]()
     x = game.sample(n, seed=1)
     modes = int(metrics.mode_coverage(x, density.modes, density.std).value)
-    away = torch.cdist(x, density.modes).amin(1) > 6 * density.std
+    distance = torch.cdist(x, density.modes).amin(1)
+    away = distance > 6 * density.std
     return {
         "modes": modes,
         "high_quality": round(float(metrics.high_quality_share(x, density.modes, density.std)), 5),
         "between": round(float(away.double().mean()), 5),
+        "width": round(float((distance[~away].square().mean() / 2).sqrt() / density.std), 4),
         "reverse_kl": round(float(metrics.reverse_kl(x, density.modes, density.std)), 5) if modes else None,
     }
 
@@ -218,7 +220,7 @@ def tries() -> str:
 
 def priors() -> str:
     """The grid by prior, with the way between its modes."""
-    return by_seed("priors", "prior", {"of the way": ("on_the_way", "{:.0%}")})
+    return by_seed("priors", "prior", {"of the way": ("on_the_way", "{:.0%}"), "width": ("width", "{:.2f}")})
 
 
 def by_seed(part: str, label: str, more: dict[str, tuple[str, str]] | None = None) -> str:
