@@ -76,9 +76,8 @@ OURS: dict[str, dict[str, Method]] = {
 }
 NARROWER = PARTED | {"prior": {"name": "mixture", "std": 0.03}}
 PRIORS = {
-    "uniform, 4 x as wide": WIDE,
-    "1,024 parts of width 0.1": PARTED,
-    "1,024 parts of width 0.03": NARROWER,
+    "uniform, 4 x as wide (ours)": Method(40_000, WIDE, range(100, 101)),
+    "1,024 parts of width 0.03": Method(40_000, NARROWER, range(100, 103)),
 }
 TRIES = {
     "ours": WIDE,
@@ -109,7 +108,7 @@ def packed(m: int, name: str) -> dict[str, Any]:
 def methods(part: str) -> dict[str, Method]:
     """What is played on the ring, on the grid, or as tries or by prior on the grid."""
     if part == "priors":
-        return {label: Method(40_000, changes, range(100, 103)) for label, changes in PRIORS.items()}
+        return PRIORS
     if part == "tries":
         return {label: Method(40_000, changes, range(20, 22)) for label, changes in TRIES.items()}
     plain: dict[str, Any] = {"objective": "nonsaturating", "penalties": []}

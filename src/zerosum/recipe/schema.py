@@ -52,7 +52,7 @@ class Recipe:
     latent: Annotated[int, Gt(0), Le(2**20)] = 64
     """numbers in a noise vector z"""
     prior: Component = "normal"
-    """distribution of z: normal, or uniform (on [-sqrt 3, sqrt 3], as in 2014)"""
+    """distribution of z, of unit variance: normal, uniform (as in 2014), mixture (2^latent narrow ones)"""
     objective: Component = "nonsaturating"
     """the pair of losses"""
     penalties: tuple[Component, ...] = ()
