@@ -4,7 +4,8 @@
     python benchmarks/watch_cost.py --only digits ring  some of them
 
 Each preset plays as it ships, on one thread of this machine; turns and looks alternate, and are timed in
-seconds of the processor, as others use it too (`watch.cost`). `photos` plays on 300 smooth pictures of 32
+seconds of the processor, as others use it too (`watch.cost`). The time of a run is that of its turns and of
+all looks; a turn with a lazy penalty counts as often as it comes. `photos` plays on 300 smooth pictures of 32
 pixels.
 """
 

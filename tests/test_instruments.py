@@ -256,13 +256,36 @@ def _motion(game: Game, every: int) -> list[Reading]:
 
 
 def test_cost_plays_a_copy_and_divides_by_the_clock() -> None:
-    """With a clock that ticks once when it is asked, a turn and a look take the same time."""
+    """With a clock that ticks once when it is asked, a cycle of turns and a look take the same time."""
     game, ticks = delicate(), count()
     watch = instruments.standard(game, RING)
     before = state(game)
     shares = cost(watch, game, RING, rounds=3, clock=lambda: float(next(ticks)))
     assert state(game) == before
-    assert shares == {i.name: i.turns / i.every for i in watch}
+    looking = {i.name: i.turns / i.every for i in watch}
+    whole = 1 / game.cycle + sum(looking.values())
+    assert shares == {name: pytest.approx(seconds / whole) for name, seconds in looking.items()}
+
+
+def test_cost_counts_a_lazy_penalty_in_the_mean_of_its_cycle() -> None:
+    """Where nothing takes time but a penalty at every fourth turn, a turn takes a quarter of its time."""
+    spent = [0]
+
+    def slow(critic: Any, real: Tensor, fake: Tensor) -> Tensor:
+        spent[0] += 1
+        return real.new_zeros(len(real))
+
+    def look(game: Game, turn: Any) -> dict[str, float]:
+        spent[0] += 1
+        return {}
+
+    lazy = [penalties.Penalty(slow, 1.0, every=4)]
+    G, D = networks.mlp((3,), (2,), width=8, depth=1), networks.mlp((2,), (), width=8, depth=1)
+    game = Game(G, D, objectives.nonsaturating(), lazy, latent=3, batch=16)
+    watch = [Instrument("looks", look, 10, {}, "counted")]
+    assert cost(watch, game, RING, rounds=3, clock=lambda: float(spent[0])) == {
+        "looks": (1 / 10) / (1 / 4 + 1 / 10)
+    }
 
 
 # The sets ---------------------------------------------------------------------------------------------------

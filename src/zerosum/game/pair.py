@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -136,6 +137,11 @@ class Pair:
     @precision.setter
     def precision(self, precision: Precision) -> None:
         self.G.precision = self.D.precision = precision
+
+    @property
+    def cycle(self) -> int:
+        """After so many turns the same penalties are due again."""
+        return math.lcm(*(p.every for p in self.penalties))
 
     def train(self) -> None:
         """Both networks in training mode."""

@@ -128,7 +128,7 @@ def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
     """
     x, y = matched(real=real, fake=fake)
     x, y = x - x.mean(0), y - x.mean(0)
-    real_radius, fake_radius = (nearest(z, z, k, itself=True)[:, -1] for z in (x, y))
+    real_radius, fake_radius = _reach(x, k), _reach(y, k)
     holders, holder = (torch.zeros(len(y), dtype=torch.long, device=x.device) for _ in range(2))
     recalled, held = list[tuple[Tensor, Tensor]](), list[tuple[Tensor, Tensor]]()
     for start, squares in _chunks(x, y):
@@ -218,6 +218,18 @@ def _nearness(x: Tensor, train: Tensor, k: int, scale: Tensor) -> Tensor:
     near = nearest(x, train, k)
     first = near[:, 0]
     return torch.where(first > 0, torch.maximum(first / near[:, -1], first / scale), 0.0)
+
+
+def _reach(x: Tensor, k: int) -> Tensor:
+    """How far the k-th neighbour of each row of x is in x itself, from the difference of the two: [n]."""
+    if k >= len(x):
+        raise ValueError(f"{len(x)} examples are too few for {k} neighbours of each: it takes {k + 1}")
+    found = list[Tensor]()
+    for start, squares in _chunks(x, x):
+        squares.diagonal(offset=start).fill_(math.inf)
+        last = squares.kthvalue(k, dim=1).indices
+        found.append((x[last] - x[start : start + len(squares)]).square_().sum(1).sqrt_())
+    return torch.cat(found)
 
 
 def _chunks(x: Tensor, reference: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import lcm
 from shutil import which
 from statistics import median
 from time import perf_counter
@@ -31,7 +30,6 @@ __all__ = [
     "alternate",
     "best_of",
     "cores",
-    "cycle",
     "left_open",
     "restored",
     "seconds_of",
@@ -105,7 +103,7 @@ def warm(game: Game, source: Source) -> float:
 
 def turns_within(game: Game, seconds: float, a_turn: float) -> int:
     """As many turns as there is time for: one at least, and whole cycles of lazy penalties where one fits."""
-    n, whole = max(1, int(seconds / a_turn)), cycle(game)
+    n, whole = max(1, int(seconds / a_turn)), game.cycle
     return n - n % whole if n >= whole else n
 
 
@@ -221,11 +219,6 @@ def _compiling(recipe: Recipe, game: Game, said: list[str]) -> Recipe:
     gains = dense and found and recipe.turns >= LONG
     said.append("compiled: the run is long enough to gain" if gains else "not compiled")
     return replace(recipe, compile=gains)
-
-
-def cycle(game: Game) -> int:
-    """After so many turns the same penalties are due again."""
-    return lcm(*(p.every for p in game.penalties))
 
 
 def cores() -> int:

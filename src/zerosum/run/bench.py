@@ -35,7 +35,6 @@ from zerosum.run.autotune import (
     alternate,
     best_of,
     cores,
-    cycle,
     restored,
     seconds_of,
     set_to,
@@ -254,7 +253,7 @@ def flops(game: Game, source: Source) -> float:
             p.due(turn * game.k + i) for p in game.penalties if p.of == "D" for i in range(game.k)
         ) + tuple(p.due(turn) for p in game.penalties if p.of == "G")
 
-    kinds = [due(turn) for turn in range(cycle(game))]
+    kinds = [due(turn) for turn in range(game.cycle)]
     total = 0
     for kind, times in Counter(kinds).items():
         counter: Any = FlopCounterMode(display=False)

@@ -133,25 +133,27 @@ def cost(
     rounds: int = 21,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
-    """The share of training time that each instrument takes at its clock: seconds per turn of looking, over
-    seconds per turn of playing.
+    """The share of a run's time that each instrument takes at its clock: its seconds per turn over those of
+    playing and of all looking.
 
-    A copy of the game plays; each of the `rounds` times one turn and then one look of each instrument, so
-    that whatever else the machine does falls on both. Medians, without the first round. clock: seconds; of a
-    single thread `time.process_time` tells more, where others use the machine.
+    A copy of the game plays; each of the `rounds` times a turn (where a penalty is lazy, as many as hold each
+    once) and then one look of each instrument, so that whatever else the machine does falls on both. Medians,
+    without the first round. clock: seconds; of a single thread `time.process_time` tells more, where others
+    use the machine.
     """
     game, spent = deepcopy(game), {"": list[float]()} | {i.name: list[float]() for i in watch}
-    play = game.play(source, rounds)
+    play, cycle = game.play(source, rounds * game.cycle), game.cycle
     for _ in range(rounds):
         start = clock()
-        turn = next(play)
-        spent[""].append(clock() - start)
+        turn = [next(play) for _ in range(cycle)][-1]
+        spent[""].append((clock() - start) / cycle)
         for i in watch:
             start = clock()
             i(game, turn)
             spent[i.name].append(clock() - start)
     typical = {name: median(seconds[1:]) for name, seconds in spent.items()}
-    return {i.name: typical[i.name] * min(i.turns, i.every) / i.every / typical[""] for i in watch}
+    looking = {i.name: typical[i.name] * min(i.turns, i.every) / i.every for i in watch}
+    return {name: seconds / (typical[""] + sum(looking.values())) for name, seconds in looking.items()}
 
 
 # Examples to look at ----------------------------------------------------------------------------------------
