@@ -6,9 +6,9 @@
 The GAN is what ships: the presets `mnist-dcgan` and `table`, with no option but their turns, and with their
 watch. The two others are written here. Flow matching (Lipman et al. 2023, straight lines) is sampled by
 Heun's method; diffusion (Ho et al. 2020, the cosine schedule of Nichol and Dhariwal 2021) predicts the noise
-and is sampled by DDIM (Song et al. 2021). Each has one network of about as many weights as G and D together:
-on MNIST a U-Net that, like the GAN's networks, computes nothing at the full size; on a table a residual MLP
-of the GAN's width, twice as deep, with one-hot categories as numbers. They have Adam, a rate that falls by a
+and is sampled by DDIM (Song et al. 2021). Each has one network: on MNIST a U-Net that, like G and D, computes
+nothing at the full size, of nearly twice their weights; on a table, of as many, a residual MLP of the GAN's
+width, twice as deep, with one-hot categories as numbers. They have Adam, a rate that falls by a
 cosine over their time, batches of 64, an average of the weights (decay 0.999), and on MNIST bf16, which the
 preset has too. Of a table's numbers the margins are brought to those of the data, which `table` does too.
 

@@ -40,7 +40,8 @@ def reproduced() -> str:
         claim: (held, of) for claim, held, of, _ in result("reproduce_minimax")["summary"]["claims"]
     }
     held, of = next(iter(saturating.values()))
-    stacks = [words.split(":")[0] for _, _, words in result("stacked_mnist")["verdict"]]
+    stacked = result("stacked_mnist")
+    best, stacks = stacked["summary"][0], [words.split(":")[0] for _, _, words in stacked["verdict"]]
     counts = ", ".join(f"{stacks.count(word)} {word}" for word in dict.fromkeys(stacks))
     ours = [result("reproduce_modes")[name]["ours"]["seeds"] for name in ("ring", "grid")]
     full = [sum(row["modes"] == n for row in seeds) for n, seeds in zip((8, 25), ours, strict=True)]
@@ -74,7 +75,11 @@ def reproduced() -> str:
             "Mescheder et al. 2018, Gidel et al. 2019: which games converge",
             f"{sum(claim[2] for claim in games)} of {len(games)} claims held",
         ),
-        ("R3GAN, Table 1: stacked MNIST by objective and penalty", f"at a small budget: {counts}"),
+        (
+            "R3GAN, Table 1: stacked MNIST, 1,000 modes at a KL of 0.078; other objectives fail",
+            f"{best['modes'][0]:,.0f} at {best['kl'][0]:.3f} after {best['cpu_seconds'][0]:,.0f} CPU s; "
+            f"of these claims {counts}",
+        ),
         (
             "Grnarova et al. 2019: the duality gap ranks generators",
             "rank correlation with the truth " + ", ".join(f"{n} {r:+.2f}" for n, r in ranks.items()),
