@@ -28,7 +28,7 @@ import argparse
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -371,7 +371,7 @@ def measure(args: argparse.Namespace) -> None:
         for budget in args.budgets or BUDGETS[args.only]:
             for method in METHODS:
                 key = f"{args.only} | {method} | {budget} | {seed}"
-                if key in result["runs"] and not stale(key):
+                if key in result["runs"] and not stale(key, result["runs"][key]):
                     continue
                 if method == "GAN":
                     row, draw = subject.gan(budget, seed)
@@ -395,13 +395,13 @@ def picture(method: str, samples: Any) -> None:
     image.save(PICTURES / f"{method.lower().replace(' ', '-')}.png", optimize=True)
 
 
-def stale(key: str) -> bool:
-    return ledger.read(RESULT)["runs"][key]["digest"] != digest(key)
+def stale(key: str, run: Mapping[str, Any]) -> bool:
+    return run["digest"] != digest(key)
 
 
 def lacks() -> list[str]:
     other = "of another state of this script, or of the preset"
-    return [f"{key}: {other}" for key in ledger.read(RESULT)["runs"] if stale(key)]
+    return [f"{key}: {other}" for key, run in ledger.read(RESULT)["runs"].items() if stale(key, run)]
 
 
 # docs ---------------------------------------------------------------------------------------------------

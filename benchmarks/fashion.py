@@ -24,7 +24,6 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from statistics import fmean
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -33,10 +32,9 @@ from torch import Tensor
 
 import classifier
 import ledger
-from folders import downloaded
+from folders import downloaded, made
 from zerosum import data, metrics
 from zerosum import recipe as recipes
-from zerosum.data.download import kept_in
 from zerosum.pictures import tiles
 from zerosum.run.log import Log
 from zerosum.run.run import Run
@@ -59,13 +57,7 @@ MEASURES = ("frechet_distance", "class_kl", "coverage", "precision", "recall")
 @cache
 def folder() -> Path:
     """The pictures as IDX files, which `--data` reads."""
-    place = kept_in("folders") / "fashion"
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=place.parent) as work:
-            write_idx(*unpacked(Path(work)), part := Path(work) / "part")
-            part.rename(place)
-    return place
+    return made("fashion", lambda out, work: write_idx(*unpacked(work), out))
 
 
 def unpacked(work: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +75,6 @@ def unpacked(work: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_idx(pictures: np.ndarray, classes: np.ndarray, place: Path) -> None:
-    place.mkdir()
     for name, part in (("train", slice(HELD_OUT, None)), ("t10k", slice(HELD_OUT))):
         for kind, x in (("images-idx3", pictures[part]), ("labels-idx1", classes[part])):
             head = struct.pack(f">HBB{x.ndim}I", 0, 8, x.ndim, *x.shape)
@@ -103,8 +94,7 @@ def judge() -> metrics.Classifier:
     file, model = RUNS / "judge.pt", classifier.network(CLASSES)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        with torch.enable_grad():
-            torch.save(classifier.trained(data.idx_folder(folder())).state_dict(), file)
+        torch.save(classifier.trained(data.idx_folder(folder())).state_dict(), file)
     model.load_state_dict(torch.load(file, weights_only=True))
     return classifier.judge(model.eval().requires_grad_(False), "classifier of fashion-mnist")
 
@@ -114,7 +104,6 @@ def held_out() -> Tensor:
     return judge().space(pictures("test")[0])
 
 
-@torch.no_grad()
 def quality(samples: Any) -> dict[str, Any]:
     """[value, low, high] of each measure of uint8 samples; the classes are equally many."""
     features = judge().space(classifier.pixels(samples))
@@ -125,6 +114,17 @@ def quality(samples: Any) -> dict[str, Any]:
         **{name: getattr(near, name) for name in ("coverage", "precision", "recall")},
     }
     return {name: [round(float(x), 4) for x in (e.value, e.low, e.high)] for name, e in found.items()}
+
+
+@cache
+def of_real_ones() -> dict[str, Any]:
+    """What the judge says of the held-out pictures, and of as many of the others."""
+    test, classes = pictures("test")
+    return {
+        "package": PACKAGE,
+        "judge_accuracy": round(float((judge().labels(test) == classes).float().mean()), 4),
+        "floor": quality(pictures("train")[0][:HELD_OUT]),
+    }
 
 
 def recipe_of(name: str, seed: int) -> recipes.Recipe:
@@ -157,14 +157,7 @@ def measure(args: argparse.Namespace) -> None:
         if (name, seed) not in there:
             rows.append(row := measured(name, seed))
             print(row, flush=True)
-            test, classes = pictures("test")
-            facts = {
-                **ledger.origin(),
-                "package": PACKAGE,
-                "judge_accuracy": round(float((judge().labels(test) == classes).float().mean()), 4),
-                "floor": quality(pictures("train")[0][:HELD_OUT]),
-            }
-            ledger.write(RESULT, {**facts, "rows": rows})
+            ledger.write(RESULT, {**ledger.origin(), **of_real_ones(), "rows": rows})
 
 
 def table() -> str:

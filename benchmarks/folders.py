@@ -102,13 +102,18 @@ FOLDERS: dict[str, Callable[[Path, Path], None]] = {
 
 def folder(name: str, root: Path | None = None) -> Path:
     """The folder of this name, made if it is not there."""
+    return made(name, FOLDERS[name], root)
+
+
+def made(name: str, make: Callable[[Path, Path], None], root: Path | None = None) -> Path:
+    """A folder that `make` fills, given it empty and another to work in; whole, or not there."""
     root = root or kept_in("folders")
     if not (root / name).exists():
         part = root / f".{name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         with TemporaryDirectory(dir=root) as work:
-            FOLDERS[name](part, Path(work))
+            make(part, Path(work))
         part.rename(root / name)
     return root / name
 

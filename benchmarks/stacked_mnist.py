@@ -61,7 +61,7 @@ class Configuration:
     @property
     def name(self) -> str:
         words = " + ".join([self.objective, *(p.upper() for p in self.penalties)])
-        return words if self.every == 4 else f"{words}, every {self.every} turns"
+        return words if self.every == Configuration.every else f"{words}, every {self.every} turns"
 
 
 CONFIGURATIONS = (
@@ -85,11 +85,8 @@ def recipe_of(configuration: Configuration, seed: int) -> Recipe:
 
 def played(game: Game, source: Any, turns: int) -> tuple[float, bool]:
     """The CPU seconds spent, and whether every loss was finite."""
-    begun, finite = time.process_time(), True
-    for turn in game.play(source, turns):
-        finite = finite and math.isfinite(float(turn.d_loss) + float(turn.g_loss))
-        if not finite:
-            break
+    begun = time.process_time()
+    finite = all(math.isfinite(float(t.d_loss) + float(t.g_loss)) for t in game.play(source, turns))
     return time.process_time() - begun, finite
 
 

@@ -30,8 +30,9 @@ def play(entry: Mapping[str, Any], seed: int) -> Iterator[Moment]:
     from zerosum.run import runtime
 
     runtime.keep_memory()
-    game, source = recipes.build(recipes.load("mnist-dcgan", {**entry["recipe"], "seed": seed}))
-    turns = entry["recipe"]["steps"]
+    recipe = recipes.load("mnist-dcgan", {**entry["recipe"], "seed": seed})
+    game, source = recipes.build(recipe)
+    turns = recipe.turns
 
     def sample(n: int) -> Any:
         return source.codec.decode(game.sample(n, seed=1))

@@ -40,6 +40,9 @@ from zerosum.randomness import stream
 from zerosum.run import runtime
 
 RESULT = ledger.RESULTS / "reproduce_modes.json"
+DENSITIES = {"ring": data.ring, "grid": data.grid}
+AWAY = 6
+"""Standard deviations beyond which a point belongs to no mode."""
 
 
 class Method(NamedTuple):
@@ -148,11 +151,11 @@ def played(name: str, method: Method) -> tuple[list[Game], float]:
 def judged(game: Game, name: str, n: int) -> dict[str, Any]:
     """`between`: the share of samples that is farther than 6 standard deviations from every mode. `width`:
     the standard deviation of the others about their modes, beside that of the data."""
-    density = {"ring": data.ring, "grid": data.grid}[name]()
+    density = DENSITIES[name]()
     x = game.sample(n, seed=1)
     modes = int(metrics.mode_coverage(x, density.modes, density.std).value)
     distance = torch.cdist(x, density.modes).amin(1)
-    away = distance > 6 * density.std
+    away = distance > AWAY * density.std
     return {
         "modes": modes,
         "high_quality": round(float(metrics.high_quality_share(x, density.modes, density.std)), 5),
@@ -165,11 +168,11 @@ def judged(game: Game, name: str, n: int) -> dict[str, Any]:
 @torch.no_grad()
 def on_the_way(game: Game, name: str, lines: int = 1_000, points: int = 101) -> float:
     """The share of straight lines in z, from draw to draw of the prior, that G takes between the modes."""
-    density = {"ring": data.ring, "grid": data.grid}[name]()
+    density = DENSITIES[name]()
     G = game.G.average or game.G.network
     start, end = game.prior((2, lines, *game.latent), stream(1, "way"), torch.float32)
     away = [
-        (torch.cdist(G(start.lerp(end, t)), density.modes).amin(1) > 6 * density.std).double().mean()
+        (torch.cdist(G(start.lerp(end, t)), density.modes).amin(1) > AWAY * density.std).double().mean()
         for t in torch.linspace(0, 1, points).tolist()
     ]
     return round(float(torch.stack(away).mean()), 5)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import partial
@@ -194,7 +195,7 @@ def measure(args: Namespace) -> None:
     runtime.keep_memory()
     for name, setting in SETTINGS.items():
         result = ledger.read(RESULT, {"settings": {}})
-        measured = name in result["settings"] and not stale(name)
+        measured = name in result["settings"] and not stale(name, result["settings"][name])
         if measured or not fnmatch(name, args.only):
             continue
         p, judge = setting.density(), in_the_plane if setting.plane else on_the_line
@@ -217,15 +218,15 @@ def digest(setting: Setting) -> str:
     return ledger.digest(setting, SEEDS, N, FINE.keywords, Setting, played, *judges, from_half)
 
 
-def stale(name: str) -> bool:
-    return ledger.read(RESULT)["settings"][name].get("digest") != digest(SETTINGS[name])
+def stale(name: str, found: Mapping[str, Any]) -> bool:
+    return found["digest"] != digest(SETTINGS[name])
 
 
 def lacks() -> list[str]:
     return [
         f"{name}: measured by another state of this script"
-        for name in ledger.read(RESULT)["settings"]
-        if stale(name)
+        for name, found in ledger.read(RESULT)["settings"].items()
+        if stale(name, found)
     ]
 
 

@@ -126,7 +126,7 @@ def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
     >>> float(prdc(x, x).coverage), float(prdc(x, x + 100).precision)
     (1.0, 0.0)
     """
-    x, y = matched(real=real, fake=fake)
+    x, y = matched(least=k + 1, real=real, fake=fake)
     x, y = x - x.mean(0), y - x.mean(0)
     real_radius, fake_radius = _reach(x, k), _reach(y, k)
     holders, holder = (torch.zeros(len(y), dtype=torch.long, device=x.device) for _ in range(2))
@@ -222,8 +222,6 @@ def _nearness(x: Tensor, train: Tensor, k: int, scale: Tensor) -> Tensor:
 
 def _reach(x: Tensor, k: int) -> Tensor:
     """How far the k-th neighbour of each row of x is in x itself, from the difference of the two: [n]."""
-    if k >= len(x):
-        raise ValueError(f"{len(x)} examples are too few for {k} neighbours of each: it takes {k + 1}")
     found = list[Tensor]()
     for start, squares in _chunks(x, x):
         squares.diagonal(offset=start).fill_(math.inf)

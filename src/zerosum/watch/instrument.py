@@ -142,7 +142,8 @@ def cost(
     use the machine.
     """
     game, spent = deepcopy(game), {"": list[float]()} | {i.name: list[float]() for i in watch}
-    play, cycle = game.play(source, rounds * game.cycle), game.cycle
+    cycle = game.cycle
+    play = game.play(source, rounds * cycle)
     for _ in range(rounds):
         start = clock()
         turn = [next(play) for _ in range(cycle)][-1]
