@@ -20,7 +20,7 @@ from zerosum.watch import instruments
 folder, limit, side, watch = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_AS, (int(limit), int(limit)))
 data = {"name": "image_folder", "path": folder, "size": int(side)}
-changes = {"data": data, "steps": 2, "watch": watch, "threads": 1}
+changes = {"data": data, "steps": 1, "watch": watch, "threads": 1}
 with Run.start(Path(folder) / "run", recipes.load("photos", changes)) as run:
     records = list(run.play())
     if watch == "thorough":  # and what it reads seldom, now, with a short search
