@@ -14,7 +14,7 @@ demo: .venv/ready  ## train on the digits that come with scikit-learn, about a m
 	$(BIN)/zerosum report runs/demo
 
 test: .venv/ready  ## the whole suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 docs: .venv/ready  ## the site: docs/_build/html/index.html
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

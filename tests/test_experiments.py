@@ -128,11 +128,11 @@ def test_an_experiment_is_played_once_and_stands_in_the_table(
 ) -> None:
     monkeypatch.setattr(pictures, "turns_of", lambda recipe, seconds: 2)
     small = {"batch": 2, "latent": 4, "penalties.0.weight": 1.0, "penalties.1.weight": 1.0}
-    monkeypatch.setattr(pictures, "experiments", lambda: {"one": small, "two": small | {"ema": 0.5}})
+    monkeypatch.setattr(pictures, "experiments", lambda: {"baseline": small, "two": {"ema": 0.5}})
     args = Namespace(minutes=0.5, folders=["pictures"], seeds=[0], only=["*"], size=8, draft=False)
     pictures.measure(args)
     monkeypatch.setattr(pictures, "played", lambda *args: pytest.fail("played again"))
     pictures.measure(args)
     rows = pictures.table().splitlines()[2:]
     first, *others = (row.split(" | ")[2] for row in rows)
-    assert first == "*real pictures*" and {*others} == {"`one`", "`two`"} and " | 2 | " in rows[1]
+    assert first == "*real pictures*" and {*others} == {"`baseline`", "`two`"} and " | 2 | " in rows[1]
