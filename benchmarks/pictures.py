@@ -64,10 +64,8 @@ def experiments() -> dict[str, dict[str, Any]]:
 
 def recipe_of(name: str, place: str, seed: int, size: int, **fields: Any) -> Recipe:
     """What an experiment plays on a folder; one thread, nothing that looks on."""
-    changed = dict(experiments()[name])
-    base = changed.pop("recipe", "photos")
-    if base == "photos":
-        changed = experiments()["baseline"] | changed
+    changed = experiments()["baseline"] | experiments()[name]
+    base = changed.pop("recipe")
     data = {"name": "image_folder", "path": str(folder(place)), "size": size}
     own = {"data": data, "seed": seed, "threads": 1, "device": "cpu", "precision": "bf16", "watch": "none"}
     return recipes.load(base, {**own, "keep": 1, "checkpoint_every": 500, "steps": 1, **changed, **fields})

@@ -127,7 +127,8 @@ def test_an_experiment_is_played_once_and_stands_in_the_table(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pictures, "turns_of", lambda recipe, seconds: 2)
-    small = {"batch": 2, "latent": 4, "penalties.0.weight": 1.0, "penalties.1.weight": 1.0}
+    weights = {"penalties.0.weight": 1.0, "penalties.1.weight": 1.0}
+    small = {"recipe": "photos", "batch": 2, "latent": 4, **weights}
     monkeypatch.setattr(pictures, "experiments", lambda: {"baseline": small, "two": {"ema": 0.5}})
     args = Namespace(minutes=0.5, folders=["pictures"], seeds=[0], only=["*"], size=8, draft=False)
     pictures.measure(args)
