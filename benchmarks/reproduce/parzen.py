@@ -109,9 +109,7 @@ def judge(path: Path, known: Sequence[dict[str, Any]], stride: int) -> list[dict
         if not live and run.game.G.average is None:
             continue
         row = facts | {"name": run.recipe.name + name, "checkpoints": []}
-        same = [
-            old["checkpoints"] for old in known if (old["name"], old["seed"]) == (row["name"], row["seed"])
-        ]
+        same = [old["checkpoints"] for old in known if key_of(old) == key_of(row)]
         judged = {checkpoint["sha256"]: checkpoint for checkpoint in chain(*same)}
         for step in steps:
             manifest = json.loads((path / "checkpoints" / f"{step:06d}" / "manifest.json").read_text())
@@ -125,6 +123,11 @@ def judge(path: Path, known: Sequence[dict[str, Any]], stride: int) -> list[dict
             row["checkpoints"].append(judged[sha])
         rows.append(row)
     return rows
+
+
+def key_of(run: dict[str, Any]) -> tuple[str, int, int]:
+    """What makes two runs one: recipe, length and seed."""
+    return run["name"], run["steps"], run["seed"]
 
 
 def samples(run: Run, live: bool) -> Tensor:
@@ -153,15 +156,16 @@ def last(run: dict[str, Any]) -> Checkpoint:
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each recipe the mean over its seeds, chosen by validation and last, with 95 % intervals."""
+    """For each recipe and length the mean over seeds, chosen by validation and last, with 95 % intervals."""
     rows = []
-    for name, group in groupby(sorted(runs, key=lambda run: (run["name"], run["seed"])), lambda r: r["name"]):
+    for (name, steps), group in groupby(sorted(runs, key=key_of), lambda run: key_of(run)[:2]):
         mine = list(group)
         row: dict[str, Any] = {
             "recipe": name,
+            "steps": steps,
             "published": PUBLISHED.get(name.removesuffix(AVERAGED)),
             "seeds": [run["seed"] for run in mine],
-            "finished": all(last(run)["step"] >= run["steps"] for run in mine),
+            "finished": all(last(run)["step"] >= steps for run in mine),
             "epochs": [last(run)["epoch"] for run in mine],
             "chosen_epochs": [chosen(run)["epoch"] for run in mine],
             "chosen": interval([chosen(run)["test"] for run in mine]),
@@ -259,9 +263,9 @@ def parzen() -> str:
         "| minutes a seed |",
         "|---|" + "---|" * 6,
     ]
-    named = {"training data": "243 (Theis et al. 2016)", "k-means centres": "313 (Theis et al. 2016)"}
+    theis = {"training data": "243 (Theis et al. 2016)", "k-means centres": "313 (Theis et al. 2016)"}
     for name, row in result["references"].items():
-        published = next(text for key, text in named.items() if name.startswith(key))
+        published = next(text for key, text in theis.items() if name.startswith(key))
         cells = [
             f"*{name.removesuffix(' as samples')}*",
             published,
@@ -270,12 +274,12 @@ def parzen() -> str:
         ]
         rows.append(f"| {' | '.join(cells)} | | | |")
     for row in result["summary"]:
-        mine = [run for run in result["runs"] if run["name"] == row["recipe"]]
+        mine = [run for run in result["runs"] if key_of(run)[:2] == (row["recipe"], row["steps"])]
         best = [max(run["checkpoints"], key=lambda c: c["valid"][0]) for run in mine]
         published = f"{row['published'][0]:.0f} ± {row['published'][1]:.0f}" if row["published"] else ""
         minutes = sum(row["trained_in"]) / len(row["trained_in"]) / 60
         cells = [
-            f"`{row['recipe']}`, seed{'s' * (len(mine) > 1)} {', '.join(map(str, row['seeds']))}",
+            named(row),
             published,
             likelihood(row["chosen"]),
             ", ".join(sorted({str(c["sigma"]) for c in best})),
@@ -285,11 +289,16 @@ def parzen() -> str:
         ]
         rows.append(f"| {' | '.join(cells)} |")
     said = [
-        f"`{row['recipe']}` against the published number: **{row['verdict']}**." + growth(row.get("trend"))
+        f"{named(row)}, against the published number: **{row['verdict']}**." + growth(row.get("trend"))
         for row in result["summary"]
         if row["verdict"]
     ]
     return "\n".join([*rows, "", *said])
+
+
+def named(row: dict[str, Any]) -> str:
+    """A recipe and its seeds."""
+    return f"`{row['recipe']}`, seed{'s' * (len(row['seeds']) > 1)} {', '.join(map(str, row['seeds']))}"
 
 
 def growth(trend: dict[str, float] | None) -> str:
@@ -317,10 +326,10 @@ def measure(args: argparse.Namespace) -> None:
     paths = args.runs or sorted(Path("runs/goodfellow2014").glob("seed*"))
     if paths and not result["references"]:
         result["references"] = references()
-    by_name = {(run["name"], run["seed"]): run for run in result["runs"]}
+    judged = {key_of(run): run for run in result["runs"]}
     for path in paths:
-        by_name |= {(row["name"], row["seed"]): row for row in judge(path, result["runs"], args.stride)}
-    runs = [by_name[name] for name in sorted(by_name)]
+        judged |= {key_of(row): row for row in judge(path, result["runs"], args.stride)}
+    runs = [judged[key] for key in sorted(judged)]
     ledger.write(RESULT, result | {**ledger.origin(), "runs": runs})
 
 
