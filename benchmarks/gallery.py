@@ -164,7 +164,7 @@ def made(name: str) -> dict[str, Any]:
     return {
         "turns": run.game.step,
         "seconds": round(training_seconds(out)),
-        "threads": begun["threads"],
+        "threads": begun.get("threads"),
         "images": of_images,
         "bytes": picture.stat().st_size,
     }

@@ -12,6 +12,7 @@ from digits_quality import digits
 from ledger import result
 from reproduce import optimum
 from reproduce.parzen import likelihood
+from stacked_mnist import counts
 
 
 def headline() -> str:
@@ -41,8 +42,7 @@ def reproduced() -> str:
     }
     held, of = next(iter(saturating.values()))
     stacked = result("stacked_mnist")
-    best, stacks = stacked["summary"][0], [words.split(":")[0] for _, _, words in stacked["verdict"]]
-    counts = ", ".join(f"{stacks.count(word)} {word}" for word in dict.fromkeys(stacks))
+    best = stacked["summary"][0]
     ours = [result("reproduce_modes")[name]["ours"]["seeds"] for name in ("ring", "grid")]
     full = [sum(row["modes"] == n for row in seeds) for n, seeds in zip((8, 25), ours, strict=True)]
     shares = [sum(row["high_quality"] for row in seeds) / len(seeds) for seeds in ours]
@@ -78,7 +78,7 @@ def reproduced() -> str:
         (
             "R3GAN, Table 1: stacked MNIST, 1,000 modes at a KL of 0.078; other objectives fail",
             f"{best['modes'][0]:,.0f} at {best['kl'][0]:.3f} after {best['cpu_seconds'][0]:,.0f} CPU s; "
-            f"of these claims {counts}",
+            f"of these claims {counts(stacked['verdict'])}",
         ),
         (
             "Grnarova et al. 2019: the duality gap ranks generators",

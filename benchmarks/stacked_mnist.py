@@ -279,19 +279,24 @@ def stacked() -> str:
             f"{summary['failed']} of {len(summary['seeds'])}",
         ]
         rows.append(f"| {' | '.join(cells)} |")
-    said = [words.split(":")[0] for _, _, words in result["verdict"]]
-    counts = ", ".join(f"{said.count(word)} {word}" for word in dict.fromkeys(said))
+    verdicts = result["verdict"]
     return "\n".join(
         [
             *rows,
             "",
             f"Each game had {result['turns']:,} turns on one thread; {real['samples']:,} samples are read,\n"
             f"of which a perfect uniform generator would show a KL divergence of {result['floor']}.\n"
-            f"Of these {len(said)} claims of R3GAN's, at this budget: {counts}.",
+            f"Of these {len(verdicts)} claims of R3GAN's, at this budget: {counts(verdicts)}.",
             "",
-            *(f"- {claim}: **{words}** ({found})." for claim, found, words in result["verdict"]),
+            *(f"- {claim}: **{words}** ({found})." for claim, found, words in verdicts),
         ]
     )
+
+
+def counts(verdicts: list[list[str]]) -> str:
+    """How many claims have each verdict."""
+    said = [words.split(":")[0] for _, _, words in verdicts]
+    return ", ".join(f"{said.count(word)} {word}" for word in dict.fromkeys(said))
 
 
 def options(parser: argparse.ArgumentParser) -> None:
