@@ -30,11 +30,14 @@ from folders import folder
 from pictures_parts import on_white
 from zerosum.data.codec import Pixels
 from zerosum.pictures import tiles
+from zerosum.run import autotune
 from zerosum.run.log import Log
 
 RESULT = ledger.RESULTS / "photos.json"
 RUNS, GRIDS = Path("runs/photos"), ledger.ROOT / "docs" / "images" / "photos"
 FOLDERS = ("flags", "emoji", "landscapes", "many")
+NOW = "now"
+"""What the package of this checkout is called; another is called as its folder."""
 LEAST, MOST, MEMORY = 40, 80, 4.0
 """Minutes that a run may take, and GiB."""
 
@@ -106,6 +109,7 @@ def played(
     found = {
         "folder": place,
         "package": name,
+        "cores": autotune.cores(),
         "seconds": round(sum(s["seconds"] for s in sessions), 1),
         "first": sessions[0]["first"],
         "memory": round(max(s["memory"] for s in sessions), 2),
@@ -135,7 +139,7 @@ def judged(place: str, made: np.ndarray) -> dict[str, Any]:
 def measure(args: Namespace) -> None:
     result = ledger.read(RESULT, {"rows": []})
     for place in args.folders or FOLDERS:
-        rows = [played(place, "now", None, None, args)]
+        rows = [played(place, NOW, None, None, args)]
         if args.before is not None:
             name = args.before.resolve().name
             rows.append(played(place, name, args.before.resolve(), rows[0]["seconds"], args))
@@ -159,24 +163,43 @@ def table() -> str:
     rows = ledger.read(RESULT, {"rows": []})["rows"]
     if not rows:
         return "Not measured yet."
-    lines = [
-        [
-            *(r["folder"], r["package"], f"{r['size']}²", f"{r['turns']:,}", f"{r['seconds'] / 60:.0f}"),
-            *(f"{r['first']:.0f}", f"{r['memory']:.1f}"),
-            *(f"{r[m][0]:.3f} [{r[m][1]:.3f}, {r[m][2]:.3f}]" for m in pictures.MEASURES),
-        ]
-        for r in rows
-    ]
-    head = ["folder", "package", "size", "turns", "minutes", "first record, s", "GiB"]
-    return ledger.table([*head, *(m.replace("_", " ") for m in pictures.MEASURES)], lines)
+    lines: list[list[Any]] = []
+    for r in rows:
+        if r["package"] == NOW:
+            real = [f"{r['floor'][m][0]:.3f}" for m in pictures.MEASURES]
+            lines.append([r["folder"], "*real pictures*", "", f"{r['size']}²", "", "", "", "", *real])
+        lines.append(
+            [
+                *(r["folder"], f"`{r['package']}`", r["cores"], f"{r['size']}²", f"{r['turns']:,}"),
+                *(f"{r['seconds'] / 60:.0f}", f"{r['first']:.0f}", f"{r['memory']:.1f}"),
+                *(f"{r[m][0]:.3f} [{r[m][1]:.3f}, {r[m][2]:.3f}]" for m in pictures.MEASURES),
+            ]
+        )
+    head = ["folder", "package", "cores", "size", "turns", "minutes", "first record, s", "GiB"]
+    found = ledger.table([*head, *(m.replace("_", " ") for m in pictures.MEASURES)], lines)
+    return "\n".join([found, "", *nearer(rows)])
+
+
+def nearer(rows: list[dict[str, Any]]) -> list[str]:
+    """How many times nearer to the floor the package of today is, with the ends of both intervals."""
+    said: list[str] = []
+    for now in (r for r in rows if r["package"] == NOW):
+        for before in (r for r in rows if r["folder"] == now["folder"] and r["package"] != NOW):
+            times = []
+            for m in pictures.DISTANCES:
+                (value, low, high), (was, least, most), floor = now[m], before[m], now["floor"][m][0]
+                ratios = [(a - floor) / (b - floor) for a, b in ((was, value), (least, high), (most, low))]
+                times.append(f"{m.replace('_', ' ')} {ratios[0]:.1f} [{ratios[1]:.1f}, {ratios[2]:.1f}]")
+            said.append(f"{now['folder']}, times nearer than `{before['package']}`: {', '.join(times)}.")
+    return said
 
 
 def lacks() -> list[str]:
     found: list[str] = []
     for r in ledger.read(RESULT, {"rows": []})["rows"]:
-        if r["package"] == "now" and not LEAST <= r["seconds"] / 60 <= MOST:
+        if r["package"] == NOW and not LEAST <= r["seconds"] / 60 <= MOST:
             found.append(f"{r['folder']}: {r['seconds'] / 60:.0f} minutes, not {LEAST} to {MOST}")
-        if r["package"] == "now" and r["memory"] > MEMORY:
+        if r["package"] == NOW and r["memory"] > MEMORY:
             found.append(f"{r['folder']}: {r['memory']:.1f} GiB, more than {MEMORY}")
     return found
 

@@ -54,7 +54,8 @@ RESULT = ledger.RESULTS / "pictures.json"
 RUNS = Path("runs/pictures")
 FOLDERS = ("flags", "emoji", "landscapes")
 MOST = 1_000
-MEASURES = ("kernel_distance", "encoder_distance", "coverage", "precision")
+DISTANCES = ("kernel_distance", "encoder_distance")
+MEASURES = (*DISTANCES, "coverage", "precision")
 
 
 @cache

@@ -35,7 +35,8 @@ def test_a_folder_is_played_once_its_sessions_are_added_up_and_it_is_judged(
     monkeypatch.setattr(photos, "folder", lambda name: tmp_path)
     monkeypatch.setattr(photos, "command", command)
     measures = {name: [0.5, 0.4, 0.6] for name in photos.pictures.MEASURES}
-    monkeypatch.setattr(photos, "judged", lambda place, made: measures)
+    floor = {name: [0.1, 0.0, 0.2] for name in photos.pictures.MEASURES}
+    monkeypatch.setattr(photos, "judged", lambda place, made: {**measures, "floor": floor})
     args = Namespace(folders=["emoji"], before=None, options=[])
     with pytest.raises(SystemExit):  # the first session was stopped
         photos.measure(args)
@@ -50,13 +51,14 @@ def test_a_folder_is_played_once_its_sessions_are_added_up_and_it_is_judged(
         8,
         7,
     )
-    assert (
-        photos.lacks() == []
-        and "| emoji | now | 8² | 7 | 50 | 9 | 2.0 | 0.500 [0.400, 0.600]" in photos.table()
-    )
-    row["seconds"] = 9_000
-    (tmp_path / "photos.json").write_text(json.dumps({"rows": [row]}))
-    assert len(photos.lacks()) == 1
+    assert photos.lacks() == []
+    assert "| 8² | 7 | 50 | 9 | 2.0 | 0.500 [0.400, 0.600]" in photos.table()
+    before = {**row, "package": "old", "kernel_distance": [0.9, 0.8, 1.0], "seconds": 9_000}
+    late = {**row, "seconds": 9_000}
+    (tmp_path / "photos.json").write_text(json.dumps({"rows": [late, before]}))
+    assert len(photos.lacks()) == 1  # of the other package nothing is asked
+    times = "emoji, times nearer than `old`: kernel distance 2.0 [1.4, 3.0], encoder distance 1.0"
+    assert photos.table().splitlines()[-1].startswith(times)
 
 
 def test_a_command_that_takes_too_long_is_interrupted_and_one_that_fails_ends_it(tmp_path: Path) -> None:
