@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from refusals import refused
 from zerosum import Game, Objective, Turn, data, networks, objectives, penalties
+from zerosum.data.codec import Pixels
 from zerosum.game import normal
+from zerosum.game.inputs import _examples
 from zerosum.optimizers import (
     sgd,
 )
@@ -292,6 +294,23 @@ def test_ranks_share_out_one_batch_of_examples_and_of_noise(source: Any, accumul
         logits = [getattr(part, name) for part in parts]
         assert not any(a.equal(b) for a, b in combinations(logits, 2))
         torch.testing.assert_close(torch.cat(logits), getattr(whole, name), rtol=0, atol=1e-12)
+
+
+def test_images_go_to_the_game_s_device_as_bytes_and_become_floats_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digits, encode, seen = data.digits(), Pixels.encode, list[Tensor]()
+
+    def encoded(codec: Pixels, values: Tensor) -> Tensor:
+        seen.append(values)
+        return encode(codec, values)
+
+    monkeypatch.setattr(Pixels, "encode", encoded)
+    game = double_game(objectives.minimax(), conditional=False)
+    game.device = torch.device("meta")
+    parts = _examples(game, digits, 0)
+    assert [(x.dtype, x.device.type) for x in seen] == [(torch.uint8, "meta")]
+    assert all((x.dtype, x.device.type) == (torch.float64, "meta") for x, _ in parts)
 
 
 @pytest.mark.parametrize("name", ["nonsaturating", "minimax", "hinge", "relativistic_pairing"])

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zerosum import Game, data, networks, objectives, optimizers, penalties
-from zerosum.data.source import Ahead, part
+from zerosum.data.source import Ahead, encoded, part
 from zerosum.game import parallel
 from zerosum.schedules import ramp
 
@@ -342,13 +342,14 @@ def test_a_rank_reads_its_own_items_only() -> None:
     assert dataset.read - before == 4
 
 
-@pytest.mark.parametrize("kind", ["digits", "vectors", "ring", "folder", "ahead", "dataset"])
+@pytest.mark.parametrize("kind", ["digits", "stacked", "vectors", "ring", "folder", "ahead", "dataset"])
 @pytest.mark.parametrize("world", [2, 3])
 def test_the_parts_of_a_batch_are_the_batch(kind: str, world: int, tmp_path: Path) -> None:
     for i in range(7):
         Image.new("L", (8, 8), 30 * i).resize((9, 8)).save(tmp_path / f"{i}.png")
     made: Any = {
         "digits": data.digits,
+        "stacked": lambda: data.Stacked(data.digits()),
         "vectors": source,
         "ring": data.ring,
         "folder": lambda: data.image_folder(tmp_path, size=8, flip=True, cache=tmp_path / "cache"),
@@ -358,5 +359,6 @@ def test_the_parts_of_a_batch_are_the_batch(kind: str, world: int, tmp_path: Pat
     for step in (0, 3):
         whole_x, whole_y = made.batch(step, 12)
         parts = [part(made, step, 12, rank, world) for rank in range(world)]
-        assert torch.cat([x for x, _ in parts]).equal(whole_x)
+        assert all(x.is_floating_point() == (kind in ("vectors", "ring", "dataset")) for x, _ in parts)
+        assert torch.cat([encoded(made, x) for x, _ in parts]).equal(whole_x)
         assert whole_y is None or torch.cat([y for _, y in parts]).equal(whole_y)  # type: ignore[arg-type]

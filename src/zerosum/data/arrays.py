@@ -1,6 +1,7 @@
 """Arrays: finite sources held in memory. Each example comes once per epoch, in an order never stored.
 
-Images stay bytes until they are asked for: a batch gathers uint8 and is converted once.
+Images stay bytes until they are asked for: a batch gathers uint8, which is converted once, by the game on its
+own device.
 """
 
 from __future__ import annotations
@@ -159,9 +160,23 @@ class Images(Split, Finite):
         self._check_labels()
         self.codec.encode(self.pixels[:1])
 
+    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
+        """x float32 [n, C, H, W] and y int64 [n]: what `part` gives, encoded."""
+        x, y = self.part(step, n, 0, 1)
+        return self.codec.encode(x), y
+
     def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
-        """The rank-th of `world` equal parts of batch (step, n), which reads no other rows."""
-        return self.at(self.places(step, n, rank, world))
+        """The rank-th of `world` equal parts of batch (step, n) as bytes, which reads no other rows."""
+        return self.bytes_at(self.places(step, n, rank, world))
+
+    def at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        x, y = self.bytes_at(rows)
+        return self.codec.encode(x), y
+
+    def bytes_at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As `at`, but x as it is held, uint8."""
+        y = None if self.labels is None else self.labels.index_select(0, rows)
+        return self.pixels.index_select(0, rows), y
 
     def places(self, step: int, n: int, rank: int, world: int) -> Tensor:
         """Which examples these are, int64 [n / world]."""
@@ -245,7 +260,12 @@ class Stacked:
 
     def batch(self, step: int, n: int) -> tuple[Tensor, Tensor]:
         """x float32 [n, 3, H, W] and y int64 [n] in 0, ..., K^3 - 1."""
-        colours = [channel.batch(step, n) for channel in self.channels]
+        x, y = self.part(step, n, 0, 1)
+        return self.codec.encode(x), y
+
+    def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor]:
+        """The rank-th of `world` equal parts of that as bytes."""
+        colours = [channel.part(step, n, rank, world) for channel in self.channels]
         red, green, blue = (y for _, y in colours if y is not None)
         labels = (red * self.images.classes + green) * self.images.classes + blue
         return torch.cat([x for x, _ in colours], 1), labels

@@ -52,11 +52,8 @@ class ImageFolder(Images):
     flip: bool = False
     skipped: tuple[tuple[str, str], ...] = ()
 
-    def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
-        """As `Images.batch`; with `flip`, about half of the images are mirrored, the same ones each time."""
-        return self.part(step, n, 0, 1)
-
     def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
+        """As `Images.part`; with `flip`, about half of the images are mirrored, the same ones each time."""
         x, y = super().part(step, n, rank, world)
         if not self.flip:
             return x, y

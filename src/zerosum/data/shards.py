@@ -57,10 +57,10 @@ class Shards(ImageFolder):
         self.stored.strips = -(-self.window // world)
         return strips(self.stored.ends, self.window, self.seed, step, n).chunk(world)[rank]
 
-    def at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def bytes_at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         with located(self.stored.rows.files.address):
             pixels, rows = self.stored.decoded(rows)
-        return self.codec.encode(pixels), None if self.labels is None else self.labels.index_select(0, rows)
+        return pixels, None if self.labels is None else self.labels.index_select(0, rows)
 
     @property
     def stored(self) -> StoredImages:

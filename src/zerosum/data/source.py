@@ -18,7 +18,7 @@ from torch import Tensor
 from zerosum.data.codec import Codec, Numbers
 from zerosum.randomness import stream
 
-__all__ = ["Ahead", "Examples", "Own", "Source", "complete", "no_such_split", "order", "part"]
+__all__ = ["Ahead", "Examples", "Own", "Source", "complete", "encoded", "no_such_split", "order", "part"]
 
 
 @runtime_checkable
@@ -124,7 +124,13 @@ class Own:
         return complete(self.examples.split(name))  # type: ignore[attr-defined]
 
     def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
-        x, y = self.examples.batch(step, n)
+        return self._checked(*self.examples.batch(step, n), n)
+
+    def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
+        """As `part` below of the examples."""
+        return self._checked(*part(self.examples, step, n, rank, world), n // world)
+
+    def _checked(self, x: Tensor, y: Any, n: int) -> tuple[Tensor, Any]:
         if x.shape != (n, *self.shape):
             wanted = [n, *self.shape]
             raise ValueError(f"the data's batch(step, {n}) gives {list(x.shape)}, not {wanted} as declared")
@@ -167,32 +173,34 @@ class Ahead(Own):
 
     def batch(self, step: int, n: int) -> tuple[Tensor, Tensor | None]:
         """As the source's own; the batch of step + 1 is begun."""
-        return self.part(step, n, 0, 1)
+        x, y = self.part(step, n, 0, 1)
+        return encoded(self, x), y
 
     def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
         """As `part` of the source; that of step + 1 is begun."""
         place, after = (step, n, rank, world), (step + 1, n, rank, world)
         wanted = self._next.pop(place, None)
-        self._next = {after: self._beside.submit(self._make, *after)}
-        return self._make(*place) if wanted is None else wanted.result()
-
-    def _make(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
-        return super().batch(step, n) if world == 1 else part(self.examples, step, n, rank, world)
+        self._next = {after: self._beside.submit(part, self.examples, *after)}
+        return part(self.examples, *place) if wanted is None else wanted.result()
 
 
 def part(source: Examples, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
     """The rank-th of `world` equal parts of ``source.batch(step, n)``: x [n / world, *shape] and y.
 
-    A source that need not make the whole for it has a method ``part(step, n, rank, world)``; that of any
-    other is cut.
+    A source that need not make the whole for it, or that holds bytes, which are a quarter of what they
+    become, has a method ``part(step, n, rank, world)``; its x may be uint8, of which `encoded` makes the
+    float32 of the batch. The batch of any other is cut.
     """
-    if world == 1:
-        return source.batch(step, n)
     own = getattr(source, "part", None)
     if own is not None:
         return own(step, n, rank, world)
     x, y = source.batch(step, n)
     return x.chunk(world)[rank], None if y is None else y.chunk(world)[rank]
+
+
+def encoded(source: Source | Own, x: Tensor) -> Tensor:
+    """What the players see of a part, wherever it lies: bytes encoded, floats as they are."""
+    return x if x.is_floating_point() else source.codec.encode(x)
 
 
 def order(length: int, seed: int, step: int, n: int) -> Tensor:

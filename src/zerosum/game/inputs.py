@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from zerosum.data.source import part
+from zerosum.data.source import encoded, part
 from zerosum.game.player import Player
 from zerosum.optimizers import upcoming
 from zerosum.randomness import key, stream
 
 if TYPE_CHECKING:
-    from zerosum.data import Examples as Source
+    from zerosum.data import Source
     from zerosum.game.play import Game
 
 __all__ = ["Inputs", "Part", "Step", "draw", "stack"]
@@ -91,7 +91,7 @@ def _step(game: Game, player: Player, source: Source, i: int, count: int) -> Ste
 def _examples(game: Game, source: Source, step: int) -> list[tuple[Tensor, Tensor | None]]:
     """This rank's share of a minibatch of real examples, in parts, with their conditions."""
     x, y = part(source, step, game.batch, game.rank, game.world)
-    reals = _cut(x.to(game.device, game.dtype), game.accumulate)
+    reals = _cut(encoded(source, x.to(game.device)).to(game.dtype), game.accumulate)
     if not game.conditional:
         return [(real, None) for real in reals]
     if y is None:
