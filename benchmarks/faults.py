@@ -9,8 +9,9 @@ clocks and its diagnosis, which is asked at every logged record and knows only t
 ends when its fault is named. A fault is found if it is the first of those that stand, at a record after it
 began; a healthy run raises a false alarm if any fault stands at any record.
 
-Each run is written as it ends, and is not played again (--cache): a stopped measurement goes on. The result
-carries a digest of the scenarios, the presets and the code of the watch; a test compares it.
+Each run is written as it ends (--cache), and is not played again: a stopped measurement goes on. It carries a
+digest of its scenario, the preset and the code of the watch. What the committed result has with the same
+digest is not played again either, so that after a change only what depends on it is; a test compares them.
 """
 
 from __future__ import annotations
@@ -221,7 +222,7 @@ def judged(scenario: Scenario, said: list[tuple[int, list[tuple[str, str]]]]) ->
 
 
 def cached(
-    scenario: Scenario, seed: int, cache: Path, play: Callable[[Scenario, int], dict[str, Any]] = play
+    scenario: Scenario, seed: int, cache: Path, play: Callable[[Scenario, int], dict[str, Any]]
 ) -> dict[str, Any]:
     """The run of a scenario as it was written, or played now."""
     path = place(scenario, seed, cache)
@@ -230,12 +231,12 @@ def cached(
         row = play(scenario, seed)
         path.write_text(json.dumps(row))
         print(row["seed"], row["fault"], "|", row["scenario"], "|", row["found"], row["faults"], flush=True)
-    return json.loads(path.read_text())
+    return {**json.loads(path.read_text()), "digest": digest([scenario])}
 
 
 def place(scenario: Scenario, seed: int, cache: Path) -> Path:
     """Where a run is kept: with what it depends on, and so not on other scenarios."""
-    return cache / f"{_digest([scenario])[:12]}-{seed}.json"
+    return cache / f"{digest([scenario])}-{seed}.json"
 
 
 UNMEASURED = ("__init__.py", "best.py", "diagnosis.py", "words.py", "cost", "sample_distance")
@@ -243,16 +244,11 @@ UNMEASURED = ("__init__.py", "best.py", "diagnosis.py", "words.py", "cost", "sam
 takes; files and functions."""
 
 
-@once
-def digest() -> str:
-    """Of all that a result depends on: the scenarios, their presets, and the watch without its comments."""
-    return _digest(scenarios())
-
-
-def _digest(some: Sequence[Scenario]) -> str:
+def digest(some: Sequence[Scenario]) -> str:
+    """Of what runs of these depend on: the scenarios, their presets, and the watch without its comments."""
     presets = sorted({s["preset"] for s in some if "preset" in s})
     texts = [json.dumps(x, sort_keys=True) for x in (*_files(presets), _suite()["small"], some)]
-    return sha256("\n".join([*texts, *_watch()]).encode()).hexdigest()
+    return sha256("\n".join([*texts, *_watch()]).encode()).hexdigest()[:12]
 
 
 def _files(presets: Sequence[str]) -> Iterator[Mapping[str, Any]]:
@@ -317,12 +313,14 @@ def measure(args: argparse.Namespace) -> None:
     if args.repair:
         key, cache = "repairs", cache / "repairs"
         pairs = [(s, seed) for s, seed in pairs if s["name"] in TO_REPAIR]
+    there = {(row["digest"], row["seed"]): row for row in read(path, {}).get(key, {"rows": []})["rows"]}
+    found = [(there.get((digest([s]), seed)), s, seed) for s, seed in pairs]
     if args.played:
-        pairs = [(s, seed) for s, seed in pairs if place(s, seed, cache).exists()]
-    rows = [cached(s, seed, cache, repair if args.repair else play) for s, seed in pairs]
+        found = [(row, s, seed) for row, s, seed in found if row or place(s, seed, cache).exists()]
+    rows = [row or cached(s, seed, cache, repair if args.repair else play) for row, s, seed in found]
     lines = repaired(rows) if args.repair else summary(rows)
     seen = sorted({row["seed"] for row in rows})
-    part = {"seeds": seen, "digest": digest(), "summary": lines, "rows": rows}
+    part = {"seeds": seen, "summary": lines, "rows": rows}
     others = {name: read(path, {}).get(name) for name in ("choosing", "reported", "repairs")}
     write(path, {**origin(), **{name: old for name, old in others.items() if old}, key: part}, indent=None)
 
@@ -515,13 +513,15 @@ def seeds_line() -> str:
 
 
 def lacks() -> list[str]:
-    """A result of other code or scenarios than these."""
-    parts = result("faults")
-    return [
-        f"faults.json: {key!r} was measured with another watch, other presets or scenarios"
-        for key in ("reported", "repairs")
-        if parts.get(key, {"digest": digest()})["digest"] != digest()
-    ]
+    """Games that were played as they are no more, or never."""
+    parts, now = result("faults"), {s["name"]: digest([s]) for s in scenarios()}
+    found: list[str] = []
+    for key, wanted in (("reported", {*now}), ("repairs", {*TO_REPAIR})):
+        rows = parts[key]["rows"]
+        other = {row["scenario"] for row in rows if row["digest"] != now.get(row["scenario"])}
+        other |= wanted - {row["scenario"] for row in rows}
+        found += [f"faults.json, {key}: {name!r} was played with another watch or preset" for name in other]
+    return sorted(found)
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -227,13 +227,15 @@ def measure(args: argparse.Namespace) -> None:
     args.cache.mkdir(parents=True, exist_ok=True)
     rows: dict[int, list[dict[str, Any]]] = {}
     for seed in (args.choosing, *args.reported):
-        rows[seed] = [
-            cached(s, seed, args.cache) for s in faults.scenarios() if s["name"] in (*LOSING, *HEALTHY)
-        ]
+        rows[seed] = [cached(s, seed, args.cache) for s in games()]
     reported = [row for seed in args.reported for row in rows[seed]]
     lines = summary(rows[args.choosing], reported)
     seeds = {"choosing": args.choosing, "reported": args.reported}
-    ledger.write(RESULT, {**ledger.origin(), **seeds, "digest": faults.digest(), "lines": lines})
+    ledger.write(RESULT, {**ledger.origin(), **seeds, "digest": faults.digest(games()), "lines": lines})
+
+
+def games() -> list[faults.Scenario]:
+    return [s for s in faults.scenarios() if s["name"] in (*LOSING, *HEALTHY)]
 
 
 def cached(scenario: faults.Scenario, seed: int, cache: Path) -> dict[str, Any]:
@@ -279,7 +281,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def lacks() -> list[str]:
-    stale = ledger.result("lead")["digest"] != faults.digest()
+    stale = ledger.result("lead")["digest"] != faults.digest(games())
     return ["lead.json was measured with another watch, other presets or scenarios"] if stale else []
 
 
