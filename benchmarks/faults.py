@@ -10,8 +10,8 @@ ends when its fault is named. A fault is found if it is the first of those that 
 began; a healthy run raises a false alarm if any fault stands at any record.
 
 Each run is written as it ends (--cache), and is not played again: a stopped measurement goes on. It carries a
-digest of its scenario, the preset and the code of the watch. What the committed result has with the same
-digest is not played again either, so that after a change only what depends on it is; a test compares them.
+digest of its scenario, the preset and the code of the watch. What the committed result has with the digest of
+today stays in it, so that after a change only what depends on it is played; a test compares them.
 """
 
 from __future__ import annotations
@@ -313,11 +313,15 @@ def measure(args: argparse.Namespace) -> None:
     if args.repair:
         key, cache = "repairs", cache / "repairs"
         pairs = [(s, seed) for s, seed in pairs if s["name"] in TO_REPAIR]
-    there = {(row["digest"], row["seed"]): row for row in read(path, {}).get(key, {"rows": []})["rows"]}
-    found = [(there.get((digest([s]), seed)), s, seed) for s, seed in pairs]
     if args.played:
-        found = [(row, s, seed) for row, s, seed in found if row or place(s, seed, cache).exists()]
-    rows = [row or cached(s, seed, cache, repair if args.repair else play) for row, s, seed in found]
+        pairs = [(s, seed) for s, seed in pairs if place(s, seed, cache).exists()]
+    order = {digest([s]): i for i, s in enumerate(scenarios())}
+    there = {(row["seed"], row["digest"]): row for row in read(path, {}).get(key, {"rows": []})["rows"]}
+    there = {of: row for of, row in there.items() if row["digest"] in order}
+    for s, seed in pairs:
+        if (of := (seed, digest([s]))) not in there:
+            there[of] = cached(s, seed, cache, repair if args.repair else play)
+    rows = [there[of] for of in sorted(there, key=lambda of: (of[0], order[of[1]]))]
     lines = repaired(rows) if args.repair else summary(rows)
     seen = sorted({row["seed"] for row in rows})
     part = {"seeds": seen, "summary": lines, "rows": rows}

@@ -37,6 +37,10 @@ def test_only_games_that_changed_are_played_again(tmp_path: Path, monkeypatch: p
     def measured(cache: str) -> None:
         faults.measure(Namespace(**vars(args), cache=tmp_path / cache))
 
+    def rows() -> list[tuple[str, int]]:
+        found = json.loads((tmp_path / "faults.json").read_text())["reported"]["rows"]
+        return [(row["scenario"], row["seed"]) for row in found]
+
     measured("first")
     args.repair = True
     measured("first")
@@ -52,5 +56,8 @@ def test_only_games_that_changed_are_played_again(tmp_path: Path, monkeypatch: p
     assert [line.split("'")[1] for line in faults.lacks()] == ["grid"]
     args.played = True
     measured("another machine's")
-    rows = json.loads((tmp_path / "faults.json").read_text())["reported"]["rows"]
-    assert [row["scenario"] for row in rows] == ["preset photos", "ring"] * 2 and len(played) == 2
+    assert rows() == [("preset photos", 7), ("ring", 7), ("preset photos", 8), ("ring", 8)]
+    args.played, args.only, args.first, args.seeds = False, "grid", 6, 1
+    measured("another machine's")
+    assert rows() == [("grid", 6), ("preset photos", 7), ("ring", 7), ("preset photos", 8), ("ring", 8)]
+    assert played[2:] == [("grid", 6)] and faults.lacks() == []
