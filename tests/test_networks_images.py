@@ -293,13 +293,24 @@ def test_blocks_of_r3_start_as_the_identity_and_move_the_output_alike(blocks: in
         assert power == pytest.approx((3 * blocks) ** -1.0, rel=0.35)
 
 
-@pytest.mark.parametrize("patch", [2, 3])
-def test_patches_of_r3_start_flat_and_differ(patch: int) -> None:
+@pytest.mark.parametrize("size", [(24, 24), (28, 20), (25, 31)])
+@pytest.mark.parametrize("patch", [1, 2, 3])
+def test_no_weights_of_r3_draw_chequers(patch: int, size: tuple[int, int]) -> None:
+    """What is the same at every place of the largest stage is so at every pixel, but for the border."""
     torch.manual_seed(0)
-    x = networks.r3((LATENT,), (3, 24, 24), patch=patch)(torch.randn(4, LATENT)).detach()
-    corners = x[..., ::patch, ::patch]
-    assert corners.repeat_interleave(patch, -1).repeat_interleave(patch, -2).equal(x)
-    assert corners.std((0, 2, 3)).min() > 0.1
+    G = networks.r3((LATENT,), (3, *size), patch=patch)
+    for weights in G.parameters():
+        nn.init.normal_(weights, std=0.05)
+    stage = [m for m in G.modules() if type(m).__name__ == "Residual"][-1]
+    stage.register_forward_hook(
+        lambda module, given, h: torch.randn(h.shape[1])[None, :, None, None].expand_as(h)
+    )
+    x = G(torch.randn(4, LATENT)).detach()
+    assert x.shape == (4, 3, *size)
+    border = 2 * patch
+    inner = x[..., border:-border, border:-border]
+    torch.testing.assert_close(inner, inner[..., :1, :1].expand_as(inner))
+    assert float(inner[:, :, 0, 0].abs().min()) > 0
 
 
 def test_resnet_d_has_singular_values_of_one() -> None:

@@ -44,7 +44,8 @@ def r3(
     blocks: of each stage; the paper has 2. expansion: of the width inside a block. group: channels of one
     group of the 3 x 3 convolution, or the next more that divide the channels.
     patch: the largest stage works on patches of patch x patch pixels, as channels; None is 2 from 16 pixels
-    on, which spares three quarters of the work at full size, and 1 below. The paper has 1.
+    on, which spares three quarters of the work at full size, and 1 below. The paper has 1. Each pixel of G's
+    is then the mean of a patch's size, which has no chequers (Sugawara et al. 2018).
     output: G's last activation. minibatch_std: D gets `MinibatchStd` and one more stage at its smallest
     size.
 
@@ -83,8 +84,11 @@ def _generator(plan: _Plan, inputs: int) -> list[nn.Module]:
     layers: list[nn.Module] = [Start(inputs, plan.widths[0], plan.sizes[0]), *plan.stage(plan.widths[0])]
     for (before, after), size in zip(pairwise(plan.widths), plan.sizes[1:], strict=True):
         layers += [_convolution(before, after, 1), Upsample(size), *plan.stage(after)]
-    pixels = _flat(_convolution(plan.widths[-1], plan.channels, 3), plan.patch**2)
-    return [*layers, pixels, nn.PixelShuffle(plan.patch), Crop((plan.image[1], plan.image[2]))]
+    p = plan.patch
+    pixels = _flat(_convolution(plan.widths[-1], plan.channels, 3), p**2)
+    # the pixels of a patch have weights of their own, which drift apart: the mean of p x p has no chequers
+    mean = nn.AvgPool2d(p, stride=1, padding=p // 2, count_include_pad=False)
+    return [*layers, pixels, nn.PixelShuffle(p), mean, Crop((plan.image[1], plan.image[2]))]
 
 
 @torch.no_grad()
