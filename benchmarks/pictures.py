@@ -6,7 +6,8 @@
 
 The experiments stand in benchmarks/pictures.yaml, the folders in benchmarks/folders.py. A game has one thread
 and as many turns as --minutes of processor time hold by a trial, so that what else the machine does counts
-against nobody; judging is not counted. What was played is not played again: runs/pictures has the runs, which
+against nobody; judging is not counted. A minute of another machine is another time: --machine keeps apart
+what was played on each. What was played is not played again: runs/pictures has the runs, which
 go on where they were stopped, and a result for each. The first seed of all comes before the second of any.
 
 The judge: as many samples as there are pictures, 1,000 at most, laid on white, beside the pictures. In the
@@ -161,11 +162,12 @@ def floor(place: str, size: int) -> dict[str, list[float]]:
 
 
 def measured(name: str, place: str, seed: int, args: Namespace) -> dict[str, Any]:
-    about = {"experiment": name, "folder": place, "seed": seed, "minutes": args.minutes, "size": args.size}
+    about = {"experiment": name, "folder": place, "seed": seed}
+    about |= {"minutes": args.minutes, "machine": args.machine, "size": args.size}
     file = RUNS / "results" / f"{args.size}px-{args.minutes:g}min-{place}-{name}-{seed}.json"
     changes = experiments()[name]
     if file.exists() and (row := json.loads(file.read_text()))["changes"] == changes:
-        return row
+        return row | about
     run = played(name, place, seed, args)
     row = {**about, "changes": changes, "turns": run.game.step, **judged(run, place, args.size)}
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +195,7 @@ def measure(args: Namespace) -> None:
 
 
 def key_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("folder", "size", "minutes", "experiment", "seed"))
+    return tuple(row[name] for name in ("folder", "size", "minutes", "machine", "experiment", "seed"))
 
 
 def options(parser: ArgumentParser) -> None:
@@ -204,6 +206,7 @@ def options(parser: ArgumentParser) -> None:
         "--only", nargs="+", default=["*"], metavar="EXPERIMENT", help="* and ? may stand in it"
     )
     parser.add_argument("--size", type=int, default=64, help="side of the pictures (default: 64)")
+    parser.add_argument("--machine", default="A", help="what this machine is called (default: A)")
     parser.add_argument("--draft", action="store_true", help="leave the committed result as it is")
 
 
@@ -216,17 +219,17 @@ def table() -> str:
     if not groups:
         return "Not measured yet."
     rows: list[list[Any]] = []
-    order_of = sorted(groups, key=lambda g: (*g[:3], fmean(r["kernel_distance"][0] for r in groups[g])))
-    for place, size, minutes, name in order_of:
-        found = groups[place, size, minutes, name]
-        about = [f"{place}, {size}²", f"{minutes:g}"]
+    order_of = sorted(groups, key=lambda g: (*g[:4], fmean(r["kernel_distance"][0] for r in groups[g])))
+    for place, size, minutes, machine, name in order_of:
+        found = groups[place, size, minutes, machine, name]
+        about = [f"{place}, {size}²", f"{minutes:g}, {machine}"]
         if not rows or rows[-1][:2] != about:
             real = [f"{result['floor'][f'{place}-{size}'][m][0]:.3f}" for m in MEASURES]
             rows.append([*about, "*real pictures*", "", "", *real])
         numbers = [ledger.plus_minus(mean_and_error([r[m][0] for r in found])) for m in MEASURES]
         turns = f"{fmean(r['turns'] for r in found):,.0f}"
         rows.append([*about, f"`{name}`", len(found), turns, *numbers])
-    head = ["folder", "CPU minutes", "experiment", "seeds", "turns"]
+    head = ["folder", "CPU minutes, machine", "experiment", "seeds", "turns"]
     return ledger.table([*head, *(m.replace("_", " ") for m in MEASURES)], rows)
 
 

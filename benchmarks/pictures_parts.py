@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from zerosum.networks import spectral_norm
+from zerosum.networks import r3, spectral_norm
+from zerosum.networks.images import scaled
+from zerosum.networks.r3 import Upsample
 from zerosum.penalties import Penalty
 
 # penalties ------------------------------------------------------------------------------------------------
@@ -57,6 +59,22 @@ def power(sharpness: float) -> Callable[[int], float]:
 
 
 # networks -------------------------------------------------------------------------------------------------
+
+
+def patches(inputs: Any, outputs: Any, classes: int = 0, width: int = 32) -> nn.Module:
+    """r3's G as it was: no mean is taken of its pixels, each is what its own weights make of a patch."""
+    G = r3(inputs, outputs, classes, width)
+    G.layers[-3] = nn.Identity()
+    return G
+
+
+def resized(inputs: Any, outputs: Any, classes: int = 0, width: int = 32) -> nn.Module:
+    """r3's G with its picture enlarged before the last convolution (Odena et al. 2016), not in patches."""
+    G = r3(inputs, outputs, classes, width)
+    *layers, pixels, _, _, _, output = G.layers
+    last = scaled(nn.Conv2d(pixels.in_channels, outputs[0], 3, padding=1, bias=False))
+    G.layers = nn.Sequential(*layers, Upsample(outputs[1:]), last, output)
+    return G
 
 
 class _Direction(nn.Module):

@@ -130,7 +130,9 @@ def test_an_experiment_is_played_once_and_stands_in_the_table(
     weights = {"penalties.0.weight": 1.0, "penalties.1.weight": 1.0}
     small = {"recipe": "photos", "batch": 2, "latent": 4, **weights}
     monkeypatch.setattr(pictures, "experiments", lambda: {"baseline": small, "two": {"ema": 0.5}})
-    args = Namespace(minutes=0.5, folders=["pictures"], seeds=[0], only=["*"], size=8, draft=False)
+    args = Namespace(
+        minutes=0.5, folders=["pictures"], seeds=[0], only=["*"], size=8, machine="A", draft=False
+    )
     pictures.measure(args)
     monkeypatch.setattr(pictures, "played", lambda *args: pytest.fail("played again"))
     pictures.measure(args)
