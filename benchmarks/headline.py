@@ -56,7 +56,8 @@ def reproduced() -> str:
         (
             "Goodfellow et al. 2014, Table 1: Parzen log-likelihood 225 ± 2",
             f"{plays['verdict'].split(':')[0]}: {likelihood(plays['chosen'])} as G plays, "
-            f"{likelihood(averaged['chosen'])} averaged, after {min(plays['epochs']):.0f} epochs",
+            f"{likelihood(averaged['chosen'])} averaged, after {min(plays['epochs']):.0f} epochs, "
+            f"seed{'s' * (len(plays['seeds']) > 1)} {', '.join(map(str, plays['seeds']))}",
         ),
         (
             "the same, section 3: the minimax loss saturates",

@@ -218,7 +218,7 @@ def train_as_told(argv: list[str], deadly: int, report: Any) -> None:
 
 
 PRELOADED = ["pytest", "yaml", "pydantic", "torch._dynamo", "PIL.PngImagePlugin"]
-OURS = ["cli", "display", "runs", "data", "networks", "objectives", "optimizers", "penalties", "schedules"]
+OURS = ["cli", "display", "run.run", "data", "networks", "objectives", "optimizers", "penalties", "schedules"]
 
 
 class Trainer:

@@ -6,7 +6,7 @@ Figure 2 of the paper shows samples, and for some of them the nearest training e
 demonstrate that the model has not memorized the training set"; here every sample has its own to its right,
 and the distances are compared with those of real test digits. Figure 3 shows "digits obtained by linearly
 interpolating between coordinates in z space": a row for each of eight legs. The samples are the first of
-seed 0, not chosen. The same pictures come from `zerosum sample RUN --nearest 1 --grid 8x6` and
+seed 0, not chosen. The same come from `zerosum sample RUN --nearest 1 --grid 8x6` and
 `zerosum sample RUN --interpolate 8 --frames 12`, whose ways are straight where the prior is uniform.
 """
 
@@ -20,7 +20,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import torch
+
 import ledger
+from zerosum.pictures import tiles
 from zerosum.run import files
 from zerosum.run.run import Run
 from zerosum.sampling import Generator, Sampler, neighbours
@@ -36,7 +39,8 @@ def figures(run: Run, folder: Path) -> dict[str, Any]:
     G = Generator.of(run)
     sampler = Sampler(G)
     near = neighbours(sampler, G.source(), ROWS * COLUMNS, 1, G.mirrored)
-    written(near.picture(), folder / "nearest.png")
+    pairs = torch.stack([near.samples, near.nearest[:, 0]], 1).flatten(0, 1)
+    written(tiles(pairs.numpy(), 2 * COLUMNS), folder / "nearest.png")
     written(sampler.strip(LEGS, FRAMES), folder / "interpolation.png")
     made, real = near.distances[:, 0], near.real
     return {
