@@ -251,6 +251,11 @@ def digest(some: Sequence[Scenario]) -> str:
     return sha256("\n".join([*texts, *_watch()]).encode()).hexdigest()[:12]
 
 
+def digests() -> dict[str, str]:
+    """That of each game by itself, by its name."""
+    return {s["name"]: digest([s]) for s in scenarios()}
+
+
 def _files(presets: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     """What is in the files of presets, and of those that they are made from."""
     for name in presets:
@@ -315,13 +320,13 @@ def measure(args: argparse.Namespace) -> None:
         pairs = [(s, seed) for s, seed in pairs if s["name"] in TO_REPAIR]
     if args.played:
         pairs = [(s, seed) for s, seed in pairs if place(s, seed, cache).exists()]
-    order = {digest([s]): i for i, s in enumerate(scenarios())}
-    there = {(row["seed"], row["digest"]): row for row in read(path, {}).get(key, {"rows": []})["rows"]}
-    there = {of: row for of, row in there.items() if row["digest"] in order}
+    old, now = read(path, {}).get(key, {"rows": []})["rows"], digests()
+    there = {(r["seed"], r["scenario"]): r for r in old if r["digest"] == now.get(r["scenario"])}
     for s, seed in pairs:
-        if (of := (seed, digest([s]))) not in there:
-            there[of] = cached(s, seed, cache, repair if args.repair else play)
-    rows = [there[of] for of in sorted(there, key=lambda of: (of[0], order[of[1]]))]
+        if (seed, s["name"]) not in there:
+            there[seed, s["name"]] = cached(s, seed, cache, repair if args.repair else play)
+    order = [*now]
+    rows = sorted(there.values(), key=lambda row: (row["seed"], order.index(row["scenario"])))
     lines = repaired(rows) if args.repair else summary(rows)
     seen = sorted({row["seed"] for row in rows})
     part = {"seeds": seen, "summary": lines, "rows": rows}
@@ -518,13 +523,13 @@ def seeds_line() -> str:
 
 def lacks() -> list[str]:
     """Games that were played as they are no more, or never."""
-    parts, now = result("faults"), {s["name"]: digest([s]) for s in scenarios()}
+    parts, now = result("faults"), digests()
     found: list[str] = []
     for key, wanted in (("reported", {*now}), ("repairs", {*TO_REPAIR})):
         rows = parts[key]["rows"]
         other = {row["scenario"] for row in rows if row["digest"] != now.get(row["scenario"])}
         other |= wanted - {row["scenario"] for row in rows}
-        found += [f"faults.json, {key}: {name!r} was played with another watch or preset" for name in other]
+        found += [f"faults.json, {key}: {name!r} was not played as it is today" for name in other]
     return sorted(found)
 
 

@@ -11,7 +11,7 @@ import ledger
 from digits_quality import digits
 from ledger import result
 from reproduce import optimum
-from reproduce.parzen import likelihood
+from reproduce.parzen import likelihood, seeds
 from stacked_mnist import counts
 
 
@@ -57,7 +57,7 @@ def reproduced() -> str:
             "Goodfellow et al. 2014, Table 1: Parzen log-likelihood 225 ± 2",
             f"{plays['verdict'].split(':')[0]}: {likelihood(plays['chosen'])} as G plays, "
             f"{likelihood(averaged['chosen'])} averaged, after {min(plays['epochs']):.0f} epochs, "
-            f"seed{'s' * (len(plays['seeds']) > 1)} {', '.join(map(str, plays['seeds']))}",
+            f"{seeds(plays)}",
         ),
         (
             "the same, section 3: the minimax loss saturates",

@@ -299,6 +299,7 @@ def test_no_weights_of_r3_draw_chequers(patch: int, size: tuple[int, int]) -> No
     """What is the same at every place of the largest stage is so at every pixel, but for the border."""
     torch.manual_seed(0)
     G = networks.r3((LATENT,), (3, *size), patch=patch)
+    assert G(torch.randn(4, LATENT)).detach().std((0, 2, 3)).min() > 0.1
     for weights in G.parameters():
         nn.init.normal_(weights, std=0.05)
     stage = [m for m in G.modules() if type(m).__name__ == "Residual"][-1]

@@ -298,7 +298,11 @@ def parzen() -> str:
 
 def named(row: dict[str, Any]) -> str:
     """A recipe and its seeds."""
-    return f"`{row['recipe']}`, seed{'s' * (len(row['seeds']) > 1)} {', '.join(map(str, row['seeds']))}"
+    return f"`{row['recipe']}`, {seeds(row)}"
+
+
+def seeds(row: dict[str, Any]) -> str:
+    return f"seed{'s' * (len(row['seeds']) > 1)} {', '.join(map(str, row['seeds']))}"
 
 
 def growth(trend: dict[str, float] | None) -> str:

@@ -66,8 +66,13 @@ class Finite(ABC):
 
     def at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """The examples of these rows, int64 [n]: x float32 [n, *shape], and y int64 [n] or None."""
-        x = self.codec.encode(self.values.index_select(0, rows))
-        return x, None if self.labels is None else self.labels.index_select(0, rows)
+        x, y = self.held(rows)
+        return self.codec.encode(x), y
+
+    def held(self, rows: Tensor) -> tuple[Any, Tensor | None]:
+        """As `at`, but x as it is held: what the codec encodes."""
+        y = None if self.labels is None else self.labels.index_select(0, rows)
+        return self.values.index_select(0, rows), y
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -167,16 +172,7 @@ class Images(Split, Finite):
 
     def part(self, step: int, n: int, rank: int, world: int) -> tuple[Tensor, Tensor | None]:
         """The rank-th of `world` equal parts of batch (step, n) as bytes, which reads no other rows."""
-        return self.bytes_at(self.places(step, n, rank, world))
-
-    def at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        x, y = self.bytes_at(rows)
-        return self.codec.encode(x), y
-
-    def bytes_at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As `at`, but x as it is held, uint8."""
-        y = None if self.labels is None else self.labels.index_select(0, rows)
-        return self.pixels.index_select(0, rows), y
+        return self.held(self.places(step, n, rank, world))
 
     def places(self, step: int, n: int, rank: int, world: int) -> Tensor:
         """Which examples these are, int64 [n / world]."""

@@ -57,7 +57,7 @@ class Shards(ImageFolder):
         self.stored.strips = -(-self.window // world)
         return strips(self.stored.ends, self.window, self.seed, step, n).chunk(world)[rank]
 
-    def bytes_at(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def held(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         with located(self.stored.rows.files.address):
             pixels, rows = self.stored.decoded(rows)
         return pixels, None if self.labels is None else self.labels.index_select(0, rows)

@@ -93,7 +93,7 @@ def _generator(plan: _Plan, inputs: int) -> list[nn.Module]:
 
 @torch.no_grad()
 def _flat(layer: nn.Conv2d, pixels: int) -> nn.Conv2d:
-    """The pixels of a patch start equal, so that no chequers need be unlearnt (Aitken et al. 2017)."""
+    """The pixels of a patch start equal (Aitken et al. 2017), and so their mean as large as they are."""
     layer.weight.copy_(layer.weight[::pixels].repeat_interleave(pixels, 0))
     return layer
 
