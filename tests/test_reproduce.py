@@ -193,9 +193,14 @@ def test_the_pictures_are_of_the_samples_and_the_straight_way(run: Path, tmp_pat
         assert (
             np.abs(np.asarray(image, dtype=int) - expected).max() <= 1
         )  # where rounding falls the other way
-    with Image.open(tmp_path / "nearest.png") as image:
-        assert image.size[1] > image.size[0] > 0  # a row for each sample, its neighbour beside it
     made = np.round(opened.game.sample(found["samples"]).flatten(1).double().numpy() * 255)
+    grid = lambda left, right: pictures.tiles(  # noqa: E731
+        np.stack([left, right], 1).reshape(-1, 1, 4, 4).astype(np.uint8), 2 * figures.COLUMNS
+    )
+    ours = np.asarray(grid(np.ones_like(made), np.zeros_like(made))) == 1  # beside each is its neighbour
+    with Image.open(tmp_path / "nearest.png") as image:
+        apart = np.abs(np.asarray(image, dtype=int) - np.asarray(grid(made, made), dtype=int))
+        assert apart[ours].max() <= 1 < apart[~ours].max()
     train = parzen.flat("fit").double().numpy() * 255
     squares = (made**2).sum(1)[:, None] + (train**2).sum(1) - 2 * made @ train.T
     nearest = np.sqrt(squares.min(axis=1) / 16)
