@@ -21,6 +21,7 @@ from PIL import Image
 from refusals import refused
 from zerosum import Game, objectives, pictures
 from zerosum import recipe as recipes
+from zerosum.game.inputs import Inputs
 from zerosum.metrics.estimate import student
 from zerosum.optimizers import sgd
 from zerosum.run.run import Run
@@ -42,6 +43,7 @@ dirac, duality_gap, minimax, modes, optimum, parzen, figures, settings = (
     script(name)
     for name in ("dirac", "duality_gap", "minimax", "modes", "optimum", "parzen", "figures", "settings")
 )
+published_code = script("published_code")
 
 
 # Parzen -----------------------------------------------------------------------------------------------------
@@ -175,6 +177,42 @@ def test_the_trend_is_of_the_last_two_doublings(slope: float) -> None:
 @pytest.mark.parametrize("scores", [[0.0], [0.0, 5.0], [0.0, 5.0, 4.0]])
 def test_nothing_that_grows_has_no_trend(scores: list[float]) -> None:
     assert parzen.trend([trained(0, [(s, s) for s in scores])], 225.0) is None
+
+
+# The published code -----------------------------------------------------------------------------------------
+
+
+def same_fakes(game: Game, inputs: Inputs) -> Inputs:
+    """These inputs, but that G is given the noise of D."""
+    (d,) = inputs.d
+    return replace(inputs, g=replace(inputs.g, parts=d.parts))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_a_shared_turn_is_a_turn_with_the_same_noise_but_for_dropout(dropout: float) -> None:
+    layers = {"D.dropout": dropout, "D.dropout_in": dropout, "D.init": 0.05}
+    changes = layers | {"data": "digits", "ema": 0.9, "batch": 8}
+    pair = [recipes.build(recipes.load("goodfellow2014", changes)) for _ in range(2)]
+    (ours, source), (theirs, _) = pair
+    for _ in range(8):
+        inputs = same_fakes(ours, ours.inputs(source))
+        ours.advance(inputs)
+        published_code.shared(theirs, inputs)
+    assert ours.step == theirs.step == 8
+    same = [
+        torch.allclose(a, b, atol=1e-6)
+        for x, y in ((ours.D.network, theirs.D.network), (ours.G.average, theirs.G.average))
+        for a, b in zip(x.parameters(), y.parameters(), strict=True)
+    ]
+    assert all(same) == (dropout == 0)
+
+
+def test_each_difference_is_one() -> None:
+    as_it_is = recipes.load("goodfellow2014", published_code.AS_PLAYED)
+    for changes, advance in published_code.DIFFERENCES.values():
+        other = recipes.load("goodfellow2014", {**published_code.AS_PLAYED, **changes})
+        differs = [f for f, value in vars(other).items() if value != getattr(as_it_is, f) and f != "compile"]
+        assert len(differs) + (advance is published_code.shared) == 1
 
 
 # Figures ----------------------------------------------------------------------------------------------------
