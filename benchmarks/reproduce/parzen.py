@@ -297,8 +297,8 @@ def parzen() -> str:
 
 
 def named(row: dict[str, Any]) -> str:
-    """A recipe and its seeds."""
-    return f"`{row['recipe']}`, {seeds(row)}"
+    """A recipe, its length and its seeds."""
+    return f"`{row['recipe']}` of {row['steps']:,} turns, {seeds(row)}"
 
 
 def seeds(row: dict[str, Any]) -> str:

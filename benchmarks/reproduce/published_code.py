@@ -30,6 +30,7 @@ from zerosum import recipe as recipes
 from zerosum.game import Game
 from zerosum.game.inputs import Inputs
 from zerosum.game.player import judge
+from zerosum.recipe import Recipe
 from zerosum.run import runtime
 
 RESULT = ledger.RESULTS / "reproduce_published_code.json"
@@ -63,14 +64,20 @@ DIFFERENCES: dict[str, tuple[Row, Callable[[Game, Inputs], object]]] = {
 }
 
 
+def recipe(name: str, seed: int = 0) -> Recipe:
+    changes, _ = DIFFERENCES[name]
+    return recipes.load("goodfellow2014", {**AS_PLAYED, **changes, "seed": seed})
+
+
 def digest(name: str) -> str:
-    return ledger.digest(*DIFFERENCES[name], TURNS, AS_PLAYED)
+    _, advance = DIFFERENCES[name]
+    return ledger.digest(recipe(name), advance, TURNS)
 
 
 def played(name: str, seed: int) -> Row:
     """A game with this difference at its last turn: what it and its average score."""
-    changes, advance = DIFFERENCES[name]
-    game, source = recipes.build(recipes.load("goodfellow2014", {**AS_PLAYED, **changes, "seed": seed}))
+    _, advance = DIFFERENCES[name]
+    game, source = recipes.build(recipe(name, seed))
     begun = time.process_time()
     while game.step < TURNS:
         advance(game, game.inputs(source))
