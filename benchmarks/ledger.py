@@ -19,12 +19,14 @@ import json
 import os
 import platform
 import re
+import subprocess
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from subprocess import DEVNULL
 from types import FunctionType
 from typing import Any
 
@@ -57,10 +59,27 @@ def model() -> str:
 
 
 def origin() -> dict[str, Any]:
-    """The command and the machine that a result is from; of a place on that machine only its name."""
+    """The command, the commit and the machine that a result is from; of a place on that machine only its
+    name.
+    """
     script, *options = sys.argv
     words = [Path(word).name if Path(word).is_absolute() else word for word in options]
-    return {"command": " ".join(["python", os.path.relpath(script, ROOT), *words]), "machine": machine()}
+    command = " ".join(["python", os.path.relpath(script, ROOT), *words])
+    return {"command": command, "commit": commit(), "machine": machine()}
+
+
+def commit(root: Path = ROOT) -> str | None:
+    """What is checked out, and a + where code or settings differ from it; None where git does not know."""
+    code = ["src", *(f":(glob)benchmarks/**/*.{kind}" for kind in ("py", "yaml"))]
+    asked = ["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", *code]
+    try:
+        said = [
+            subprocess.check_output(["git", *words], cwd=root, text=True, stderr=DEVNULL) for words in asked
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    head, changed = said
+    return head.strip() + "+" * bool(changed)
 
 
 def digest(*of: object) -> str:

@@ -10,6 +10,7 @@ import pydoc
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,6 +42,23 @@ def test_no_result_names_a_place_on_the_machine_that_it_is_from(monkeypatch: pyt
     assert ledger.origin()["command"] == "python benchmarks/a.py --runs runs --seeds 1"
     for path in (ROOT / "benchmarks/results").glob("*.json"):
         assert not re.search(r'"command": "[^"]* /', path.read_text()), path.name
+
+
+def test_a_result_names_the_commit_of_its_code_and_whether_the_code_differs(tmp_path: Path) -> None:
+    assert ledger.commit(tmp_path) is None
+    script, result = tmp_path / "benchmarks/some/script.py", tmp_path / "benchmarks/results/a.json"
+    for file in (script, result):
+        file.parent.mkdir(parents=True)
+        file.write_text("1")
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    head = ledger.commit(tmp_path)
+    assert head is not None and re.fullmatch(r"[0-9a-f]{12}", head)
+    result.write_text("2")
+    assert ledger.commit(tmp_path) == head
+    script.write_text("2")
+    assert ledger.commit(tmp_path) == f"{head}+"
 
 
 def test_a_page_that_does_not_show_a_result_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def measure(args: argparse.Namespace) -> None:
 
 def write(name: str, found: dict[str, Any]) -> None:
     """Into the file as it is now: another process may have written since."""
-    ledger.write(RESULT, ledger.read(RESULT, {}) | {"machine": ledger.machine(), name: found})
+    ledger.write(RESULT, ledger.read(RESULT, {}) | {name: ledger.origin() | found})
 
 
 def finish() -> None:
