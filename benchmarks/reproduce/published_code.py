@@ -40,7 +40,7 @@ AS_PLAYED = {"ema": 0.9995, "precision": "bf16", "compile": True, "watch": "none
 Row = dict[str, Any]
 
 
-def shared(game: Game, inputs: Inputs) -> Game:
+def shared(game: Game, inputs: Inputs) -> None:
     """A turn of the published code: one pass of G and of D, whose fakes and dropout serve both losses."""
     game.train()
     (step,) = inputs.d
@@ -54,7 +54,6 @@ def shared(game: Game, inputs: Inputs) -> Game:
     game.D.end_turn()
     game.G.end_turn(inputs.decay)
     game.step += 1
-    return game
 
 
 DIFFERENCES: dict[str, tuple[Row, Callable[[Game, Inputs], object]]] = {
