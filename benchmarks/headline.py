@@ -38,10 +38,8 @@ def reproduced() -> str:
     plays, averaged = likely["goodfellow2014"], likely["goodfellow2014, averaged"]
     games = result("reproduce_dirac")["claims"]
     claims = result("reproduce_minimax")["summary"]["claims"]
-    (larger,) = [
-        claim for claim in claims if claim[0].startswith("the non-saturating gradient is the larger")
-    ]
-    _, held, of, _ = larger
+    larger = "the non-saturating gradient is the larger"
+    ((held, of),) = [(held, of) for claim, held, of, _ in claims if claim.startswith(larger)]
     stacked = result("stacked_mnist")
     best = stacked["summary"][0]
     ours = [result("reproduce_modes")[name]["ours"]["seeds"] for name in ("ring", "grid")]

@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from subprocess import DEVNULL
 from types import FunctionType
 from typing import Any
 
@@ -73,12 +72,12 @@ def commit(root: Path = ROOT) -> str | None:
     code = ["src", *(f":(glob)benchmarks/**/*.{kind}" for kind in ("py", "yaml"))]
     asked = ["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--", *code]
     try:
-        said = [
-            subprocess.check_output(["git", *words], cwd=root, text=True, stderr=DEVNULL) for words in asked
+        head, changed = [
+            subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout
+            for words in asked
         ]
     except (OSError, subprocess.CalledProcessError):
         return None
-    head, changed = said
     return head.strip() + "+" * bool(changed)
 
 

@@ -232,9 +232,11 @@ def test_the_pictures_are_of_the_samples_and_the_straight_way(run: Path, tmp_pat
             np.abs(np.asarray(image, dtype=int) - expected).max() <= 1
         )  # where rounding falls the other way
     made = np.round(opened.game.sample(found["samples"]).flatten(1).double().numpy() * 255)
-    grid = lambda left, right: pictures.tiles(  # noqa: E731
-        np.stack([left, right], 1).reshape(-1, 1, 4, 4).astype(np.uint8), 2 * figures.COLUMNS
-    )
+
+    def grid(left: np.ndarray, right: np.ndarray) -> Image.Image:
+        pairs = np.stack([left, right], 1).reshape(-1, 1, 4, 4).astype(np.uint8)
+        return pictures.tiles(pairs, 2 * figures.COLUMNS)
+
     ours = np.asarray(grid(np.ones_like(made), np.zeros_like(made))) == 1  # beside each is its neighbour
     with Image.open(tmp_path / "nearest.png") as image:
         apart = np.abs(np.asarray(image, dtype=int) - np.asarray(grid(made, made), dtype=int))

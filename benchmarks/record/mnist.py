@@ -51,13 +51,9 @@ def distance(samples: Any) -> float:
 def write_log(path: Path, name: str, seed: int, target: float, looks: Sequence[Sequence[float]]) -> None:
     """A try as it stands: [turn, seconds, distance] of each look, and what it was played by."""
     about = {"entry": name, "seed": seed, "target": target, "date": f"{datetime.date.today()}"}
-    ledger.write(path, {**about, "commit": commit(), "machine": ledger.machine(), "looks": [*looks]}, None)
-
-
-def commit() -> str:
-    """The commit that is played, with a + where files of it were changed."""
-    git = ["git", "-C", str(HERE), "describe", "--always", "--dirty=+", "--abbrev=7", "--exclude=*"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    ledger.write(
+        path, {**about, "commit": ledger.commit(), "machine": ledger.machine(), "looks": [*looks]}, None
+    )
 
 
 def reached(log: dict[str, Any]) -> float | None:

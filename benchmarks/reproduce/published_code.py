@@ -110,9 +110,9 @@ def as_it_is() -> list[Row]:
 
 def published_code() -> str:
     """What the games score as they are, and those with each difference."""
-    lines = [["as it is", *spread(as_it_is())]]
+    lines, found = [["as it is", *spread(as_it_is())]], rows()
     for name in DIFFERENCES:
-        if mine := [row for row in rows() if row["name"] == name]:
+        if mine := [row for row in found if row["name"] == name]:
             lines.append([name, *spread(mine)])
     return ledger.table([f"at turn {TURNS:,}", "games", *SCORES], lines)
 
