@@ -28,7 +28,7 @@ import argparse
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -367,11 +367,12 @@ def measure(args: argparse.Namespace) -> None:
     result = ledger.read(RESULT, {"runs": {}})
     if subject.real is not None:
         result["real"] = result.get("real", {}) | {args.only: subject.judge(subject.real)}
+    stand = ledger.standing(result["runs"], digest)
     for seed in args.seeds:
         for budget in args.budgets or BUDGETS[args.only]:
             for method in METHODS:
                 key = f"{args.only} | {method} | {budget} | {seed}"
-                if key in result["runs"] and not stale(key, result["runs"][key]):
+                if key in stand:
                     continue
                 if method == "GAN":
                     row, draw = subject.gan(budget, seed)
@@ -395,13 +396,8 @@ def picture(method: str, samples: Any) -> None:
     image.save(PICTURES / f"{method.lower().replace(' ', '-')}.png", optimize=True)
 
 
-def stale(key: str, run: Mapping[str, Any]) -> bool:
-    return run["digest"] != digest(key)
-
-
 def lacks() -> list[str]:
-    other = "of another state of this script, or of the preset"
-    return [f"{key}: {other}" for key, run in ledger.read(RESULT)["runs"].items() if stale(key, run)]
+    return ledger.lapsed(ledger.read(RESULT)["runs"], digest)
 
 
 # docs ---------------------------------------------------------------------------------------------------

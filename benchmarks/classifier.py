@@ -60,7 +60,8 @@ def trained(source: Images, epochs: int = 3, batch: int = 128, seed: int = 0) ->
     draw = stream(seed, "classifier", "shifts")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = network(source.classes).to(memory_format=torch.channels_last)
+        model = network(source.classes)
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     steps = epochs * len(source) // batch
     optimizer = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
@@ -80,7 +81,7 @@ def accuracy(model: nn.Module, source: Images) -> float:
     labels = source.labels
     if labels is None:
         raise ValueError("the test images have no labels")
-    return float((judge(model).labels(source.pixels[:, 0]) == labels).float().mean())
+    return float((judge(model).labels(source.pixels[:][:, 0]) == labels).float().mean())
 
 
 def judge(model: nn.Module, name: str = "classifier of mnist") -> Classifier:
@@ -109,7 +110,7 @@ def measure(_: argparse.Namespace) -> None:
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, WEIGHTS)
     result = {
         "test_accuracy": round(accuracy(model, test), 4),
-        "test_confidence": round(float(judge(model).probabilities(test.pixels[:, 0]).amax(1).mean()), 4),
+        "test_confidence": round(float(judge(model).probabilities(test.pixels[:][:, 0]).amax(1).mean()), 4),
         "epochs": 3,
         "seed": 0,
         "seconds": round(time.monotonic() - begun, 1),

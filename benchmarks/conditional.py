@@ -61,7 +61,7 @@ def measured(path: Path, seed: int) -> dict[str, Any]:
         "training_seconds": round(training_seconds(path), 1),
         "sampling_seed": seed,
         "samples": agreement(wanted, made),
-        "real": agreement(test.labels, test.pixels[:, 0]),
+        "real": agreement(test.labels, test.pixels[:][:, 0]),
         "frechet_distance": quality(made)["frechet_distance"],
     }
 

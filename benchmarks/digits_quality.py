@@ -26,11 +26,11 @@ from zerosum.sampling import Generator
 
 def quality(path: Path, n: int = 1000, seed: int = 1) -> dict[str, Any]:
     train, test = data.digits("train"), data.digits("test")
-    reader = LogisticRegression(max_iter=5000).fit(_pixels(train.pixels.numpy()), train.labels)
+    reader = LogisticRegression(max_iter=5000).fit(_pixels(train.pixels[:].numpy()), train.labels)
     run = Run.open(path)
     samples = Generator.of(run).sample(n, seed)
     belief = reader.predict_proba(_pixels(samples))
-    real = reader.predict_proba(_pixels(test.pixels.numpy()))
+    real = reader.predict_proba(_pixels(test.pixels[:].numpy()))
     counts = np.bincount(belief.argmax(1), minlength=10)
     share = counts / n
     kl = float(sum(p * np.log(p * 10) for p in share if p))

@@ -62,14 +62,14 @@ def few_rows(n: int = 40, seed: int = 0) -> Vectors:
     """n rows of 13 chemical measures of 178 wines, each of mean 0 and variance 1."""
     from sklearn.datasets import load_wine
 
-    return _parts(_mixed(torch.from_numpy(load_wine().data).float(), "wine"), n, seed)
+    return _parts(_mixed(torch.from_numpy(load_wine(return_X_y=True)[0]).float(), "wine"), n, seed)
 
 
 def cancer(seed: int = 0, n: int = 441) -> Vectors:
     """10 measures of 569 tumours, each of mean 0 and variance 1, limited to 4 deviations; n for training."""
     from sklearn.datasets import load_breast_cancer
 
-    rows = _mixed(torch.from_numpy(load_breast_cancer().data[:, :10]).float(), "cancer")
+    rows = _mixed(torch.from_numpy(load_breast_cancer(return_X_y=True)[0][:, :10]).float(), "cancer")
     return _parts(rows.clamp(-4, 4), n, seed)
 
 
@@ -295,7 +295,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if not mine:
             continue
         ways = len({row["scenario"] for row in mine})
-        line = {"fault": fault, "ways": ways, "runs": len(mine)}
+        line: dict[str, Any] = {"fault": fault, "ways": ways, "runs": len(mine)}
         if fault == HEALTHY:
             count = sum(bool(row["faults"]) for row in mine)
             line |= {"alarms": count, "warned": sum(bool(row["warnings"]) for row in mine)}

@@ -24,6 +24,7 @@ import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from types import FunctionType
@@ -82,9 +83,29 @@ def commit(root: Path = ROOT) -> str | None:
 
 
 def digest(*of: object) -> str:
-    """A hash of what a result depends on: the source of functions and classes, and the `repr` of all else."""
-    texts = [inspect.getsource(one) if isinstance(one, FunctionType | type) else repr(one) for one in of]
+    """A hash of what a result depends on: the source of functions and classes, what a partial is made of, and
+    the `repr` of all else.
+    """
+    parts = [part for one in of for part in _parts(one)]
+    texts = [inspect.getsource(one) if isinstance(one, FunctionType | type) else repr(one) for one in parts]
     return sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _parts(one: object) -> tuple[object, ...]:
+    return (one.func, *one.args, one.keywords) if isinstance(one, partial) else (one,)
+
+
+def standing(rows: Mapping[str, Any], digest: Callable[[str], str]) -> dict[str, Any]:
+    """Those results, by name, that are of what they depend on as it is now."""
+    return {name: row for name, row in rows.items() if row.get("digest") == digest(name)}
+
+
+def lapsed(rows: Mapping[str, Any], digest: Callable[[str], str]) -> list[str]:
+    """A sentence for each of the others."""
+    stand = standing(rows, digest)
+    return [
+        f"{name}: of another state of its script, or of its settings" for name in rows if name not in stand
+    ]
 
 
 def judged(runs: Path, metrics: Sequence[str], n: int = 5000) -> list[Any]:

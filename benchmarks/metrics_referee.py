@@ -40,7 +40,7 @@ def judge(name: str, n: int, trials: int) -> dict[str, object]:
         x, y = p.sample(n, stream(t, name, "real")), q.sample(n, stream(t, name, "fake"))
         results.append(metrics.referee(x, y, seed=t, space="points"))
     held = sum(e.low <= exact.value + exact.error for e in results)
-    row = {
+    row: dict[str, object] = {
         "pair": name,
         "n": n,
         "trials": trials,

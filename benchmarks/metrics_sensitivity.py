@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Callable
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +89,7 @@ DEFECTS: dict[str, Defect] = {
 
 def judge(n: int, steps: int) -> dict[str, dict[str, metrics.Estimate]]:
     train, test = data.mnist("train"), data.mnist("test")
-    pool_x = torch.cat([test.pixels, train.pixels[50_000:]])
+    pool_x = torch.cat([test.pixels[:], train.pixels[50_000:]])
     pool_y = torch.cat([test.labels, train.labels[50_000:]])
     order = torch.randperm(len(pool_x), generator=stream("sensitivity", "pool"))
     pool_x, pool_y = pool_x[order], pool_y[order]
@@ -141,7 +142,7 @@ def summary(table: dict[str, dict[str, metrics.Estimate]], n: int) -> dict[str, 
     return {"n": n, "caught_by": caught, "rows": rows}
 
 
-def passed(result: dict) -> bool:
+def passed(result: dict[str, Any]) -> bool:
     caught = result["caught_by"]
     found = all(caught[defect] for defect in caught if defect not in CLEAN)
     fires = "memorisation_test" in caught["5 % copied from training"]
@@ -149,7 +150,7 @@ def passed(result: dict) -> bool:
     return result["n"] == 5_000 and found and fires and quiet
 
 
-def markdown(result: dict) -> str:
+def markdown(result: dict[str, Any]) -> str:
     """Values by defect; those that catch it are bold."""
     rows = result["rows"]
     names = list(next(iter(rows.values())))

@@ -63,7 +63,7 @@ def measured(subject: Path, seed: int) -> dict[str, Any]:
 
 @cache
 def real_features() -> Tensor:
-    return judge().space(data.mnist("test").pixels[:, 0])
+    return judge().space(data.mnist("test").pixels[:][:, 0])
 
 
 @torch.no_grad()
@@ -91,7 +91,7 @@ def quality(samples: Any) -> dict[str, Any]:
 def floor(seed: int = 0) -> dict[str, Any]:
     """What real training images get in the samples' place: no generator can be expected to do better."""
     source = data.mnist("train")
-    return quality(source.pixels[order(len(source), seed, 0, N), 0])
+    return quality(source.pixels[order(len(source), seed, 0, N)][:, 0])
 
 
 def mnist() -> str:

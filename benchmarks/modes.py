@@ -107,7 +107,7 @@ def measure(args: argparse.Namespace) -> None:
     seeds = range(args.first, args.first + args.seeds)
     jobs = [(recipe, seed) for recipe in args.recipes for seed in seeds]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.at_once) as pool:
-        rows = list(pool.map(lambda job: judge(*job, Path(folder)), jobs))
+        rows = list(pool.map(lambda job: judge(job[0], job[1], Path(folder)), jobs))
     summaries = [summary(rows, recipe) for recipe in args.recipes]
     ledger.write(RESULT, {**ledger.origin(), "at_once": args.at_once, "summary": summaries, "rows": rows})
 

@@ -87,8 +87,8 @@ class Listening(TorchDispatchMode):
         return out
 
     def _add(self, kind: str, x: Tensor, w: Tensor, y: Tensor, *how: Any) -> None:
-        shapes = (tuple(one.shape) for one in (x, w, y))
-        self.seen[Convolution(kind, *shapes, *map(tuple, how), x.dtype)] += 1
+        shapes = [tuple(one.shape) for one in (x, w, y)]
+        self.seen[Convolution._make([kind, *shapes, *map(tuple, how), x.dtype])] += 1
 
 
 def play_alone(of: Convolution) -> Callable[[], Any]:

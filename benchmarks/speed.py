@@ -142,8 +142,9 @@ def mlp(known: Known) -> Result:
 def dcgan_game(shape: tuple[int, ...], precision: str) -> Game:
     """The tutorial's game of 64 images a batch, as it is fastest here."""
     G, D = dcgan_generator((LATENT,), shape), dcgan_discriminator(shape, ())
-    players = [network.to(memory_format=torch.channels_last) for network in (G, D)]
-    return Game(*players, nonsaturating(d_weight=0.5), latent=LATENT, batch=64, ema=None, precision=precision)
+    for network in (G, D):
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Game(G, D, nonsaturating(d_weight=0.5), latent=LATENT, batch=64, ema=None, precision=precision)
 
 
 def dcgan(known: Known) -> Result:

@@ -237,6 +237,13 @@ def is_whole(result: dict[str, Any]) -> bool:
 # ----------------------------------------------------------------------------------------------------------
 
 
+def played_with() -> dict[str, Any]:
+    """The preset and what is changed in it, as JSON has them."""
+    recipe = recipes.resolved(recipes.load("stacked-mnist"))
+    changes = [asdict(configuration) for configuration in CONFIGURATIONS]
+    return json.loads(json.dumps({"recipe": recipe, "configurations": changes}))
+
+
 def played_all(known: argparse.Namespace) -> dict[str, Any]:
     """Seed after seed, so that what is there when it is stopped compares all configurations."""
     torch.set_num_threads(1)
@@ -250,8 +257,7 @@ def played_all(known: argparse.Namespace) -> dict[str, Any]:
         "threads": 1,
         "floor": round((MODES - 1) / (2 * known.samples), 4),
         "real": judged(real(known.samples)),
-        "recipe": recipes.resolved(recipes.load("stacked-mnist")),
-        "configurations": [asdict(configuration) for configuration in CONFIGURATIONS],
+        **played_with(),
         "summary": [summary(rows, configuration) for configuration in CONFIGURATIONS],
         "verdict": verdict(rows),
         "rows": rows,
@@ -307,7 +313,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def lacks() -> list[str]:
-    return [] if is_whole(ledger.read(RESULT)) else ["a configuration lacks a seed or turns"]
+    result = ledger.read(RESULT)
+    changed = [f"its {what} is another now" for what, now in played_with().items() if result[what] != now]
+    return changed + ["a configuration lacks a seed or turns"] * (not is_whole(result))
 
 
 BENCHMARK = ledger.Benchmark(

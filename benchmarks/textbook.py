@@ -39,7 +39,7 @@ class Digits(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, size: int = 32) -> None:
         source = data.mnist("train")
-        self.pictures, self.labels, self.size = source.pixels[:, 0].numpy(), source.labels, size
+        self.pictures, self.labels, self.size = source.pixels[:][:, 0].numpy(), source.labels, size
 
     def __len__(self) -> int:
         return len(self.pictures)

@@ -9,6 +9,7 @@ import struct
 import sys
 from argparse import Namespace
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -527,6 +528,54 @@ def test_the_check_of_a_device_sees_the_same_game_and_another(
     with pytest.raises(SystemExit) as end:
         device.measure(args)
     assert end.value.code != 0
+
+
+def test_settings_are_played_and_judged_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = {"digits": 2, "grid": 2}
+    result = tmp_path / "r.json"
+    for name, value in (("RESULT", result), ("SEEDS", range(2)), ("TURNS", turns)):
+        monkeypatch.setattr(settings, name, value)
+    args = Namespace(only=["digits, as it is", "k = 2", "grid, as it is"])
+    settings.measure(args)
+    variants = json.loads(result.read_text())["variants"]
+    assert [[*row["seeds"][1]] for row in variants.values()] == [
+        *[["frechet_distance", "class_kl", "confidence"]] * 2,
+        ["modes", "high_quality"],
+    ]
+    first = result.read_text()
+    settings.measure(args)
+    assert result.read_text() == first and settings.lacks() == []
+    monkeypatch.setitem(turns, "digits", 3)
+    assert [lack.split(":")[0] for lack in settings.lacks()] == ["digits, as it is", "k = 2"]
+
+
+def test_a_method_is_played_once_and_again_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, plain = tmp_path / "r.json", {"compile": False, "objective": "nonsaturating"}
+    monkeypatch.setattr(modes, "RESULT", result)
+    args = Namespace(data=["ring"], only=None, threads=1)
+    for turns in (2, 2, 3):
+        before = result.read_text() if result.exists() else None
+        monkeypatch.setattr(modes, "methods", lambda _, n=turns: {"GAN": modes.Method(n, plain, range(2))})
+        assert before is None or len(modes.lacks()) == turns - 2
+        modes.measure(args)
+        assert modes.lacks() == [] and (result.read_text() == before) == (before is not None and turns == 2)
+        assert json.loads(result.read_text())["ring"]["GAN"]["turns"] == turns
+
+
+def test_a_digest_knows_what_a_partial_is_made_of_and_no_address() -> None:
+    def density(x: float) -> float:
+        return x
+
+    whole, ledger = partial(density, x=1.0), parzen.ledger
+    assert (
+        ledger.digest(whole) == ledger.digest(density, {"x": 1.0}) != ledger.digest(partial(density, x=2.0))
+    )
+    rows = {"old": {"digest": "other"}, "older": {}, "new": {"digest": ledger.digest("new")}}
+    assert [*ledger.standing(rows, ledger.digest)] == ["new"] and len(ledger.lapsed(rows, ledger.digest)) == 2
+    for part in duality_gap.PARTS:
+        assert duality_gap.digest(part) != duality_gap.digest("line") or part == "line"
 
 
 def test_every_setting_differs_from_its_recipe_in_what_it_names() -> None:

@@ -128,10 +128,11 @@ def measure(args: argparse.Namespace) -> None:
     runtime.keep_memory()
     torch.set_num_threads(1)
     for name in args.only:
-        if name not in ledger.read(RESULT, {}):
+        if name not in ledger.standing(ledger.read(RESULT, {}), digest):
             begun = time.process_time()
             games = [*(mnist(LOOKS[name]) if name in LOOKS else mixture(name))]
-            write(name, {"cpu_seconds": round(time.process_time() - begun), "games": games})
+            spent = round(time.process_time() - begun)
+            write(name, {"cpu_seconds": spent, "digest": digest(name), "games": games})
 
 
 def write(name: str, found: dict[str, Any]) -> None:
@@ -139,11 +140,29 @@ def write(name: str, found: dict[str, Any]) -> None:
     ledger.write(RESULT, ledger.read(RESULT, {}) | {name: ledger.origin() | found})
 
 
+def digest(name: str) -> str:
+    """Of the games and of all that judges them."""
+    judges = look, tracking.readings, tracking.searched_gap
+    if name in LOOKS:
+        played: tuple[object, ...] = (
+            recipes.dump(recipes.load("goodfellow2014")),
+            LOOKS[name],
+            mnist,
+            checkpoint,
+        )
+    else:
+        played = SEEDS, tracking.LOOKS, tracking.PROBLEMS[name], mixture, tracking.track
+    return ledger.digest(*played, *judges)
+
+
 def finish() -> None:
     result = ledger.read(RESULT)
-    games = {name: found for name, found in result.items() if "games" in found}
-    result |= {name: found | {"correlations": correlations(found["games"])} for name, found in games.items()}
-    ledger.write(RESULT, result)
+    each = {name: found | {"correlations": correlations(found["games"])} for name, found in result.items()}
+    ledger.write(RESULT, each)
+
+
+def lacks() -> list[str]:
+    return ledger.lapsed(ledger.read(RESULT), digest)
 
 
 BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"gap": gap}, finish)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
@@ -150,17 +151,19 @@ def played(name: str, method: Method) -> tuple[list[Game], float]:
 
 def judged(game: Game, name: str, n: int) -> dict[str, Any]:
     """`between`: the share of samples that is farther than 6 standard deviations from every mode. `width`:
-    the standard deviation of the others about their modes, beside that of the data."""
+    the standard deviation of the others about their modes, beside that of the data, or None.
+    """
     density = DENSITIES[name]()
     x = game.sample(n, seed=1)
     modes = int(metrics.mode_coverage(x, density.modes, density.std).value)
     distance = torch.cdist(x, density.modes).amin(1)
     away = distance > AWAY * density.std
+    width = float((distance[~away].square().mean() / 2).sqrt() / density.std)
     return {
         "modes": modes,
         "high_quality": round(float(metrics.high_quality_share(x, density.modes, density.std)), 5),
         "between": round(float(away.double().mean()), 5),
-        "width": round(float((distance[~away].square().mean() / 2).sqrt() / density.std), 4),
+        "width": None if away.all() else round(width, 4),
         "reverse_kl": round(float(metrics.reverse_kl(x, density.modes, density.std)), 5) if modes else None,
     }
 
@@ -260,7 +263,8 @@ def measure(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     for part, these in plan.items():
         for label, method in these.items():
-            if label in (args.only or these) and label not in ledger.read(RESULT, {}).get(part, {}):
+            stand = ledger.standing(ledger.read(RESULT, {}).get(part, {}), partial(digest, part))
+            if label in (args.only or these) and label not in stand:
                 print(f"{part}, {label}", flush=True)
                 keep(part, label, measured(part, label, method), [*these])
 
@@ -276,6 +280,7 @@ def measured(part: str, label: str, method: Method) -> dict[str, Any]:
         "numbers": [*method.seeds],
         "cpu_seconds": round(seconds),
         "published": PUBLISHED.get((label, part)),
+        "digest": digest(part, label),
         "mean_and_standard_error": summary(rows),
         "seeds": rows,
     }
@@ -284,12 +289,24 @@ def measured(part: str, label: str, method: Method) -> dict[str, Any]:
 def keep(part: str, label: str, result: dict[str, Any], order: list[str]) -> None:
     """Into the file as it is now: another process may have written since."""
     now = ledger.read(RESULT, {})
-    methods = {**now.get(part, {}), label: result}
-    now[part] = {each: methods[each] for each in order if each in methods}
-    ledger.write(RESULT, now | {"machine": ledger.machine()})
+    methods = {**now.get(part, {}), label: ledger.origin() | result}
+    ledger.write(RESULT, now | {part: {each: methods[each] for each in order if each in methods}})
 
 
-BENCHMARK = ledger.Benchmark(__doc__, measure, options, {"pacgan": pacgan, "tries": tries, "priors": priors})
+def digest(part: str, label: str) -> str:
+    """Of the recipe with its changes, and of all of this script that plays and judges it."""
+    method, name = methods(part)[label], part if part in OURS else "grid"
+    made = recipes.dump(recipe(name, method.turns, method.changes, 0))
+    return ledger.digest(made, method.seeds, played, measured, judged, on_the_way, AWAY)
+
+
+def lacks() -> list[str]:
+    result = ledger.read(RESULT)
+    return [lack for part in result for lack in ledger.lapsed(result[part], partial(digest, part))]
+
+
+PARTS = {"pacgan": pacgan, "tries": tries, "priors": priors}
+BENCHMARK = ledger.Benchmark(__doc__, measure, options, PARTS)
 
 if __name__ == "__main__":
     raise SystemExit(BENCHMARK.main())

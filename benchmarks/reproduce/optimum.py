@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import partial
@@ -195,12 +194,11 @@ def measure(args: Namespace) -> None:
     runtime.keep_memory()
     for name, setting in SETTINGS.items():
         result = ledger.read(RESULT, {"settings": {}})
-        measured = name in result["settings"] and not stale(name, result["settings"][name])
-        if measured or not fnmatch(name, args.only):
+        if name in ledger.standing(result["settings"], digest) or not fnmatch(name, args.only):
             continue
         p, judge = setting.density(), in_the_plane if setting.plane else on_the_line
         games = played(setting)
-        found: dict[str, Any] = {"turns": setting.turns, "digest": digest(setting)}
+        found: dict[str, Any] = {"turns": setting.turns, "digest": digest(name)}
         found["seeds"] = [{what: round(x, 7) for what, x in judge(p, game).items()} for game in games]
         if name in SHOWN:
             found["densities"] = [density(game) for game in games[:DRAWN]]
@@ -212,22 +210,15 @@ def measure(args: Namespace) -> None:
         print(name, {what: summary(name, what, 4) for what in found["seeds"][0]}, flush=True)
 
 
-def digest(setting: Setting) -> str:
+def digest(name: str) -> str:
     """Of all of this script that the result of a setting depends on."""
+    setting = SETTINGS[name]
     judges = (in_the_plane, by_squares) if setting.plane else (on_the_line, folds)
     return ledger.digest(setting, SEEDS, N, FINE.keywords, Setting, played, *judges, from_half)
 
 
-def stale(name: str, found: Mapping[str, Any]) -> bool:
-    return found["digest"] != digest(SETTINGS[name])
-
-
 def lacks() -> list[str]:
-    return [
-        f"{name}: measured by another state of this script"
-        for name, found in ledger.read(RESULT)["settings"].items()
-        if stale(name, found)
-    ]
+    return ledger.lapsed(ledger.read(RESULT)["settings"], digest)
 
 
 def density(game: Game) -> list[float]:

@@ -60,7 +60,7 @@ Checkpoint = dict[str, Any]
 @cache
 def flat(split: str) -> Tensor:
     """MNIST's digits of a split as real vectors, [n, 784] in [0, 1]."""
-    return data.mnist(split, low=0.0).pixels.flatten(1).float() / 255
+    return data.mnist(split, low=0.0).pixels[:].flatten(1).float() / 255
 
 
 def scored(samples: Tensor, test: Tensor, valid: Tensor) -> Checkpoint:
@@ -108,7 +108,7 @@ def judge(path: Path, known: Sequence[dict[str, Any]], stride: int) -> list[dict
     for name, file, live in (("", "G", True), (AVERAGED, "ema", False)):
         if not live and run.game.G.average is None:
             continue
-        row = facts | {"name": run.recipe.name + name, "checkpoints": []}
+        row: dict[str, Any] = facts | {"name": run.recipe.name + name, "checkpoints": []}
         same = [old["checkpoints"] for old in known if key_of(old) == key_of(row)]
         judged = {checkpoint["sha256"]: checkpoint for checkpoint in chain(*same)}
         for step in steps:

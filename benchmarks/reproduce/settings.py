@@ -77,15 +77,16 @@ def played(name: str, changes: dict[str, Any]) -> tuple[list[Game], float]:
 @cache
 def reader() -> Any:
     real = data.digits("train")
-    return LogisticRegression(max_iter=5000).fit(real.pixels.flatten(1).numpy() * (16 / 255), real.labels)
+    return LogisticRegression(max_iter=5000).fit(real.pixels[:].flatten(1).numpy() * (16 / 255), real.labels)
 
 
 def of_digits(game: Game) -> Row:
     real = data.digits("all")
-    pixels = real.decode(game.sample(2_000, seed=1))
+    codec = real.codec
+    pixels = codec.view(game.sample(2_000, seed=1))
     belief = reader().predict_proba(pixels.flatten(1).numpy() * (16 / 255))
     share = np.bincount(belief.argmax(1), minlength=10) / len(belief)
-    found = metrics.frechet_distance(real.encode(real.pixels).flatten(1), real.encode(pixels).flatten(1))
+    found = metrics.frechet_distance(*(codec.encode(x).flatten(1) for x in (real.pixels[:], pixels)))
     return {
         "frechet_distance": round(float(found), 4),
         "class_kl": round(float(sum(p * np.log(p * 10) for p in share if p)), 5),
@@ -175,16 +176,33 @@ def measure(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     for name in args.only:
         result: dict[str, Any] = ledger.read(RESULT, {"variants": {}})
-        if name not in result["variants"]:
-            result["variants"][name] = variant(*VARIANTS[name])
-            ledger.write(RESULT, result | {"numbers": [*SEEDS], "machine": ledger.machine()})
+        if name not in ledger.standing(result["variants"], digest):
+            print(name, flush=True)
+            result["variants"][name] = ledger.origin() | variant(name)
+            ledger.write(RESULT, result | {"numbers": [*SEEDS]})
 
 
-def variant(recipe: str, changes: dict[str, Any]) -> dict[str, Any]:
+def variant(name: str) -> dict[str, Any]:
     """What ten seeds of a recipe with changes came to."""
-    games, seconds = played(recipe, changes)
-    seeds = [JUDGES[recipe](game) for game in games]
-    return {"recipe": recipe, "turns": TURNS[recipe], "cpu_seconds": round(seconds), "seeds": seeds}
+    of, changes = VARIANTS[name]
+    games, seconds = played(of, changes)
+    return {
+        "recipe": of,
+        "turns": TURNS[of],
+        "cpu_seconds": round(seconds),
+        "digest": digest(name),
+        "seeds": [JUDGES[of](game) for game in games],
+    }
+
+
+def digest(name: str) -> str:
+    """Of the recipe with its changes, and of all of this script that plays and judges it."""
+    of, changes = VARIANTS[name]
+    return ledger.digest(recipes.dump(recipe(of, changes, 0)), SEEDS, played, JUDGES[of])
+
+
+def lacks() -> list[str]:
+    return ledger.lapsed(ledger.read(RESULT)["variants"], digest)
 
 
 def finish() -> None:
