@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import gzip
 import io
 import json
@@ -13,6 +14,8 @@ import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +29,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import cases
+from refusals import refused
 from zerosum import data, recipe
+from zerosum.data import codec as codecs
 from zerosum.data import kinds, parsed, readers
 from zerosum.data.columns import Columns
 from zerosum.data.frames import from_frame
-from zerosum.data.sheet import Sheet, encoded
+from zerosum.data.kinds import fit
+from zerosum.data.sheet import Sheet, Style, encoded
 from zerosum.data.tables import read_sheet
 from zerosum.data.writers import WRITTEN, write_sheets
 
@@ -560,3 +566,80 @@ def _form(cell: str) -> str:
     """The signs of a cell, and how many digits stand after its decimal mark."""
     ends = re.search(r"(?<=[.,])\d+(?=\D*$)", cell)
     return re.sub(r"[\d,.-]+", "", cell) + (str(len(ends[0])) if ends and "e" not in cell.lower() else "")
+
+
+@pytest.fixture
+def of_all_types(tmp_path: Path) -> pa.Table:
+    """Rows of 60 in all types that are read, in rows.parquet, as Parquet keeps them."""
+    n, draw = 60, np.random.default_rng(0)
+    whole, start = draw.integers(0, 99, n), dt.datetime(2020, 1, 1)
+    hours = [start + dt.timedelta(hours=int(i)) for i in whole]
+    gaps = [None if i < 9 else int(i) for i in whole]
+    cents = [None if i is None else Decimal(i) / 100 for i in gaps]
+    texts = (whole % 3).astype(str)
+    columns = [
+        *(
+            pa.array(whole, type=kind)
+            for kind in (pa.int8(), pa.uint16(), pa.int32(), pa.uint64(), pa.float32())
+        ),
+        *(pa.array(gaps, type=kind) for kind in (pa.int16(), pa.int64(), pa.float64())),
+        *(pa.array(hours, type=pa.timestamp(unit)) for unit in ("s", "ms", "us", "ns")),
+        *(pa.array(hours, type=pa.timestamp("ms", tz=zone)) for zone in ("UTC", "Asia/Tokyo")),
+        *(pa.array([hour.date() for hour in hours], type=kind) for kind in (pa.date32(), pa.date64())),
+        *(pa.array([hour.time() for hour in hours], type=kind) for kind in (pa.time32("s"), pa.time64("ns"))),
+        *(pa.array([hour - start for hour in hours], type=pa.duration(unit)) for unit in ("s", "us", "ns")),
+        *(pa.array(cents, type=kind) for kind in (pa.decimal128(7, 2), pa.decimal256(50, 4))),
+        *(pa.array(texts, type=kind) for kind in (pa.string(), pa.large_string())),
+        pa.array(texts).dictionary_encode(),
+        pa.array(whole % 2 == 0),
+        pa.array([None if i is None else i % 2 == 0 for i in gaps]),
+    ]
+    table = pa.table({f"{i} {column.type}": column for i, column in enumerate(columns)})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    return pq.read_table(tmp_path / "rows.parquet")
+
+
+def test_what_was_read_from_parquet_is_written_with_its_values_and_types(
+    of_all_types: pa.Table, tmp_path: Path
+) -> None:
+    sheet = read_sheet(tmp_path / "rows.parquet")
+    with (tmp_path / "again.parquet").open("wb") as file:
+        write_sheets([sheet.take(slice(20)), sheet.take(slice(20, None))], file, ".parquet", len(sheet))
+    again = pq.read_table(tmp_path / "again.parquet")
+    for name in of_all_types.column_names:
+        assert again[name].type == of_all_types[name].type, name
+        assert again[name].to_pylist() == of_all_types[name].to_pylist(), name
+
+
+def test_rows_that_are_made_have_the_types_of_the_file_after_a_restart_too(
+    of_all_types: pa.Table, tmp_path: Path
+) -> None:
+    train = read_sheet(tmp_path / "rows.parquet")
+    codec = fit(train, encoding="ranks")
+    state = torch.load(_saved(codec.state_dict(), tmp_path / "codec.pt"), weights_only=True)
+    codec = codecs.restore(json.loads(json.dumps(state)))
+    made = codec.decode(torch.randn(500, *codec.shape, generator=torch.Generator().manual_seed(0)))
+    with (tmp_path / "made.parquet").open("wb") as file:
+        write_sheets([made.take(slice(1)), made], file, ".parquet", len(made) + 1)
+    written = pq.read_table(tmp_path / "made.parquet")
+    assert written.schema.remove_metadata() == of_all_types.schema.remove_metadata()
+    with (tmp_path / "some.parquet").open("wb") as file:  # of some columns alone
+        write_sheets([made.only(list(made)[::3])], file, ".parquet", len(made))
+    assert pq.read_schema(tmp_path / "some.parquet").types == of_all_types.schema.types[::3]
+
+
+def _saved(state: Any, path: Path) -> Path:
+    torch.save(state, path)
+    return path
+
+
+def test_a_column_whose_cells_are_no_longer_of_its_type_is_written_with_its_own(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": pa.array([1, 2, 3], pa.int8())}), tmp_path / "x.parquet")
+    sheet = read_sheet(tmp_path / "x.parquet")
+    changed = replace(sheet, columns={"a": np.array([1, 2, 300])})
+    with (tmp_path / "y.parquet").open("wb") as file:
+        write_sheets([changed], file, ".parquet", 3)
+    assert pq.read_table(tmp_path / "y.parquet")["a"].to_pylist() == [1, 2, 300]
+    damaged = replace(sheet, style=Style(schema="AAAA"))
+    with (tmp_path / "z.parquet").open("wb") as file, refused("the types of the columns are damaged"):
+        write_sheets([damaged], file, ".parquet", 3)

@@ -272,7 +272,8 @@ class Columns:
         columns = [{"is": type(column).__name__.lower(), **_lists(asdict(column))} for column in self.columns]
         within = [_lists(asdict(one)) for one in self.within]
         state = {"codec": "columns", "encoding": self.encoding, "columns": columns, "within": within}
-        return {**state, "style": [self.style.separator, list(map(list, self.style.numbers))]}
+        separator, numbers, schema = self.style
+        return {**state, "style": [separator, list(map(list, numbers)), schema]}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Columns:

@@ -59,8 +59,8 @@ def _load(path: Path) -> Sheet:
             array = kept[f"cells{j}"]
             values = json.loads(kept[f"values{j}"].tobytes()) if f"values{j}" in kept else None
             columns[name] = array if values is None else Coded(array, tuple(values))
-    separator, numbers = about["style"]
-    return Sheet(columns, tuple(about["notes"]), Style(separator, tuple(map(tuple, numbers))))
+    separator, numbers, *others = about["style"]
+    return Sheet(columns, tuple(about["notes"]), Style(separator, tuple(map(tuple, numbers)), *others))
 
 
 def _keep(path: Path, sheet: Sheet) -> None:

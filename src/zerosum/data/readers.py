@@ -11,6 +11,7 @@ import gzip
 import math
 import re
 import zlib
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -349,7 +350,10 @@ def from_arrow(table: Any) -> Sheet:
     others = [f"{name} ({table.column(i).type})" for i, name in enumerate(names) if cells[name] is None]
     if others:
         notes = (*notes, f"columns that hold neither numbers nor text are left out: {join_names(others)}")
-    return Sheet({name: column for name, column in cells.items() if column is not None}, notes)
+    kept = {name: column for name, column in cells.items() if column is not None}
+    pa = import_module("pyarrow")
+    schema = pa.schema([(name, table.column(i).type) for i, name in enumerate(names) if name in kept])
+    return Sheet(kept, notes, Style(schema=b64encode(schema.serialize()).decode()))
 
 
 def _from_arrow(column: Any) -> Cells | None:

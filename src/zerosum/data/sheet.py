@@ -48,13 +48,15 @@ Cells = Array | Coded
 
 
 class Style(NamedTuple):
-    """How a table in text is written: what stands between cells, and (name, decimal mark, format, word for a
-    missing one) of columns of numbers that are not as Python writes them. The format is one such as ``.2f``,
-    g where whole numbers have no point, or "".
+    """How a table is written. In text: what stands between cells, and (name, decimal mark, format, word for a
+    missing one) of columns of numbers that are not as Python writes them; the format is one such as ``.2f``,
+    g where whole numbers have no point, or "". In Parquet: the Arrow schema of what was read, as base64 of
+    its bytes.
     """
 
     separator: str = ","
     numbers: tuple[tuple[str, str, str, str], ...] = ()
+    schema: str = ""
 
 
 PLAIN = Style()

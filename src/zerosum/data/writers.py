@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gzip
 import math
+from base64 import b64decode
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import time
 from itertools import chain
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosum.data.readers import optional
+from zerosum.data.readers import foreign, optional
 from zerosum.data.sheet import Cells, Coded, Sheet
 
 __all__ = ["WRITTEN", "write_sheets"]
@@ -25,8 +28,9 @@ def write_sheets(parts: Iterable[Sheet], file: IO[bytes], ending: str, rows: int
     """Sheets of the same columns, `rows` in all, as one table; memory holds one of them at a time.
 
     Text has the style of the sheets, and missing cells empty where it has no word for them; they are NaN in
-    ``.npy`` and null in Parquet. Raises ValueError for an ending that is not in `WRITTEN` and for columns of
-    text as ``.npy``, ImportError without pyarrow for ``.parquet``.
+    ``.npy`` and null in Parquet, whose columns have the types that they had in the file that was read. Raises
+    ValueError for an ending that is not in `WRITTEN` and for columns of text as ``.npy``, ImportError without
+    pyarrow for ``.parquet``.
     """
     if ending not in WRITTEN:
         raise ValueError(f"a table is written as {', '.join(WRITTEN)}: got {ending or 'no ending'}")
@@ -102,20 +106,46 @@ def _write_npy(first: Sheet, sheets: Iterator[Sheet], file: IO[bytes], rows: int
 
 def _write_parquet(first: Sheet, sheets: Iterator[Sheet], file: IO[bytes]) -> None:
     parquet, pa = optional("pyarrow.parquet", "pyarrow"), optional("pyarrow", "pyarrow")
-    schema = _arrow(pa, first).schema
+    types = _types(pa, first.style.schema)
+
+    def table(sheet: Sheet) -> Any:
+        return pa.table({name: _arrow(pa, cells, types.get(name)) for name, cells in sheet.columns.items()})
+
+    schema = table(first).schema
     with parquet.ParquetWriter(file, schema) as writer:
         for sheet in sheets:
-            writer.write_table(_arrow(pa, sheet).cast(schema))
+            writer.write_table(table(sheet).cast(schema))
 
 
-def _arrow(pa: Any, sheet: Sheet) -> Any:
-    columns: dict[str, Any] = {}
-    for name, cells in sheet.columns.items():
-        if isinstance(cells, Coded):
-            kind = (
-                pa.bool_() if cells.values and all(isinstance(v, bool) for v in cells.values) else pa.string()
-            )
-            columns[name] = pa.array(cells.objects().tolist(), type=kind)
-        else:
-            columns[name] = pa.array(cells, mask=np.isnan(cells) if cells.dtype.kind == "f" else None)
-    return pa.table(columns)
+def _types(pa: Any, schema: str) -> dict[str, Any]:
+    """The Arrow types of a schema by name; none of an empty one. Raises ValueError for a damaged one."""
+    if not schema:
+        return {}
+    with foreign("the types of the columns are damaged"):
+        return {field.name: field.type for field in pa.ipc.read_schema(pa.py_buffer(b64decode(schema)))}
+
+
+def _arrow(pa: Any, cells: Cells, kind: Any) -> Any:
+    """Cells as an Arrow array: of this type if they can be, of their own otherwise or where it is None."""
+    if not isinstance(cells, Coded):
+        array = pa.array(cells, mask=np.isnan(cells) if cells.dtype.kind == "f" else None)
+    elif cells.values and all(isinstance(value, bool) for value in cells.values):
+        array = pa.array(cells.objects().tolist(), type=pa.bool_())
+    else:
+        array = pa.array([None if x is None else str(x) for x in cells.objects()], type=pa.string())
+    with suppress(ValueError, TypeError, NotImplementedError):
+        return array if kind is None else _cast(pa, array, kind)
+    return array
+
+
+def _cast(pa: Any, array: Any, kind: Any) -> Any:
+    """An Arrow array as another type, numbers to the nearest that it has; a span of time is in seconds."""
+    compute, types = optional("pyarrow.compute", "pyarrow"), pa.types
+    if types.is_duration(kind):
+        units = compute.round(compute.multiply(array.cast(pa.float64()), 1e6))
+        return units.cast(pa.int64()).cast(pa.duration("us")).cast(kind, safe=False)
+    if types.is_time(kind):
+        return pa.array([None if x is None else time.fromisoformat(x) for x in array.to_pylist()], type=kind)
+    if types.is_integer(kind) and types.is_floating(array.type):
+        array = compute.round(array)
+    return array.cast(kind, safe=types.is_integer(kind))  # a whole number too large for it is refused
