@@ -118,9 +118,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_every_experiment_is_a_game(place: Path) -> None:
     for name in pictures.experiments():
-        fields = {} if name == "batch-32" else {"batch": 2}
         size = 64 if name.startswith("projected") else 8  # its frozen network is made for no less
-        recipes.build(pictures.recipe_of(name, "pictures", 0, size, **fields))
+        recipes.build(pictures.recipe_of(name, "pictures", 0, size, batch=2))
 
 
 def test_an_experiment_is_played_once_and_stands_in_the_table(
