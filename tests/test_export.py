@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.stats import kstest
 from torch import nn
 
@@ -31,8 +33,9 @@ from zerosum.export.card import script
 from zerosum.game import normal
 from zerosum.recipe import presets
 from zerosum.run.datacard import DataCard
+from zerosum.run.log import RunError
 from zerosum.run.run import Run
-from zerosum.sampling import Generator
+from zerosum.sampling import Generator, SamplingError
 
 OWN = """
 import torch
@@ -130,6 +133,82 @@ def test_code_of_somebody_is_imported_only_when_trusted(runs: Path, here: Path) 
             load(path)
         assert len(load(path, trust=True).sample(3)) == 3
     assert cli.main(["sample", "out", "--out", "y.npy", "--quiet"]) == 1
+
+
+NEVER = "a_stranger_s:Code"
+"""Of a module that writes a file when it is imported."""
+BUILT = [
+    "G",
+    "D",
+    "prior",
+    "objective",
+    "g_optimizer",
+    "d_optimizer",
+    "ema",
+    "penalties.0",
+    "penalties.0.weight",
+]
+BUILT += ["G.activation", "D.activation", "d_optimizer.lr"]
+NOT_BUILT = ["data", "instruments.0", "faults.0"]
+
+
+@pytest.fixture
+def imported(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the stranger's module leaves its mark."""
+    (here / "a_stranger_s.py").write_text("open('imported', 'w').close()\ndef Code(**_): pass\n")
+    monkeypatch.syspath_prepend(str(here))
+    monkeypatch.delitem(sys.modules, "a_stranger_s", raising=False)
+    return here / "imported"
+
+
+def _named(field: str, code: Any) -> dict[str, Any]:
+    """Changes of a recipe that name code in a field."""
+    if field == "penalties.0.weight":
+        return {"penalties": [{"name": "r1", "weight": code}]}
+    return {field.removesuffix(".0"): [code] if field.endswith(".0") else code}
+
+
+@pytest.mark.parametrize("way", ["recipe.yaml", "events.jsonl"])
+@pytest.mark.parametrize("field", BUILT + NOT_BUILT)
+def test_no_field_of_a_stranger_s_run_imports_code(
+    field: str, way: str, runs: Path, here: Path, imported: Path
+) -> None:
+    shutil.copytree(runs / "ring", here / "run")
+    fields = _named(field, {"name": NEVER, "command": "touch x"})
+    if way == "recipe.yaml":
+        recipe = recipes.load("ring", {"G.width": 8, "D.width": 8, "batch": 8, "threads": 1, "watch": "none"})
+        tree = recipes.resolved(recipe)
+        for name, value in fields.items():
+            head, _, option = name.partition(".")
+            tree[head] = {**tree[head], option: value} if option else value
+        (here / "run" / "recipe.yaml").write_text(yaml.safe_dump(tree))
+    else:
+        event = {"event": "changed", "step": 0, "time": 0.0, "fields": fields}
+        with (here / "run" / "events.jsonl").open("a") as file:
+            file.write(json.dumps(event) + "\n")
+    if field in BUILT:
+        with pytest.raises((ExportError, RunError)):
+            load(here / "run")
+    else:
+        G = load(here / "run")
+        G.sample(2)
+        assert not G.mirrored
+        if field == "data":
+            with refused("not imported", by=SamplingError):
+                G.source()
+    assert not imported.exists() and "a_stranger_s" not in sys.modules
+
+
+def test_what_is_not_imported_is_named_and_blocks_may_be_nested(runs: Path, here: Path) -> None:
+    with (
+        recipes.imports(False),
+        recipes.imports(True),
+        refused("G", "exported_mine:Mine", by=recipes.OwnCode),
+    ):
+        recipes.build_network("G", "exported_mine:Mine", (2,), (2,))
+    recipes.build_network("G", "exported_mine:Mine", (2,), (2,))
+    with refused("exported_mine:Mine", "trust=True", by=ExportError):
+        load(runs / "own")
 
 
 def test_the_card_says_what_it_is(runs: Path, here: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -69,22 +68,24 @@ def load(
 
     where: the directory of a run, a folder that `save` wrote, or ``hf://user/name``. step: of the checkpoint
     of a run, the newest unless given, or "best" (`zerosum.run.checkpoints.numbered`). live: the last weights
-    in place of their running average. trust: import networks that are named as ``package.module:function``,
-    which runs that code.
+    in place of their running average. trust: import what is named as ``package.module:function``, now and
+    when the run's data are asked for, which runs that code.
 
     Raises ExportError, RunError and RecipeError, each in one line.
 
     Example: ``load("runs/digits-seed0").sample(16, seed=1)`` is what ``zerosum sample runs/digits-seed0 --n
     16 --seed 1 --out x.npy`` writes, bit for bit."""
     path = _downloaded(str(where)) if str(where).startswith("hf://") else Path(where)
-    if is_exported(path):
-        if step is not None or live:
-            raise ExportError(
-                f"{printable(path)}: an exported generator has one set of weights: no step, no live"
-            )
-        G = _from_folder(path, trust)
-    else:
-        G = _from_run(path, step, live, trust)
+    if is_exported(path) and (step is not None or live):
+        one = "an exported generator has one set of weights: no step, no live"
+        raise ExportError(f"{printable(path)}: {one}")
+    try:
+        with recipes.imports(trust):
+            G = _from_folder(path) if is_exported(path) else _from_run(path, step, live)
+    except recipes.OwnCode as error:
+        needs = f"{printable(path)} needs code of its own, {printable(error.name)}"
+        raise ExportError(f"{needs}: trust=True imports it") from error
+    G.trusted = trust
     G.eval().requires_grad_(False)
     return G if device is None else G.to(device)
 
@@ -94,13 +95,9 @@ def is_exported(path: Path) -> bool:
     return all((path / name).is_file() for name in _FILES)
 
 
-def _from_run(path: Path, step: int | str | None, live: bool, trust: bool) -> Pretrained:
+def _from_run(path: Path, step: int | str | None, live: bool) -> Pretrained:
     from zerosum.run.run import Run
 
-    recipe = Log(path).recipe()
-    if not trust:
-        for name in ("G", "D", "prior", "objective", "g_optimizer", "d_optimizer", "penalties"):
-            _refuse_own(getattr(recipe, name), path)
     return _with_facts(Pretrained.of(Run.open(path, step), live), path)
 
 
@@ -121,19 +118,7 @@ def _with_facts(G: Pretrained, path: Path) -> Pretrained:
     return G
 
 
-def _refuse_own(component: Any, path: Path) -> None:
-    """Raise ExportError where a component is somebody's own code."""
-    parts = component if isinstance(component, list | tuple) else [component]
-    for part in parts:
-        tree = part if isinstance(part, Mapping) else {"name": part}
-        for _, value in recipes.leaves(dict(tree)):
-            if isinstance(value, str) and ":" in value and not value.startswith("hf:"):
-                raise ExportError(
-                    f"{printable(path)} needs code of its own, {printable(value)}: trust=True imports it"
-                )
-
-
-def _from_folder(path: Path, trust: bool) -> Pretrained:
+def _from_folder(path: Path) -> Pretrained:
     try:
         config = json.loads((path / "config.json").read_bytes())
         if config["format"] != FORMAT:
@@ -145,8 +130,6 @@ def _from_folder(path: Path, trust: bool) -> Pretrained:
         component, prior = config["network"], config["prior"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ExportError(f"{printable(path / 'config.json')}: no generator: {one_line(error)}") from error
-    if not trust:
-        _refuse_own([component, prior], path)
     labels = {"classes": data.classes} if data.classes and options["conditional"] else {}
     with seeded(0):
         groups = getattr(data.codec, "groups", ())

@@ -17,7 +17,7 @@ from zerosum.recipe.build import (
     build_source,
     settled,
 )
-from zerosum.recipe.components import call, name_of, suggest
+from zerosum.recipe.components import OwnCode, call, imports, name_of, suggest
 from zerosum.recipe.files import (
     changed,
     data_component,
@@ -34,6 +34,7 @@ from zerosum.recipe.schema import Component, Recipe, RecipeError
 
 __all__ = [
     "Component",
+    "OwnCode",
     "Recipe",
     "RecipeError",
     "build",
@@ -48,6 +49,7 @@ __all__ = [
     "data_component",
     "differences",
     "dump",
+    "imports",
     "leaves",
     "load",
     "name_of",

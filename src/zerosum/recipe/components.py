@@ -12,7 +12,8 @@ conditional game ``classes``. So your own may be
 an objective, a penalty or an optimizer is a function that returns an `Objective`, a `Penalty`, or a function
 from parameters to a torch optimizer.
 
-So a recipe is a program: start, or open, only what you would run.
+So a recipe is a program: start, or open, only what you would run. Whoever opens what a stranger wrote does it
+in a block ``with imports(False)``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from __future__ import annotations
 import inspect
 import traceback
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import deepcopy
 from difflib import get_close_matches
 from functools import partial
@@ -33,11 +36,13 @@ from zerosum.recipe.schema import Component, RecipeError
 
 __all__ = [
     "HOMES",
+    "OwnCode",
     "argument",
     "bound",
     "call",
     "cause",
     "complete",
+    "imports",
     "name_of",
     "product",
     "sentence",
@@ -65,6 +70,29 @@ RUNTIME_ARGUMENTS = {"inputs", "outputs", "groups", "classes", "seed", "game", "
 """Arguments that the run supplies: a recipe does not set them."""
 PLAIN_MAPPINGS = {"columns", "start"}
 """Arguments and fields that are mappings and no components."""
+
+
+_allowed = ContextVar("imports allowed", default=True)
+
+
+class OwnCode(RecipeError):
+    """A recipe names code that is not of this library, where none is to be imported; `name` says which."""
+
+    def __init__(self, where: str, name: str) -> None:
+        super().__init__(f"{where}: {name!r} is code of its own, which is not imported here")
+        self.name = name
+
+
+@contextmanager
+def imports(allowed: bool) -> Iterator[None]:
+    """Whether code that a recipe names is imported in this block, and in none inside of one where it is not;
+    building what needs some raises OwnCode.
+    """
+    before = _allowed.set(allowed and _allowed.get())
+    try:
+        yield
+    finally:
+        _allowed.reset(before)
 
 
 def name_of(component: Component) -> str:
@@ -137,8 +165,11 @@ def call(function: Callable[..., Any], where: str, **runtime: Any) -> Any:
 
 
 def complete(key: str, value: Component, where: str, home: str = "") -> Any:
-    """A component with the defaults of its function; one that is passed as a callable stays as it is."""
+    """A component with the defaults of its function; one that is passed as a callable stays as it is, and so
+    does code of its own where none is imported."""
     component, home = _as_mapping(value, where), HOMES.get(key, home)
+    if ":" in component["name"] and not _allowed.get():
+        return value
     function = _find(component["name"], home, where)
     defaults = {p.name: _plain(p.default) for p in _parameters(function) if _is_plain(p.default)}
     as_given = key in PASSED_AS_CALLABLE - {"network"}
@@ -164,6 +195,8 @@ def sentence(error: Any) -> str:
 def _find(name: str, home: str, where: str) -> Callable[..., Any]:
     """The function called `name`: of the home module's ``__all__``, or ``package.module:attribute``."""
     module, _, attribute = name.rpartition(":")
+    if module and not _allowed.get():
+        raise OwnCode(where, name)
     if module:
         try:
             result = attrgetter(attribute)(import_module(module))

@@ -65,7 +65,7 @@ class Generator(nn.Module):
     the names of classes and how often each occurs. batch: examples in a turn of its game, the measure of how
     many are made at a time. label: what the column of classes is called in a table. component, inputs,
     prior_name: what network and prior are built from, for an export. recipe: of the run, whose data may be
-    asked for. about: facts for a reader.
+    asked for. about: facts for a reader. trusted: whether code that the recipe names may be imported.
 
     Sample i of a seed follows from (seed, i) alone: asked for more, or in another form of file, it stays the
     same but, through the order of additions in a network, for the last bits.
@@ -99,6 +99,7 @@ class Generator(nn.Module):
         self.prior_name = prior_name
         self.recipe = recipe
         self.about = dict(about or {})
+        self.trusted = True
         self.notes: list[str] = []
 
     @classmethod
@@ -192,7 +193,8 @@ class Generator(nn.Module):
         if self.recipe is None:
             raise SamplingError("the data of a generator that was exported are not at hand: name its run")
         try:
-            return recipes.build_source(self.recipe)
+            with recipes.imports(self.trusted):
+                return recipes.build_source(self.recipe)
         except (RecipeError, OSError) as error:
             raise SamplingError(f"the run's data cannot be had: {error}") from error
 
@@ -210,7 +212,8 @@ class Generator(nn.Module):
     def mirrored(self) -> bool:
         """Whether the players saw images mirrored too: the data or an augmentation of D has ``flip:
         true``."""
-        tree = recipes.resolved(self.recipe) if self.recipe is not None else {}
+        with recipes.imports(self.trusted):
+            tree = recipes.resolved(self.recipe) if self.recipe is not None else {}
         return any(path.endswith(".flip") and value is True for path, value in recipes.leaves(tree))
 
     # what it makes --------------------------------------------------------------------------------------
