@@ -589,6 +589,7 @@ def of_all_types(tmp_path: Path) -> pa.Table:
         *(pa.array([hour.time() for hour in hours], type=kind) for kind in (pa.time32("s"), pa.time64("ns"))),
         *(pa.array([hour - start for hour in hours], type=pa.duration(unit)) for unit in ("s", "us", "ns")),
         *(pa.array(cents, type=kind) for kind in (pa.decimal128(7, 2), pa.decimal256(50, 4))),
+        *(pa.array([Decimal(int(i)) for i in whole], type=pa.decimal128(10, scale)) for scale in (0, 2)),
         *(pa.array(texts, type=kind) for kind in (pa.string(), pa.large_string())),
         pa.array(texts).dictionary_encode(),
         pa.array(whole % 2 == 0),

@@ -148,4 +148,6 @@ def _cast(pa: Any, array: Any, kind: Any) -> Any:
         return pa.array([None if x is None else time.fromisoformat(x) for x in array.to_pylist()], type=kind)
     if types.is_integer(kind) and types.is_floating(array.type):
         array = compute.round(array)
-    return array.cast(kind, safe=types.is_integer(kind))  # a whole number too large for it is refused
+    if types.is_decimal(kind) and types.is_integer(array.type):
+        array = array.cast(pa.decimal128(38, 0))
+    return array.cast(kind, safe=types.is_integer(kind) or types.is_decimal(kind))  # none too large is cut
