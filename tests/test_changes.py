@@ -124,6 +124,9 @@ BAD = [
         b'{"fields": {"batch": -1}}',
         b'{"fields": {"batch": "many"}}',
         b'{"fields": {"objective": "no such"}}',
+        b'{"fields": {"g_optimizer": "sgd"}}',
+        b'{"fields": {"instruments": ["no_such"]}}',
+        b'{"fields": {"faults": ["no_such"]}}',
     ),
 ]
 

@@ -240,6 +240,19 @@ def test_convolutions_play_in_processes(tmp_path: Path) -> None:
     recipe = recipes.load("digits", {"G": {"name": "dcgan", "width": 4}, "D": {"name": "dcgan", "width": 4}})
     with refused():
         seeds.StackedSeeds(tmp_path, recipe, 2)
+    assert not (tmp_path / "seed0").exists()  # which its own process would have to go on with
+    words = ["digits", "--G", "{name: dcgan, width: 4}", "--D", "{name: dcgan, width: 4}", "--watch", "none"]
+    for steps in (4, 6):
+        train(*words, "--threads", 0, "--seeds", 2, "--steps", steps, "--batch", 8, "--out", tmp_path / "out")
+        assert [Log(tmp_path / f"out/seed{i}").records()[-1]["step"] for i in range(2)] == [steps] * 2
+
+
+def test_seeds_in_processes_go_on_from_where_each_is(tmp_path: Path) -> None:
+    words = ["ring", *SMALL, *LENGTHS, "--D.dropout", 0.1, "--watch", "none", "--threads", 1, "--keep", 1]
+    train(*words, "--seeds", 2, "--steps", 10, "--out", tmp_path)
+    train(*words, "--seed", 1, "--steps", 20, "--out", tmp_path / "seed1")
+    train(*words, "--seeds", 2, "--steps", 30, "--out", tmp_path)
+    assert [Log(tmp_path / f"seed{i}").records()[-1]["step"] for i in range(2)] == [30, 30]
 
 
 def test_a_seed_that_breaks_leaves_the_others_be(tmp_path: Path) -> None:

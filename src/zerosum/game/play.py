@@ -71,7 +71,8 @@ class Game(Pair):
         self.D.end_turn()
         self.G.end_turn(inputs.decay)
         self.step = inputs.step + 1
-        d_loss, real_logits, fake_logits, d_terms = said[-1]
+        d_loss, real_logits, fake_logits, _ = said[-1]
+        d_terms = {name: term for *_, terms in said for name, term in terms.items()}  # each when last due
         turn = Turn(inputs.step, d_loss, g_loss, real_logits, fake_logits, d_terms | g_terms)
         turn = turn if self.ranks is None else self.ranks.joined(turn)
         self._adapt(turn)

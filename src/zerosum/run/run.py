@@ -277,10 +277,18 @@ class Run:
         anew. Raises RecipeError or RunError where that cannot be; then nothing has changed."""
         recipe = recipes.changed(self.recipe, fields)
         game, _ = recipes.build(recipe, self.source, world=ranks.world())
-        _adopt(game, self.game.state_dict(), self.path, override=True)
-        self.recipe, self.game = recipe, game
-        self.watch = recipes.call(lambda: watch_of(recipe, game, self.source), "watch")
-        self._judge_anew()
+        try:
+            _adopt(game, self.game.state_dict(), self.path, override=True)
+        except Misfit as error:
+            raise RunError(str(error)) from error
+        before = dict(vars(self))
+        try:
+            self.recipe, self.game = recipe, game
+            self.watch = recipes.call(lambda: watch_of(recipe, game, self.source), "watch")
+            self._judge_anew()
+        except BaseException:
+            vars(self).update(before)
+            raise
 
     def _judge_anew(self) -> None:
         self.judged = recipes.call(

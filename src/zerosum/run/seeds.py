@@ -79,6 +79,7 @@ class StackedSeeds:
             raise RunError(
                 f"{printable(path)}: every seed was ended by a fault: change the recipe and add --override"
             )
+        _refuse_apart(recipe, playing)
         try:
             self._start(playing, override, _common([folder(path, seed) for seed in playing]))
             while len(steps := {run.game.step for run in self.runs}) > 1:  # of one, some could not be read
@@ -95,7 +96,6 @@ class StackedSeeds:
         for seed in numbers:
             run = Run.start(folder(self.path, seed), replace(recipe, seed=seed), override, at_most)
             self.runs.append(run)
-            _refuse_convolutions(run)
             chosen = {name: getattr(run.recipe, name) for name in ("precision", "compile", "threads")}
             recipe = replace(recipe, **chosen)
 
@@ -181,11 +181,17 @@ _FAULT = "the fault "
 """How the reason begins that a run gives for ending at a fault."""
 
 
-def _refuse_convolutions(run: Run) -> None:
-    """Raise ValueError for networks that are faster alone: grouped convolutions are slow."""
-    networks = (run.game.G.network, run.game.D.network)
+def _refuse_apart(recipe: Recipe, numbers: Sequence[int]) -> None:
+    """Raise ValueError for games that cannot be played together, and for networks that are faster alone:
+    grouped convolutions are slow. Nothing is on disk by then that a seed by itself would have to go on with.
+    """
+    plain = recipes.changed(recipe, {"precision": "fp32", "compile": False, "device": "cpu"})
+    source = recipes.build_source(plain)
+    games = [recipes.build(replace(plain, seed=seed), source)[0] for seed in numbers[:2]]
+    networks = (games[0].G.network, games[0].D.network)
     if any(isinstance(m, nn.modules.conv._ConvNd) for network in networks for m in network.modules()):
         raise ValueError("convolutions are faster one by one")
+    Ensemble(games)
 
 
 def _common(folders: Sequence[Path]) -> int:
