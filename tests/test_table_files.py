@@ -145,6 +145,22 @@ def test_one_table_in_many_forms(tmp_path: Path, how: str) -> None:
     assert rows_of(read_sheet(path)) == [(1.5, "Käfer"), (2.5, "Igel"), (3.5, "Käfer")]
 
 
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_letters_are_themselves_wherever_they_stand_in_a_long_file(
+    tmp_path: Path, encoding: str, ending: str
+) -> None:
+    """A letter of several bytes at every place around 2^20, before which one may have looked for none."""
+    letters = "ä€" if encoding == "cp1252" else "ä€Ж漢😀"
+    path = tmp_path / f"x{ending}"
+    for place in range(-6, 3):
+        padding = "-" * ((1 << 20) - len("name,x\n") + place)
+        content = f"name,x\n{padding}{letters},2\nlast {letters},3\n".encode(encoding)
+        path.write_bytes(content if ending == ".csv" else gzip.compress(content, 1))
+        sheet = read_sheet(path)
+        assert sheet.objects("name").tolist() == [padding + letters, f"last {letters}"]
+
+
 def test_a_folder_of_tables_and_what_is_said_of_them_is_one_table(tmp_path: Path) -> None:
     for i in range(3):
         write(tmp_path / f"{i}.csv", "a,b\n" + "".join(f"{i}.5,{j}\n" for j in range(4)))

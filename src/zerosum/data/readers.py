@@ -47,45 +47,53 @@ def read_text(path: Path, header: bool | None = None) -> Sheet:
     Cells are numbers where all of a column are, but for words for a missing one; a few other words among
     many numbers are missing too, and noted. A column with numbers of leading zeros is text.
     """
+    try:
+        return _read(path, header, _encoding(path))
+    except (csv.Error, UnicodeError, EOFError, zlib.error, OSError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            raise
+        raise ValueError(f"not a table in UTF-8 text: {one_line(error)}") from error
+
+
+def _read(path: Path, header: bool | None, encoding: str) -> Sheet:
     words: set[str] = set()  # the columns that turned out to be text after numbers had been read of them
     while True:
         try:
-            with _opened(path) as text:
+            with _opened(path, encoding) as text:
                 reader = _TextReader(text, header, words)
                 sheet = reader.read()
-        except (csv.Error, UnicodeError, EOFError, zlib.error, OSError) as error:
-            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        except UnicodeDecodeError:
+            if encoding != "utf-8-sig":
                 raise
-            raise ValueError(f"not a table in UTF-8 text: {one_line(error)}") from error
+            encoding, words = "cp1252", set()
+            continue
         if sheet is not None:
             return sheet
         words = reader.words
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
+def _opened(path: Path, encoding: str) -> Iterator[TextIO]:
     before = csv.field_size_limit(LONGEST_CELL)
     try:
-        with opener(path, "rt", newline="", encoding=_encoding(opener, path)) as text:
+        with _opener(path)(path, "rt", newline="", encoding=encoding) as text:
             yield text
     finally:
         csv.field_size_limit(before)
 
 
-def _encoding(opener: Any, path: Path) -> str:
-    with opener(path, "rb") as file:
+def _opener(path: Path) -> Any:
+    return gzip.open if path.name.lower().endswith(".gz") else open
+
+
+def _encoding(path: Path) -> str:
+    """What to read a file as first: UTF-8 that turns out to be none is read as Windows-1252."""
+    with _opener(path)(path, "rb") as file:
         head = file.read(1 << 20)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     if b"\0" in head:
         raise ValueError("not a table in UTF-8 text: it holds bytes of zero")
-    try:
-        head[: len(head) - 4 if len(head) == 1 << 20 else None].decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.end == len(head) == 1 << 20:
-            return "utf-8-sig"
-        return "cp1252"
     return "utf-8-sig"
 
 
