@@ -239,6 +239,47 @@ def test_text_stays_text(tmp_path: Path) -> None:
     assert sheet.objects("zip")[-1] == str(2**60 + 1)
 
 
+NUMBERS = {
+    "7": 7,
+    "-2.5": -2.5,
+    "+3": 3,
+    " 1 ": 1,
+    "1e3": 1e3,
+    ".5": 0.5,
+    "inf": np.inf,
+    "-Infinity": -np.inf,
+}
+MISSING = "NA", "nan", "NaN", "-nan", " ", "?", "null", "None"
+WORDS = "2023_01", "1_000", "1__0", "_1", "0x10", "1,5", "1e", "--1", "1 000", "infinite", "\u22121"
+
+
+@pytest.mark.parametrize("rows", [40, readers.BLOCK + 40])
+@pytest.mark.parametrize("cell", [*NUMBERS, *MISSING, *WORDS])
+def test_what_a_number_is_depends_on_no_other_cell(tmp_path: Path, cell: str, rows: int) -> None:
+    """The quick way with a block of numbers and the slow one with cells among them tell the same."""
+    columns = {
+        "alone": [cell] * rows,
+        "late": ["5"] * (rows - 1) + [cell],
+        "beside": ["", cell, "NA", "5"] * rows,
+    }
+    for name, cells in columns.items():
+        path = write(tmp_path / f"{name}.csv", "a,b\n" + "".join(f'"{cell}",x\n' for cell in cells[:rows]))
+        sheet = read_sheet(path, header=True)
+        if cell in WORDS and name != "late":
+            assert sheet.objects("a")[1] == cell
+        else:
+            at = rows - 1 if name == "late" else 1
+            assert np.array_equal(sheet["a"][at], NUMBERS.get(cell, np.nan), equal_nan=True)
+            assert bool(sheet.notes) == (cell in WORDS)
+
+
+@pytest.mark.parametrize("sign", ["", "-", "+", " "])
+def test_whole_numbers_that_floats_do_not_hold_are_text(tmp_path: Path, sign: str) -> None:
+    cells = [f"{sign}{2**53 + i}" for i in range(1, 9)] + ["5", ""]
+    sheet = read_sheet(write(tmp_path / "x.csv", "id,x\n" + "".join(f"{cell},1\n" for cell in cells)))
+    assert sheet.objects("id").tolist() == [cell.strip() or None for cell in cells]
+
+
 def test_a_line_wider_than_a_cell_may_be(tmp_path: Path) -> None:
     limit = csv.field_size_limit()
     wide = ",".join(["0.123456789"] * 20_000)

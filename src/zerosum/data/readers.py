@@ -35,6 +35,7 @@ MISSING = {"", "na", "n/a", "nan", "none", "null", "?"}  # what a cell without a
 BLOCK = 1 << 14  # rows that are read at a time
 LONGEST_CELL = 1 << 28
 _LEADING_ZERO = re.compile(r"^\s*0\d", re.M)
+_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
 _DECIMALS = re.compile(r"\s*[+-]?\d+[.,](\d+)(?:([eE])[+-]\d\d+)?\s*")
 FEWEST_PLACES = 3  # a first row 0, 1, ... of so many cells names the columns
 ODD_WORDS = 0.05  # a column with more of them than this share of its cells that are not missing is text
@@ -190,7 +191,7 @@ class _Column:
                 self.needs_text |= _LEADING_ZERO.search("\n".join(cells)) is not None
                 with np.errstate(invalid="ignore"):
                     self.needs_text |= any(
-                        cells[i].isdecimal() for i in np.flatnonzero(numbers >= 2**53).tolist()
+                        _WHOLE.fullmatch(cells[i]) for i in np.flatnonzero(np.abs(numbers) >= 2**53).tolist()
                     )
                 for at, word in odd:
                     self.odd.setdefault(word, [0, self.rows + at + 1])[0] += 1
@@ -263,10 +264,9 @@ def whole(numbers: Array) -> Array:
 
 def _numbers(cells: Sequence[str], decimal_comma: bool) -> tuple[Array, list[tuple[int, str]]]:
     """Cells as float64, NaN where one is missing, and (place, text) of those that are neither."""
-    try:
-        return np.array([cell or "nan" for cell in cells], dtype=np.float64), []
-    except ValueError:
-        pass
+    if "_" not in "".join(cells):  # which Python takes for a mark of thousands
+        with suppress(ValueError):
+            return np.array([cell or "nan" for cell in cells], dtype=np.float64), []
     numbers, odd = np.empty(len(cells)), list[tuple[int, str]]()
     for i, cell in enumerate(cells):
         number = _number(cell.replace(",", ".") if decimal_comma else cell)
