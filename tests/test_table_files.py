@@ -14,6 +14,7 @@ import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -173,6 +174,58 @@ def test_a_folder_of_tables_and_what_is_said_of_them_is_one_table(tmp_path: Path
         data.file(tmp_path)
     (tmp_path / "photo.png").write_bytes(b"")
     assert recipe.data_component(str(tmp_path))["name"] == "image_folder"
+
+
+# parts of one table
+
+PARTS: dict[str, Any] = {
+    "number": [0.5, -2.0, np.inf],
+    "whole": [7, 1],
+    "large": [2**60 + 1, -(2**60) - 1],
+    "number with gaps": [0.25, None, 3.0],
+    "bool": [True, False],
+    "bool with gaps": [True, None],
+    "date": [dt.datetime(2024, 1, 31), dt.datetime(2024, 2, 1, 8, 30)],
+    "date with gaps": [dt.datetime(2024, 1, 31), None],
+    "text": ["a", "b"],
+    "text with gaps": ["a", None],
+    "no number": pa.array([None, None], pa.float64()),
+    "no date": pa.array([None, None], pa.timestamp("ms")),
+    "no text": pa.array([None, None], pa.string()),
+    "nothing": [None, None],
+}
+
+
+def _meaning(cell: Any) -> Any:
+    """A cell, or what its text means."""
+    if not isinstance(cell, str):
+        return cell
+    if cell in ("True", "False"):
+        return cell == "True"
+    with suppress(ValueError):
+        return int(cell)
+    with suppress(ValueError):
+        return float(cell)
+    with suppress(ValueError):
+        return dt.datetime.fromisoformat(cell)
+    return cell
+
+
+@pytest.mark.parametrize("second", PARTS)
+@pytest.mark.parametrize("first", PARTS)
+def test_parts_of_any_kinds_are_one_column(first: str, second: str) -> None:
+    sheets = [readers.from_arrow(pa.table({"x": pa.array(PARTS[name])})) for name in (first, second)]
+    given = [cell for sheet in sheets for cell in sheet.objects("x")]
+    joined = Sheet.joined(sheets).objects("x").tolist()
+    assert [_meaning(cell) for cell in joined] == given
+    kinds = {type(cell) for cell in joined if cell is not None}
+    told = {type(cell) for cell in given if cell is not None}
+    has_one_type = told <= {int, float, bool} or len(told) == 1
+    is_beyond = {first, second} & {"large"} and (float in told or None in given)
+    if kinds and (not has_one_type or is_beyond):
+        assert kinds == {str}
+    elif len(told) == 1 and told != {int}:
+        assert kinds == told
 
 
 # headers

@@ -184,20 +184,81 @@ def _taken(cells: Cells, rows: Any) -> Cells:
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:
-    arrays = [part for part in parts if not isinstance(part, Coded)]
-    if len(arrays) == len(parts):
-        return np.concatenate(arrays)
+    """The cells of all parts, of the kind that those with a value have.
+
+    Bools beside numbers are numbers; other kinds that differ become text, as do whole numbers that float64
+    would not hold where some of the numbers are no whole ones or missing.
+    """
+    kinds = {_kind(part) for part in parts if _has_value(part)} or {_kind(parts[0])}
+    if kinds == {"moment"}:
+        return np.concatenate([_or_missing(part, "moment", np.datetime64("NaT", "us")) for part in parts])
+    if "number" in kinds and kinds <= {"number", "bool"}:
+        numbers = [_numbers(part) for part in parts]
+        if not any(array.dtype.kind == "f" for array in numbers) or not any(map(_is_beyond_floats, numbers)):
+            return np.concatenate(numbers)
+    bools = [part for part in parts if not isinstance(part, Coded) and part.dtype.kind == "b"]
+    if len(bools) == len(parts):
+        return np.concatenate(bools)
+    as_one = as_coded if kinds in ({"bool"}, {"text"}) else _as_text
+    return _merged([as_one(part) for part in parts])
+
+
+def _kind(cells: Cells) -> str:
+    if isinstance(cells, Coded):
+        return "bool" if cells.values and all(isinstance(x, bool) for x in cells.values) else "text"
+    return {"b": "bool", "M": "moment"}.get(cells.dtype.kind, "number")
+
+
+def _has_value(cells: Cells) -> bool:
+    if isinstance(cells, Coded):
+        return bool((cells.codes >= 0).any())
+    return bool((cells == cells).any())
+
+
+def _or_missing(cells: Cells, kind: str, missing: Any) -> Array:
+    """Cells of the kind as they are, those of another, which hold no value, as missing ones."""
+    if not isinstance(cells, Coded) and _kind(cells) == kind:
+        return cells
+    return np.full(len(cells.codes if isinstance(cells, Coded) else cells), missing)
+
+
+def _numbers(cells: Cells) -> Array:
+    """Numbers and bools as numbers; text and moments are without a value."""
+    if _kind(cells) != "bool":
+        return _or_missing(cells, "number", np.nan)
+    if isinstance(cells, Coded):
+        return cells.objects().astype(np.float64)
+    return cells.astype(np.int64)
+
+
+def _is_beyond_floats(numbers: Array) -> bool:
+    """Whether there are whole numbers of 2^53 or more, which float64 does not tell apart."""
+    return (
+        numbers.dtype.kind in "iu" and not -(2**53) < numbers.min(initial=0) <= numbers.max(initial=0) < 2**53
+    )
+
+
+def _merged(parts: Sequence[Coded]) -> Coded:
     numbers: dict[Any, int] = {}
     codes: list[Array] = []
-    for part in parts:  # a column that is text in one part is text in all
-        part = part if isinstance(part, Coded) else encoded(_as_text(part))
+    for part in parts:
         places = [numbers.setdefault(value, len(numbers)) for value in part.values]
         codes.append(np.array([*places, -1], dtype=np.int32)[part.codes])
     return Coded(np.concatenate(codes), tuple(numbers))
 
 
-def _as_text(numbers: Array) -> list[str | None]:
-    return [None if x != x else f"{x:.0f}" if x == int(x) else str(x) for x in numbers.tolist()]
+def _as_text(cells: Cells) -> Coded:
+    """Cells as text has them: whole numbers without a point, moments no longer than they need."""
+    if not isinstance(cells, Coded) and cells.dtype.kind == "M":
+        texts = np.datetime_as_string(cells, "auto").tolist()
+        return encoded(None if text == "NaT" else text for text in texts)
+    coded = as_coded(cells)
+    return Coded(coded.codes, tuple(map(_text, coded.values)))
+
+
+def _text(value: Any) -> str:
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return f"{value:.0f}" if is_whole else str(value)
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
