@@ -228,6 +228,66 @@ def test_parts_of_any_kinds_are_one_column(first: str, second: str) -> None:
         assert kinds == told
 
 
+STYLES = {  # of a column in the first and the second part: what its cells are when both are written
+    "one decimal, then two": (["1.5", "2.0"], ["0.25", "0.75"], ["1.5", "2.0", "0.25", "0.75"]),
+    "two decimals": (["1.50", "2.00"], ["0.20", "0.75"], ["1.50", "2.00", "0.20", "0.75"]),
+    "scientific, then not": (["1.5E+03", "2.5E+03"], ["0.25", "1.75"], ["1500.0", "2500.0", "0.25", "1.75"]),
+    "a word for a missing one": (["NA", "1.5"], ["2.5", "NA"], ["NA", "1.5", "2.5", "NA"]),
+    "nothing in the second": (["1.50", "2.50"], ["", ""], ["1.50", "2.50", "", ""]),
+    "nothing in the first": (["", ""], ["1.50", "2.50"], ["", "", "1.50", "2.50"]),
+    "whole, then with a point": (["5", "6"], ["1.5", "2.5"], ["5.0", "6.0", "1.5", "2.5"]),
+}
+
+
+@pytest.mark.parametrize("case", STYLES)
+def test_parts_are_written_as_all_of_them_are(tmp_path: Path, case: str) -> None:
+    first, second, expected = STYLES[case]
+    for i, cells in enumerate((first, second)):
+        write(tmp_path / f"{i}.csv", "x;k\n" + "".join(f"{cell};a\n" for cell in cells))
+    file = io.BytesIO()
+    write_sheets([read_sheet(tmp_path)], file, ".csv", 4)
+    assert file.getvalue().decode().split() == ["x;k", *(f"{cell};a" for cell in expected)]
+
+
+TYPES = {  # of the first and the second part, and of what is written of both
+    "date, then moment": (
+        [dt.date(2024, 1, 1)],
+        pa.date32(),
+        [dt.datetime(2024, 1, 1, 9)],
+        pa.timestamp("ms"),
+        pa.timestamp("us"),
+    ),
+    "decimals": (
+        [Decimal("1.25")],
+        pa.decimal128(7, 2),
+        [Decimal("1.2525")],
+        pa.decimal128(9, 4),
+        pa.float64(),
+    ),
+    "floats": ([0.5], pa.float32(), [0.1], pa.float64(), pa.float64()),
+    "small whole numbers": ([5], pa.int8(), [500], pa.int16(), pa.int64()),
+    "alike": ([0.5], pa.float32(), [0.25], pa.float32(), pa.float32()),
+    "nothing in the first": ([None], pa.null(), [Decimal("1.25")], pa.decimal128(7, 2), pa.decimal128(7, 2)),
+    "nothing in the second": ([5], pa.int8(), [None], pa.null(), pa.int8()),
+}
+
+
+@pytest.mark.parametrize("case", TYPES)
+def test_parts_are_written_with_the_types_of_all_of_them(tmp_path: Path, case: str) -> None:
+    first, one, second, other, expected = TYPES[case]
+    for i, (cells, kind) in enumerate(((first, one), (second, other))):
+        table = pa.table({"x": pa.array(cells, kind), "alike": pa.array([dt.time(9)], pa.time32("ms"))})
+        pq.write_table(table, tmp_path / f"{i}.parquet")
+    sheet = read_sheet(tmp_path)
+    with (tmp_path / "both").open("wb") as file:
+        write_sheets([sheet], file, ".parquet", 2)
+    written = pq.read_table(tmp_path / "both")
+    assert written["x"].type == expected
+    assert written["alike"].type == pa.time32("ms")
+    kept = [float(x) if isinstance(x, Decimal) else x for x in written["x"].to_pylist()]
+    assert kept == sheet.objects("x").tolist()
+
+
 # headers
 
 HEADERS = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -60,6 +61,7 @@ class Style(NamedTuple):
 
 
 PLAIN = Style()
+PLAIN_NUMBER = ".", "", ""  # its mark, its format and the word for a missing one
 
 
 def encoded(cells: Iterable[Any], numbers: dict[Any, int] | None = None) -> Coded:
@@ -153,7 +155,7 @@ class Sheet:
                 raise ValueError(f"parts of a table have the same columns: {list(sheets[0])}, {list(sheet)}")
         columns = {name: _joined([sheet[name] for sheet in sheets]) for name in sheets[0]}
         notes = tuple(dict.fromkeys(note for sheet in sheets for note in sheet.notes))
-        return cls(columns, notes, sheets[0].style)
+        return cls(columns, notes, _common_style(sheets))
 
     def to_pandas(self) -> Any:
         """A pandas frame; whole numbers with a missing one among them are floats there."""
@@ -173,6 +175,43 @@ class Sheet:
             for name, cells in self.columns.items()
         }
         return polars.DataFrame(frame, nan_to_null=True)
+
+
+def _common_style(sheets: Sequence[Sheet]) -> Style:
+    """What all parts agree on that have a value in the column; the separator of the first."""
+    styles = [sheet.style for sheet in sheets]
+    if all(style == styles[0] for style in styles):
+        return styles[0]
+    found = [{name: (mark, form, gap) for name, mark, form, gap in style.numbers} for style in styles]
+    numbers: list[tuple[str, str, str, str]] = []
+    for name in sheets[0]:
+        told = [some.get(name, PLAIN_NUMBER) for some in found]
+        if len(set(told)) > 1:
+            there = [i for i, sheet in enumerate(sheets) if _has_value(sheet[name])] or [0]
+            told = [told[i] for i in there]
+        each = zip(zip(*told, strict=True), PLAIN_NUMBER, strict=True)
+        mark, form, gap = (all_of[0] if len(set(all_of)) == 1 else plain for all_of, plain in each)
+        if (mark, form, gap) != PLAIN_NUMBER:
+            numbers.append((name, mark, form, gap))
+    return Style(styles[0].separator, tuple(numbers), _common_schema([style.schema for style in styles]))
+
+
+def _common_schema(schemas: Sequence[str]) -> str:
+    """The fields that have one type in all of them, but for parts where they have no type."""
+    if len(set(schemas)) == 1:
+        return schemas[0]
+    if "" in schemas:
+        return ""
+    import pyarrow as pa
+
+    read = [pa.ipc.read_schema(pa.py_buffer(b64decode(schema))) for schema in schemas]
+    first, *others = [{field.name: field.type for field in schema} for schema in read]
+    fields: list[Any] = []
+    for name, kind in first.items():
+        types = {kind, *(other.get(name, kind) for other in others)} - {pa.null()}
+        if len(types) <= 1:
+            fields.append((name, types.pop() if types else kind))
+    return b64encode(pa.schema(fields).serialize()).decode()
 
 
 def _is_numeric(cells: Cells) -> bool:
