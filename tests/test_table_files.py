@@ -393,6 +393,24 @@ def test_whole_numbers_that_floats_do_not_hold_are_text(tmp_path: Path, sign: st
     assert sheet.objects("id").tolist() == [cell.strip() or None for cell in cells]
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0), pa.decimal256(50, 0)], ids=str
+)
+@pytest.mark.parametrize("gaps", [0, 1])
+@pytest.mark.parametrize("large", [5, 2**53 + 1, 2**62 + 1, 2**63 + 1, -(2**53) - 1, -(2**62) - 1])
+def test_whole_numbers_of_parquet_keep_all_digits(tmp_path: Path, kind: Any, gaps: int, large: int) -> None:
+    if (kind == pa.int64() and large >= 2**63) or (kind == pa.uint64() and large < 0):
+        return
+    table = pa.table({"id": pa.array([large, large - 1, 4, *[None] * gaps], kind)})
+    pq.write_table(table, tmp_path / "x.parquet")
+    sheet = read_sheet(tmp_path / "x.parquet")
+    cells = sheet.objects("id").tolist()
+    assert [None if cell is None else Decimal(cell) for cell in cells] == table["id"].to_pylist()
+    with (tmp_path / "y.parquet").open("wb") as file:
+        write_sheets([sheet], file, ".parquet", len(sheet))
+    assert pq.read_table(tmp_path / "y.parquet").equals(table)
+
+
 def test_a_line_wider_than_a_cell_may_be(tmp_path: Path) -> None:
     limit = csv.field_size_limit()
     wide = ",".join(["0.123456789"] * 20_000)

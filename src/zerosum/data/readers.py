@@ -371,8 +371,13 @@ def _from_arrow(column: Any) -> Cells | None:
         return whole_cells(column.to_numpy())
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         with foreign("not readable"):
-            numbers = column.cast(pa.float64(), safe=False)
-        return whole_if_integer(numbers.to_numpy().astype(np.float64), not pa.types.is_floating(kind))
+            numbers = column.cast(pa.float64(), safe=False).to_numpy().astype(np.float64)
+        if pa.types.is_floating(kind):
+            return numbers
+        with np.errstate(invalid="ignore"):
+            is_whole = pa.types.is_integer(kind) or kind.scale <= 0
+            if not is_whole or not (np.abs(numbers) >= 2**53).any():
+                return whole(numbers)  # else text, as in files of text
     if pa.types.is_boolean(kind) and not column.null_count:
         return column.to_numpy().astype(bool)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -389,10 +394,6 @@ def _from_arrow(column: Any) -> Cells | None:
         return None
     places = codes.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
     return Coded(places, tuple(codes.dictionary.to_pylist()))
-
-
-def whole_if_integer(numbers: Array, is_integer: bool) -> Array:
-    return whole(numbers) if is_integer else numbers
 
 
 # what errors say ----------------------------------------------------------------------------------------
