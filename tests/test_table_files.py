@@ -821,6 +821,22 @@ def _saved(state: Any, path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("kind", [pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns")], ids=str)
+def test_times_of_any_unit_are_dates(tmp_path: Path, kind: Any) -> None:
+    size = {"s": 10**6, "ms": 10**3}.get(kind.unit, 1)
+    draws = np.random.default_rng(0).integers(0, 86_400 * 10**6 // size, 80).tolist()
+    times = [(dt.datetime(2020, 1, 1) + dt.timedelta(microseconds=draw * size)).time() for draw in draws]
+    sheet = readers.from_arrow(pa.table({"x": pa.array([*times, None], kind)}))
+    codec = fit(sheet)
+    assert [column.kind for column in codec.columns] == ["date"]
+    with (tmp_path / "x.parquet").open("wb") as file:
+        write_sheets([sheet], file, ".parquet", len(sheet))
+    assert pq.read_table(tmp_path / "x.parquet")["x"].to_pylist() == [*times, None]
+    made = codec.decode(torch.linspace(-1, 1, 40)[:, None].expand(40, *codec.shape)).objects("x")
+    assert all(dt.time.fromisoformat(cell) <= max(times) for cell in made if cell is not None)
+    assert len(set(made)) > 5
+
+
 def test_a_column_whose_cells_are_no_longer_of_its_type_is_written_with_its_own(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": pa.array([1, 2, 3], pa.int8())}), tmp_path / "x.parquet")
     sheet = read_sheet(tmp_path / "x.parquet")

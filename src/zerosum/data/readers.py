@@ -387,6 +387,8 @@ def _from_arrow(column: Any) -> Cells | None:
         return whole(units.to_numpy().astype(np.float64) / 1e6)
     if pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return encoded(column.to_pylist())
+    if pa.types.is_time(kind) and kind.unit != "s":  # texts of three or nine decimals have no form of a time
+        column = column.cast(pa.time64("us"), safe=False)
     try:
         codes = column.cast(pa.string()).combine_chunks().dictionary_encode()
         codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
