@@ -14,6 +14,7 @@ import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -145,6 +146,22 @@ def test_one_table_in_many_forms(tmp_path: Path, how: str) -> None:
     assert rows_of(read_sheet(path)) == [(1.5, "Käfer"), (2.5, "Igel"), (3.5, "Käfer")]
 
 
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_letters_are_themselves_wherever_they_stand_in_a_long_file(
+    tmp_path: Path, encoding: str, ending: str
+) -> None:
+    """A letter of several bytes at every place around 2^20, before which one may have looked for none."""
+    letters = "ä€" if encoding == "cp1252" else "ä€Ж漢😀"
+    path = tmp_path / f"x{ending}"
+    for place in range(-6, 3):
+        padding = "-" * ((1 << 20) - len("name,x\n") + place)
+        content = f"name,x\n{padding}{letters},2\nlast {letters},3\n".encode(encoding)
+        path.write_bytes(content if ending == ".csv" else gzip.compress(content, 1))
+        sheet = read_sheet(path)
+        assert sheet.objects("name").tolist() == [padding + letters, f"last {letters}"]
+
+
 def test_a_folder_of_tables_and_what_is_said_of_them_is_one_table(tmp_path: Path) -> None:
     for i in range(3):
         write(tmp_path / f"{i}.csv", "a,b\n" + "".join(f"{i}.5,{j}\n" for j in range(4)))
@@ -157,6 +174,118 @@ def test_a_folder_of_tables_and_what_is_said_of_them_is_one_table(tmp_path: Path
         data.file(tmp_path)
     (tmp_path / "photo.png").write_bytes(b"")
     assert recipe.data_component(str(tmp_path))["name"] == "image_folder"
+
+
+# parts of one table
+
+PARTS: dict[str, Any] = {
+    "number": [0.5, -2.0, np.inf],
+    "whole": [7, 1],
+    "large": [2**60 + 1, -(2**60) - 1],
+    "number with gaps": [0.25, None, 3.0],
+    "bool": [True, False],
+    "bool with gaps": [True, None],
+    "date": [dt.datetime(2024, 1, 31), dt.datetime(2024, 2, 1, 8, 30)],
+    "date with gaps": [dt.datetime(2024, 1, 31), None],
+    "text": ["a", "b"],
+    "text with gaps": ["a", None],
+    "no number": pa.array([None, None], pa.float64()),
+    "no date": pa.array([None, None], pa.timestamp("ms")),
+    "no text": pa.array([None, None], pa.string()),
+    "nothing": [None, None],
+}
+
+
+def _meaning(cell: Any) -> Any:
+    """A cell, or what its text means."""
+    if not isinstance(cell, str):
+        return cell
+    if cell in ("True", "False"):
+        return cell == "True"
+    with suppress(ValueError):
+        return int(cell)
+    with suppress(ValueError):
+        return float(cell)
+    with suppress(ValueError):
+        return dt.datetime.fromisoformat(cell)
+    return cell
+
+
+@pytest.mark.parametrize("second", PARTS)
+@pytest.mark.parametrize("first", PARTS)
+def test_parts_of_any_kinds_are_one_column(first: str, second: str) -> None:
+    sheets = [readers.from_arrow(pa.table({"x": pa.array(PARTS[name])})) for name in (first, second)]
+    given = [cell for sheet in sheets for cell in sheet.objects("x")]
+    joined = Sheet.joined(sheets).objects("x").tolist()
+    assert [_meaning(cell) for cell in joined] == given
+    kinds = {type(cell) for cell in joined if cell is not None}
+    told = {type(cell) for cell in given if cell is not None}
+    has_one_type = told <= {int, float, bool} or len(told) == 1
+    is_beyond = {first, second} & {"large"} and (float in told or None in given)
+    if kinds and (not has_one_type or is_beyond):
+        assert kinds == {str}
+    elif len(told) == 1 and told != {int}:
+        assert kinds == told
+
+
+STYLES = {  # of a column in the first and the second part: what its cells are when both are written
+    "one decimal, then two": (["1.5", "2.0"], ["0.25", "0.75"], ["1.5", "2.0", "0.25", "0.75"]),
+    "two decimals": (["1.50", "2.00"], ["0.20", "0.75"], ["1.50", "2.00", "0.20", "0.75"]),
+    "scientific, then not": (["1.5E+03", "2.5E+03"], ["0.25", "1.75"], ["1500.0", "2500.0", "0.25", "1.75"]),
+    "a word for a missing one": (["NA", "1.5"], ["2.5", "NA"], ["NA", "1.5", "2.5", "NA"]),
+    "nothing in the second": (["1.50", "2.50"], ["", ""], ["1.50", "2.50", "", ""]),
+    "nothing in the first": (["", ""], ["1.50", "2.50"], ["", "", "1.50", "2.50"]),
+    "whole, then with a point": (["5", "6"], ["1.5", "2.5"], ["5.0", "6.0", "1.5", "2.5"]),
+}
+
+
+@pytest.mark.parametrize("case", STYLES)
+def test_parts_are_written_as_all_of_them_are(tmp_path: Path, case: str) -> None:
+    first, second, expected = STYLES[case]
+    for i, cells in enumerate((first, second)):
+        write(tmp_path / f"{i}.csv", "x;k\n" + "".join(f"{cell};a\n" for cell in cells))
+    file = io.BytesIO()
+    write_sheets([read_sheet(tmp_path)], file, ".csv", 4)
+    assert file.getvalue().decode().split() == ["x;k", *(f"{cell};a" for cell in expected)]
+
+
+TYPES = {  # of the first and the second part, and of what is written of both
+    "date, then moment": (
+        [dt.date(2024, 1, 1)],
+        pa.date32(),
+        [dt.datetime(2024, 1, 1, 9)],
+        pa.timestamp("ms"),
+        pa.timestamp("us"),
+    ),
+    "decimals": (
+        [Decimal("1.25")],
+        pa.decimal128(7, 2),
+        [Decimal("1.2525")],
+        pa.decimal128(9, 4),
+        pa.float64(),
+    ),
+    "floats": ([0.5], pa.float32(), [0.1], pa.float64(), pa.float64()),
+    "small whole numbers": ([5], pa.int8(), [500], pa.int16(), pa.int64()),
+    "alike": ([0.5], pa.float32(), [0.25], pa.float32(), pa.float32()),
+    "nothing in the first": ([None], pa.null(), [Decimal("1.25")], pa.decimal128(7, 2), pa.decimal128(7, 2)),
+    "nothing in the second": ([5], pa.int8(), [None], pa.null(), pa.int8()),
+}
+
+
+@pytest.mark.parametrize("case", TYPES)
+def test_parts_are_written_with_the_types_of_all_of_them(tmp_path: Path, case: str) -> None:
+    first, one, second, other, expected = TYPES[case]
+    for i, (cells, kind) in enumerate(((first, one), (second, other))):
+        table = pa.table({"x": pa.array(cells, kind), "alike": pa.array([dt.time(9)], pa.time32("ms"))})
+        pq.write_table(table, tmp_path / f"{i}.parquet")
+    sheet = read_sheet(tmp_path)
+    with (tmp_path / "both").open("wb") as file:
+        write_sheets([sheet], file, ".parquet", 2)
+    written = pq.read_table(tmp_path / "both")
+    assert written["x"].type == expected
+    assert written["alike"].type == pa.time32("ms")
+    kept = [float(x) if isinstance(x, Decimal) else x for x in written["x"].to_pylist()]
+    assert kept == sheet.objects("x").tolist()
 
 
 # headers
@@ -221,6 +350,65 @@ def test_text_stays_text(tmp_path: Path) -> None:
     for name, first in (("zip", "00000"), ("word", "0"), ("dash", "0")):
         assert sheet.objects(name)[0] == first and len(sheet.objects(name)) == 40_001
     assert sheet.objects("zip")[-1] == str(2**60 + 1)
+
+
+NUMBERS = {
+    "7": 7,
+    "-2.5": -2.5,
+    "+3": 3,
+    " 1 ": 1,
+    "1e3": 1e3,
+    ".5": 0.5,
+    "inf": np.inf,
+    "-Infinity": -np.inf,
+}
+MISSING = "NA", "nan", "NaN", "-nan", " ", "?", "null", "None"
+WORDS = "2023_01", "1_000", "1__0", "_1", "0x10", "1,5", "1e", "--1", "1 000", "infinite", "\u22121"
+
+
+@pytest.mark.parametrize("rows", [40, readers.BLOCK + 40])
+@pytest.mark.parametrize("cell", [*NUMBERS, *MISSING, *WORDS])
+def test_what_a_number_is_depends_on_no_other_cell(tmp_path: Path, cell: str, rows: int) -> None:
+    """The quick way with a block of numbers and the slow one with cells among them tell the same."""
+    columns = {
+        "alone": [cell] * rows,
+        "late": ["5"] * (rows - 1) + [cell],
+        "beside": ["", cell, "NA", "5"] * rows,
+    }
+    for name, cells in columns.items():
+        path = write(tmp_path / f"{name}.csv", "a,b\n" + "".join(f'"{cell}",x\n' for cell in cells[:rows]))
+        sheet = read_sheet(path, header=True)
+        if cell in WORDS and name != "late":
+            assert sheet.objects("a")[1] == cell
+        else:
+            at = rows - 1 if name == "late" else 1
+            assert np.array_equal(sheet["a"][at], NUMBERS.get(cell, np.nan), equal_nan=True)
+            assert bool(sheet.notes) == (cell in WORDS)
+
+
+@pytest.mark.parametrize("sign", ["", "-", "+", " "])
+def test_whole_numbers_that_floats_do_not_hold_are_text(tmp_path: Path, sign: str) -> None:
+    cells = [f"{sign}{2**53 + i}" for i in range(1, 9)] + ["5", ""]
+    sheet = read_sheet(write(tmp_path / "x.csv", "id,x\n" + "".join(f"{cell},1\n" for cell in cells)))
+    assert sheet.objects("id").tolist() == [cell.strip() or None for cell in cells]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.int64(), pa.uint64(), pa.decimal128(38, 0), pa.decimal256(50, 0)], ids=str
+)
+@pytest.mark.parametrize("gaps", [0, 1])
+@pytest.mark.parametrize("large", [5, 2**53 + 1, 2**62 + 1, 2**63 + 1, -(2**53) - 1, -(2**62) - 1])
+def test_whole_numbers_of_parquet_keep_all_digits(tmp_path: Path, kind: Any, gaps: int, large: int) -> None:
+    if (kind == pa.int64() and large >= 2**63) or (kind == pa.uint64() and large < 0):
+        return
+    table = pa.table({"id": pa.array([large, large - 1, 4, *[None] * gaps], kind)})
+    pq.write_table(table, tmp_path / "x.parquet")
+    sheet = read_sheet(tmp_path / "x.parquet")
+    cells = sheet.objects("id").tolist()
+    assert [None if cell is None else Decimal(cell) for cell in cells] == table["id"].to_pylist()
+    with (tmp_path / "y.parquet").open("wb") as file:
+        write_sheets([sheet], file, ".parquet", len(sheet))
+    assert pq.read_table(tmp_path / "y.parquet").equals(table)
 
 
 def test_a_line_wider_than_a_cell_may_be(tmp_path: Path) -> None:
@@ -632,6 +820,22 @@ def test_rows_that_are_made_have_the_types_of_the_file_after_a_restart_too(
 def _saved(state: Any, path: Path) -> Path:
     torch.save(state, path)
     return path
+
+
+@pytest.mark.parametrize("kind", [pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns")], ids=str)
+def test_times_of_any_unit_are_dates(tmp_path: Path, kind: Any) -> None:
+    size = {"s": 10**6, "ms": 10**3}.get(kind.unit, 1)
+    draws = np.random.default_rng(0).integers(0, 86_400 * 10**6 // size, 80).tolist()
+    times = [(dt.datetime(2020, 1, 1) + dt.timedelta(microseconds=draw * size)).time() for draw in draws]
+    sheet = readers.from_arrow(pa.table({"x": pa.array([*times, None], kind)}))
+    codec = fit(sheet)
+    assert [column.kind for column in codec.columns] == ["date"]
+    with (tmp_path / "x.parquet").open("wb") as file:
+        write_sheets([sheet], file, ".parquet", len(sheet))
+    assert pq.read_table(tmp_path / "x.parquet")["x"].to_pylist() == [*times, None]
+    made = codec.decode(torch.linspace(-1, 1, 40)[:, None].expand(40, *codec.shape)).objects("x")
+    assert all(dt.time.fromisoformat(cell) <= max(times) for cell in made if cell is not None)
+    assert len(set(made)) > 5
 
 
 def test_a_column_whose_cells_are_no_longer_of_its_type_is_written_with_its_own(tmp_path: Path) -> None:

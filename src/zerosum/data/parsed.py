@@ -25,7 +25,7 @@ __all__ = ["read_once"]
 SMALLEST = 1 << 23  # bytes of a file that is worth it
 MOST = 8  # tables that are kept, the newest
 SIZE = 16  # bytes of a digest, with which a kept table begins
-FORM = 2  # of what is kept, and of what the reader makes of text
+FORM = 3  # of what is kept, and of what the reader makes of text
 
 Array = NDArray[Any]
 

@@ -35,6 +35,7 @@ MISSING = {"", "na", "n/a", "nan", "none", "null", "?"}  # what a cell without a
 BLOCK = 1 << 14  # rows that are read at a time
 LONGEST_CELL = 1 << 28
 _LEADING_ZERO = re.compile(r"^\s*0\d", re.M)
+_WHOLE = re.compile(r"\s*[+-]?\d+\s*")
 _DECIMALS = re.compile(r"\s*[+-]?\d+[.,](\d+)(?:([eE])[+-]\d\d+)?\s*")
 FEWEST_PLACES = 3  # a first row 0, 1, ... of so many cells names the columns
 ODD_WORDS = 0.05  # a column with more of them than this share of its cells that are not missing is text
@@ -47,45 +48,53 @@ def read_text(path: Path, header: bool | None = None) -> Sheet:
     Cells are numbers where all of a column are, but for words for a missing one; a few other words among
     many numbers are missing too, and noted. A column with numbers of leading zeros is text.
     """
+    try:
+        return _read(path, header, _encoding(path))
+    except (csv.Error, UnicodeError, EOFError, zlib.error, OSError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+            raise
+        raise ValueError(f"not a table in UTF-8 text: {one_line(error)}") from error
+
+
+def _read(path: Path, header: bool | None, encoding: str) -> Sheet:
     words: set[str] = set()  # the columns that turned out to be text after numbers had been read of them
     while True:
         try:
-            with _opened(path) as text:
+            with _opened(path, encoding) as text:
                 reader = _TextReader(text, header, words)
                 sheet = reader.read()
-        except (csv.Error, UnicodeError, EOFError, zlib.error, OSError) as error:
-            if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        except UnicodeDecodeError:
+            if encoding != "utf-8-sig":
                 raise
-            raise ValueError(f"not a table in UTF-8 text: {one_line(error)}") from error
+            encoding, words = "cp1252", set()
+            continue
         if sheet is not None:
             return sheet
         words = reader.words
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
+def _opened(path: Path, encoding: str) -> Iterator[TextIO]:
     before = csv.field_size_limit(LONGEST_CELL)
     try:
-        with opener(path, "rt", newline="", encoding=_encoding(opener, path)) as text:
+        with _opener(path)(path, "rt", newline="", encoding=encoding) as text:
             yield text
     finally:
         csv.field_size_limit(before)
 
 
-def _encoding(opener: Any, path: Path) -> str:
-    with opener(path, "rb") as file:
+def _opener(path: Path) -> Any:
+    return gzip.open if path.name.lower().endswith(".gz") else open
+
+
+def _encoding(path: Path) -> str:
+    """What to read a file as first: UTF-8 that turns out to be none is read as Windows-1252."""
+    with _opener(path)(path, "rb") as file:
         head = file.read(1 << 20)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     if b"\0" in head:
         raise ValueError("not a table in UTF-8 text: it holds bytes of zero")
-    try:
-        head[: len(head) - 4 if len(head) == 1 << 20 else None].decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        if error.end == len(head) == 1 << 20:
-            return "utf-8-sig"
-        return "cp1252"
     return "utf-8-sig"
 
 
@@ -182,7 +191,7 @@ class _Column:
                 self.needs_text |= _LEADING_ZERO.search("\n".join(cells)) is not None
                 with np.errstate(invalid="ignore"):
                     self.needs_text |= any(
-                        cells[i].isdecimal() for i in np.flatnonzero(numbers >= 2**53).tolist()
+                        _WHOLE.fullmatch(cells[i]) for i in np.flatnonzero(np.abs(numbers) >= 2**53).tolist()
                     )
                 for at, word in odd:
                     self.odd.setdefault(word, [0, self.rows + at + 1])[0] += 1
@@ -255,10 +264,9 @@ def whole(numbers: Array) -> Array:
 
 def _numbers(cells: Sequence[str], decimal_comma: bool) -> tuple[Array, list[tuple[int, str]]]:
     """Cells as float64, NaN where one is missing, and (place, text) of those that are neither."""
-    try:
-        return np.array([cell or "nan" for cell in cells], dtype=np.float64), []
-    except ValueError:
-        pass
+    if "_" not in "".join(cells):  # which Python takes for a mark of thousands
+        with suppress(ValueError):
+            return np.array([cell or "nan" for cell in cells], dtype=np.float64), []
     numbers, odd = np.empty(len(cells)), list[tuple[int, str]]()
     for i, cell in enumerate(cells):
         number = _number(cell.replace(",", ".") if decimal_comma else cell)
@@ -363,8 +371,13 @@ def _from_arrow(column: Any) -> Cells | None:
         return whole_cells(column.to_numpy())
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         with foreign("not readable"):
-            numbers = column.cast(pa.float64(), safe=False)
-        return whole_if_integer(numbers.to_numpy().astype(np.float64), not pa.types.is_floating(kind))
+            numbers = column.cast(pa.float64(), safe=False).to_numpy().astype(np.float64)
+        if pa.types.is_floating(kind):
+            return numbers
+        with np.errstate(invalid="ignore"):
+            is_whole = pa.types.is_integer(kind) or kind.scale <= 0
+            if not is_whole or not (np.abs(numbers) >= 2**53).any():
+                return whole(numbers)  # else text, as in files of text
     if pa.types.is_boolean(kind) and not column.null_count:
         return column.to_numpy().astype(bool)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -374,6 +387,8 @@ def _from_arrow(column: Any) -> Cells | None:
         return whole(units.to_numpy().astype(np.float64) / 1e6)
     if pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return encoded(column.to_pylist())
+    if pa.types.is_time(kind) and kind.unit != "s":  # texts of three or nine decimals have no form of a time
+        column = column.cast(pa.time64("us"), safe=False)
     try:
         codes = column.cast(pa.string()).combine_chunks().dictionary_encode()
         codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
@@ -381,10 +396,6 @@ def _from_arrow(column: Any) -> Cells | None:
         return None
     places = codes.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
     return Coded(places, tuple(codes.dictionary.to_pylist()))
-
-
-def whole_if_integer(numbers: Array, is_integer: bool) -> Array:
-    return whole(numbers) if is_integer else numbers
 
 
 # what errors say ----------------------------------------------------------------------------------------

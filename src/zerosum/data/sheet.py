@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -60,6 +61,7 @@ class Style(NamedTuple):
 
 
 PLAIN = Style()
+PLAIN_NUMBER = ".", "", ""  # its mark, its format and the word for a missing one
 
 
 def encoded(cells: Iterable[Any], numbers: dict[Any, int] | None = None) -> Coded:
@@ -153,7 +155,7 @@ class Sheet:
                 raise ValueError(f"parts of a table have the same columns: {list(sheets[0])}, {list(sheet)}")
         columns = {name: _joined([sheet[name] for sheet in sheets]) for name in sheets[0]}
         notes = tuple(dict.fromkeys(note for sheet in sheets for note in sheet.notes))
-        return cls(columns, notes, sheets[0].style)
+        return cls(columns, notes, _common_style(sheets))
 
     def to_pandas(self) -> Any:
         """A pandas frame; whole numbers with a missing one among them are floats there."""
@@ -175,6 +177,43 @@ class Sheet:
         return polars.DataFrame(frame, nan_to_null=True)
 
 
+def _common_style(sheets: Sequence[Sheet]) -> Style:
+    """What all parts agree on that have a value in the column; the separator of the first."""
+    styles = [sheet.style for sheet in sheets]
+    if all(style == styles[0] for style in styles):
+        return styles[0]
+    found = [{name: (mark, form, gap) for name, mark, form, gap in style.numbers} for style in styles]
+    numbers: list[tuple[str, str, str, str]] = []
+    for name in sheets[0]:
+        told = [some.get(name, PLAIN_NUMBER) for some in found]
+        if len(set(told)) > 1:
+            there = [i for i, sheet in enumerate(sheets) if _has_value(sheet[name])] or [0]
+            told = [told[i] for i in there]
+        each = zip(zip(*told, strict=True), PLAIN_NUMBER, strict=True)
+        mark, form, gap = (all_of[0] if len(set(all_of)) == 1 else plain for all_of, plain in each)
+        if (mark, form, gap) != PLAIN_NUMBER:
+            numbers.append((name, mark, form, gap))
+    return Style(styles[0].separator, tuple(numbers), _common_schema([style.schema for style in styles]))
+
+
+def _common_schema(schemas: Sequence[str]) -> str:
+    """The fields that have one type in all of them, but for parts where they have no type."""
+    if len(set(schemas)) == 1:
+        return schemas[0]
+    if "" in schemas:
+        return ""
+    import pyarrow as pa
+
+    read = [pa.ipc.read_schema(pa.py_buffer(b64decode(schema))) for schema in schemas]
+    first, *others = [{field.name: field.type for field in schema} for schema in read]
+    fields: list[Any] = []
+    for name, kind in first.items():
+        types = {kind, *(other.get(name, kind) for other in others)} - {pa.null()}
+        if len(types) <= 1:
+            fields.append((name, types.pop() if types else kind))
+    return b64encode(pa.schema(fields).serialize()).decode()
+
+
 def _is_numeric(cells: Cells) -> bool:
     return not isinstance(cells, Coded) and cells.dtype.kind in "biuf"
 
@@ -184,20 +223,81 @@ def _taken(cells: Cells, rows: Any) -> Cells:
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:
-    arrays = [part for part in parts if not isinstance(part, Coded)]
-    if len(arrays) == len(parts):
-        return np.concatenate(arrays)
+    """The cells of all parts, of the kind that those with a value have.
+
+    Bools beside numbers are numbers; other kinds that differ become text, as do whole numbers that float64
+    would not hold where some of the numbers are no whole ones or missing.
+    """
+    kinds = {_kind(part) for part in parts if _has_value(part)} or {_kind(parts[0])}
+    if kinds == {"moment"}:
+        return np.concatenate([_or_missing(part, "moment", np.datetime64("NaT", "us")) for part in parts])
+    if "number" in kinds and kinds <= {"number", "bool"}:
+        numbers = [_numbers(part) for part in parts]
+        if not any(array.dtype.kind == "f" for array in numbers) or not any(map(_is_beyond_floats, numbers)):
+            return np.concatenate(numbers)
+    bools = [part for part in parts if not isinstance(part, Coded) and part.dtype.kind == "b"]
+    if len(bools) == len(parts):
+        return np.concatenate(bools)
+    as_one = as_coded if kinds in ({"bool"}, {"text"}) else _as_text
+    return _merged([as_one(part) for part in parts])
+
+
+def _kind(cells: Cells) -> str:
+    if isinstance(cells, Coded):
+        return "bool" if cells.values and all(isinstance(x, bool) for x in cells.values) else "text"
+    return {"b": "bool", "M": "moment"}.get(cells.dtype.kind, "number")
+
+
+def _has_value(cells: Cells) -> bool:
+    if isinstance(cells, Coded):
+        return bool((cells.codes >= 0).any())
+    return bool((cells == cells).any())
+
+
+def _or_missing(cells: Cells, kind: str, missing: Any) -> Array:
+    """Cells of the kind as they are, those of another, which hold no value, as missing ones."""
+    if not isinstance(cells, Coded) and _kind(cells) == kind:
+        return cells
+    return np.full(len(cells.codes if isinstance(cells, Coded) else cells), missing)
+
+
+def _numbers(cells: Cells) -> Array:
+    """Numbers and bools as numbers; text and moments are without a value."""
+    if _kind(cells) != "bool":
+        return _or_missing(cells, "number", np.nan)
+    if isinstance(cells, Coded):
+        return cells.objects().astype(np.float64)
+    return cells.astype(np.int64)
+
+
+def _is_beyond_floats(numbers: Array) -> bool:
+    """Whether there are whole numbers of 2^53 or more, which float64 does not tell apart."""
+    return (
+        numbers.dtype.kind in "iu" and not -(2**53) < numbers.min(initial=0) <= numbers.max(initial=0) < 2**53
+    )
+
+
+def _merged(parts: Sequence[Coded]) -> Coded:
     numbers: dict[Any, int] = {}
     codes: list[Array] = []
-    for part in parts:  # a column that is text in one part is text in all
-        part = part if isinstance(part, Coded) else encoded(_as_text(part))
+    for part in parts:
         places = [numbers.setdefault(value, len(numbers)) for value in part.values]
         codes.append(np.array([*places, -1], dtype=np.int32)[part.codes])
     return Coded(np.concatenate(codes), tuple(numbers))
 
 
-def _as_text(numbers: Array) -> list[str | None]:
-    return [None if x != x else f"{x:.0f}" if x == int(x) else str(x) for x in numbers.tolist()]
+def _as_text(cells: Cells) -> Coded:
+    """Cells as text has them: whole numbers without a point, moments no longer than they need."""
+    if not isinstance(cells, Coded) and cells.dtype.kind == "M":
+        texts = np.datetime_as_string(cells, "auto").tolist()
+        return encoded(None if text == "NaT" else text for text in texts)
+    coded = as_coded(cells)
+    return Coded(coded.codes, tuple(map(_text, coded.values)))
+
+
+def _text(value: Any) -> str:
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return f"{value:.0f}" if is_whole else str(value)
 
 
 def unique_names(names: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
