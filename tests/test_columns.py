@@ -283,6 +283,25 @@ def test_numbers_of_rows_are_new_ones_to_the_end_of_those_that_there_are(top: in
     assert isinstance(codec.columns[0], Identifier) and len({*made, *numbers.tolist()}) == 60 + 51
 
 
+@pytest.mark.parametrize("gap", [False, True])
+@both_encodings
+def test_moments_that_are_said_to_be_categories_or_identifiers_are_texts(gap: bool, encoding: str) -> None:
+    place = np.random.default_rng(0).integers(0, 40, 500)
+    day = np.datetime64("2024-01-01", "us") + place.astype("timedelta64[D]")
+    weekday = encoded([None if gap and i == 3 else f"day {i % 7}" for i in place.tolist()])
+    sheet = Sheet({"day": np.where(gap & (place == 3), np.datetime64("NaT"), day), "weekday": weekday})
+    texts = np.datetime_as_string(day).tolist()
+    rows = {(None if w is None else d, w) for d, w in zip(texts, weekday.objects(), strict=True)}
+    codec = fitted(sheet, encoding, kinds={"day": "category"})
+    made = codec.decode(torch.randn(300, *codec.shape, generator=torch.Generator().manual_seed(0)))
+    assert encoding == "standard" or set(made.rows()) <= rows
+    assert set(codec.arrays(made)["day"]) <= set(codec.arrays(sheet)["day"]) <= {day for day, _ in rows}
+    assert set(codec.decode(codec.encode(sheet)).rows()) == rows
+    anew = fitted(sheet, encoding, kinds={"day": "identifier"})
+    made = anew.decode(torch.randn(30, *anew.shape))
+    assert all(re.fullmatch(r"2024-\d\d-\d\dT00:00:00\.000000", text) for text in made.objects("day"))
+
+
 def test_a_column_that_another_determines_is_looked_up() -> None:
     rng = np.random.default_rng(0)
     level, city = rng.integers(0, 16, 500), rng.integers(0, 50, 500)

@@ -61,14 +61,28 @@ def fit(
             raise ValueError(f"there is no column {name!r}: there are {join_names(list(train))}")
         if kind not in KINDS:
             raise ValueError(f"column {name} is one of {', '.join(KINDS)}: got {kind!r}")
+    train, whole = _as_said(train, given), _as_said(whole or train, given)
     columns: list[Column] = []
     for name, cells in train.columns.items():
-        column = _column(name, cells, (whole or train)[name], encoding == "ranks", given.get(name))
+        column = _column(name, cells, whole[name], encoding == "ranks", given.get(name))
         columns.append(column)
     if encoding != "ranks":
         return Columns(tuple(columns), encoding, style=train.style)
     linked, within = link(train, arranged(train, columns), given)
     return Columns(linked, encoding, within, train.style)
+
+
+def _as_said(sheet: Sheet, kinds: Mapping[str, str]) -> Sheet:
+    """Moments that are said to be a category or identifiers as the texts that are made of them."""
+
+    def is_text(name: str, cells: Cells) -> bool:
+        is_moment = not isinstance(cells, Coded) and cells.dtype.kind == "M"
+        return is_moment and kinds.get(name) in ("category", "identifier")
+
+    columns = sheet.columns.items()
+    return replace(
+        sheet, columns={n: as_coded(cells) if is_text(n, cells) else cells for n, cells in columns}
+    )
 
 
 def describe(codec: Columns) -> list[str]:
