@@ -146,7 +146,7 @@ def test_words_in_quotes_are_values() -> None:
     sheet, codec = sheet_of()
     found = conditions("k = 'b and c' and x != 3", codec)
     assert len(found) == 2
-    met = rows_that_meet(sheet, found, codec)
+    met = rows_that_meet(sheet, found)
     assert met.tolist() == [i % 3 == 1 and i % 7 != 3 for i in range(50)]
 
 

@@ -24,7 +24,7 @@ from zerosum.data.sheet import Cells, Coded, Sheet, as_coded
 from zerosum.data.written import SIGN, recognise_number
 from zerosum.text import printable
 
-__all__ = ["KINDS", "describe", "fit"]
+__all__ = ["KINDS", "describe", "fit", "form_of"]
 
 Array = NDArray[Any]
 
@@ -134,7 +134,7 @@ def _missing(column: Column) -> float:
 
 def _column(name: str, cells: Cells, whole: Cells, ranks: bool, kind: str | None) -> Column:
     coded = isinstance(cells, Coded)
-    form, odd = _form(cells, kind) if kind in (None, "date", "number", "whole") else ("", ())
+    form, odd = form_of(cells, kind) if kind in (None, "date", "number", "whole") else ("", ())
     if kind == "date" and not form:
         raise ValueError(f"column {name} holds no dates in a form that is understood")
     if kind == "category" or (kind is None and not form and (coded or cells.dtype.kind == "b")):
@@ -160,7 +160,7 @@ def _column(name: str, cells: Cells, whole: Cells, ranks: bool, kind: str | None
 # numbers and dates --------------------------------------------------------------------------------------
 
 
-def _form(cells: Cells, kind: str | None) -> tuple[str, tuple[str, ...]]:
+def form_of(cells: Cells, kind: str | None) -> tuple[str, tuple[str, ...]]:
     """How a column of dates, or of numbers in text, writes them, "" if it holds none; and the few words
     among them."""
     if not isinstance(cells, Coded):

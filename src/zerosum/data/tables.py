@@ -89,7 +89,7 @@ class Table(Split, Finite):
 
         Raises ValueError as `conditions` does, and where no row meets them.
         """
-        met = rows_that_meet(self.values, conditions(where, self.codec), self.codec)
+        met = rows_that_meet(self.values, conditions(where, self.codec))
         if not met.any():
             raise ValueError(f"no row of the split {self.split_name!r} meets {printable(where)}")
         rows = torch.from_numpy(np.flatnonzero(met))
