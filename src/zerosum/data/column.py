@@ -138,10 +138,9 @@ class Number:
         if self.digits is None:
             return numbers.astype(np.float64)
         if numbers.dtype.kind == "i":
-            scaled = numbers * 10**self.digits - self.origin
-        else:
-            scaled = np.rint(numbers * 10**self.digits) - self.origin
-        return scaled / self.step
+            steps, rest = np.divmod(numbers * 10**self.digits - self.origin, self.step)
+            return steps + rest / self.step  # of whole numbers which no float might hold
+        return (np.rint(numbers * 10**self.digits) - self.origin) / self.step
 
     def _ranks(self, t: Array) -> tuple[Array, Array]:
         knots, below, upto = self.table
@@ -391,8 +390,9 @@ def from_values(values: tuple[Any, ...], places: Array) -> Cells:
     if present and all(isinstance(value, int | float) and not isinstance(value, bool) for value in present):
         whole = all(isinstance(value, int) for value in values)
         fits = whole and min(present) >= -(2**63) and max(present) < 2**63
-        numbers = [math.nan if value is None else value for value in values]
-        return np.array(numbers, dtype=np.int64 if fits else np.float64)[places]
+        if fits or all(float(value) == value for value in present):
+            numbers = [math.nan if value is None else value for value in values]
+            return np.array(numbers, dtype=np.int64 if fits else np.float64)[places]
     if present and all(isinstance(value, bool) for value in values):
         return np.array(values, dtype=bool)[places]
     codes = np.cumsum([value is not None for value in values]) - 1

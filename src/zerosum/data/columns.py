@@ -24,7 +24,7 @@ from zerosum.data.column import (
 )
 from zerosum.data.frames import from_frame
 from zerosum.data.links import Within
-from zerosum.data.sheet import PLAIN, Cells, Coded, Sheet, Style
+from zerosum.data.sheet import PLAIN, Cells, Coded, Sheet, Style, as_coded
 from zerosum.randomness import key, stream
 
 __all__ = ["Block", "Columns", "Packed", "plain"]
@@ -261,6 +261,8 @@ class Columns:
                 form = column.form if isinstance(column, Number) else ""
                 numbers = to_numbers(cells, form).astype(np.float64)
                 arrays[column.name] = np.where(np.isfinite(numbers), numbers, np.nan)
+            elif isinstance(column, Category) and not isinstance(cells, Coded) and cells.dtype.kind == "M":
+                arrays[column.name] = as_coded(cells).objects()  # the texts that are made of them
             else:
                 arrays[column.name] = sheet.objects(column.name)
         return arrays

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from zerosum.data.sheet import Cells, Sheet, encoded, unique_names, whole_cells
 
-__all__ = ["Like", "from_frame"]
+__all__ = ["Like", "categorical", "from_frame"]
 
 Array = NDArray[Any]
 
@@ -32,8 +32,12 @@ def from_frame(frame: Any) -> Sheet:
 
 def _from_series(series: Any) -> Cells:
     """A pandas or polars series: numbers, bools and moments as they are, spans of time in seconds, objects
-    that are all numbers as numbers, all else as `Coded`; a categorical one as its categories."""
+    that are all numbers as numbers, all else as `Coded`; a categorical one as its categories, whole numbers
+    with missing ones as text where they are more than a float holds."""
     polars = _is_polars(series)
+    if _missing(series) and _is_large(series):
+        cells = series.to_list() if polars else series.astype(object).tolist()
+        return encoded(None if _is_missing(cell) else str(cell) for cell in cells)
     array = series.to_numpy() if polars else _pandas_array(series)
     if array.dtype.kind in "iu":
         return whole_cells(array)
@@ -45,7 +49,7 @@ def _from_series(series: Any) -> Cells:
         seconds = array.astype("timedelta64[us]").astype(np.float64) / 1e6
         return np.where(np.isnat(array), np.nan, seconds)
     cells = [None if _is_missing(cell) else cell for cell in (series.to_list() if polars else array.tolist())]
-    is_categorical = type(series.dtype).__name__ == "CategoricalDtype"
+    is_categorical = _is_categorical(series.dtype)
     there = [cell for cell in cells if cell is not None]
     if there and not is_categorical and all(map(_is_number, there)):
         whole = len(there) == len(cells) and all(isinstance(x, int) for x in there)
@@ -53,6 +57,23 @@ def _from_series(series: Any) -> Cells:
         return np.array(numbers, dtype=np.int64 if whole else np.float64)
     kept = (bool, int) if is_categorical else bool
     return encoded(x if x is None or isinstance(x, kept) else str(x) for x in cells)
+
+
+def categorical(frame: Any) -> list[str]:
+    """The columns of a frame that are said to be categories, by the names that a sheet gives them."""
+    names, _ = unique_names([str(name) for name in frame.columns])
+    return [name for name, kind in zip(names, frame.dtypes, strict=True) if _is_categorical(kind)]
+
+
+def _is_categorical(kind: Any) -> bool:
+    return type(kind).__name__ == "CategoricalDtype" or str(kind).partition("(")[0] in ("Categorical", "Enum")
+
+
+def _is_large(series: Any) -> bool:
+    """Whether these are whole numbers of which no float holds the largest."""
+    if not (series.dtype.is_integer() if _is_polars(series) else series.dtype.kind in "iu"):
+        return False
+    return any(abs(int(x)) >= 2**53 for x in (series.min(), series.max()) if not _is_missing(x))
 
 
 def _is_number(cell: Any) -> bool:
@@ -63,6 +84,8 @@ def _is_number(cell: Any) -> bool:
 
 def _pandas_array(series: Any) -> Array:
     kind = getattr(series.dtype, "kind", "O")
+    if _is_categorical(series.dtype):  # whose whole numbers are floats where some are missing
+        return np.array([*series.cat.categories, None], dtype=object)[series.cat.codes]
     if kind == "m":
         return series.to_numpy()
     if kind == "M":
@@ -117,7 +140,8 @@ class Like:
         return frame if self.polars else frame.rename(columns=dict(self.labels))
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data: the types of pandas by their names, those of polars as an empty Arrow file."""
+        """Plain data: the types of pandas by their names, of categories with all of them; those of polars as
+        an empty Arrow file."""
         if self.polars:
             import polars  # pyright: ignore[reportMissingImports]
 
@@ -125,7 +149,7 @@ class Like:
             polars.DataFrame(schema=self.types).write_ipc(empty)
             return {"polars": empty.getvalue()}
         numbered = {name: label for name, label in self.labels.items() if isinstance(label, int)}
-        return {"pandas": {name: str(kind) for name, kind in self.types.items()}, "labels": numbered}
+        return {"pandas": {name: _named(kind) for name, kind in self.types.items()}, "labels": numbered}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Like:
@@ -149,13 +173,51 @@ def _typed_polars(series: Any, kind: Any) -> Any:
 def _typed_pandas(series: Any, kind: Any) -> Any:
     import pandas
 
-    kind = pandas.api.types.pandas_dtype(kind)
+    kind = _from_name(kind)
+    if (categories := getattr(kind, "categories", None)) is not None:
+        known = {name: one for one in categories for name in (str(one), one)}  # a sheet has most as text
+        return series.map(known).astype(kind)
     if kind.kind == "m":
         return pandas.to_timedelta(series, unit="s").astype(kind)
     if zone := getattr(kind, "tz", None):  # a sheet has moments as clocks show them
         earlier = np.ones(len(series), bool)
         return series.dt.tz_localize(zone, ambiguous=earlier, nonexistent="shift_forward").astype(kind)
     return series.astype(kind)
+
+
+def _named(kind: Any) -> Any:
+    """A type of pandas as plain data, which it may be already."""
+    if isinstance(kind, Mapping):
+        return kind
+    categories = getattr(kind, "categories", None)
+    return str(kind) if categories is None else {"ordered": bool(kind.ordered), **_index_named(categories)}
+
+
+def _index_named(index: Any) -> dict[str, Any]:
+    if type(index).__name__ == "IntervalIndex":
+        ends = {"left": _index_named(index.left), "right": _index_named(index.right)}
+        return {"closed": index.closed, **ends}
+    values = index.tolist()
+    is_plain = all(isinstance(value, str | int | float) for value in values)
+    return {"type": str(index.dtype), "values": values if is_plain else list(map(str, values))}
+
+
+def _from_name(kind: Any) -> Any:
+    """A type of pandas, or what `_named` made of it."""
+    import pandas
+
+    if not isinstance(kind, Mapping):
+        return pandas.api.types.pandas_dtype(kind)
+    return pandas.CategoricalDtype(_index_from_name(kind), kind["ordered"])
+
+
+def _index_from_name(kept: Mapping[str, Any]) -> Any:
+    import pandas
+
+    if "closed" in kept:
+        ends = _index_from_name(kept["left"]), _index_from_name(kept["right"])
+        return pandas.IntervalIndex.from_arrays(*ends, closed=kept["closed"])
+    return pandas.Index(kept["values"]).astype(kept["type"])
 
 
 def _missing(series: Any) -> int:

@@ -5,10 +5,10 @@ What was recognised is told to the user, who can say otherwise.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from zerosum.data.sheet import Cells, Coded, Sheet, as_coded
 from zerosum.data.written import SIGN, recognise_number
 from zerosum.text import printable
 
-__all__ = ["KINDS", "describe", "fit"]
+__all__ = ["KINDS", "describe", "fit", "form_of"]
 
 Array = NDArray[Any]
 
@@ -61,14 +61,28 @@ def fit(
             raise ValueError(f"there is no column {name!r}: there are {join_names(list(train))}")
         if kind not in KINDS:
             raise ValueError(f"column {name} is one of {', '.join(KINDS)}: got {kind!r}")
+    train, whole = _as_said(train, given), _as_said(whole or train, given)
     columns: list[Column] = []
     for name, cells in train.columns.items():
-        column = _column(name, cells, (whole or train)[name], encoding == "ranks", given.get(name))
+        column = _column(name, cells, whole[name], encoding == "ranks", given.get(name))
         columns.append(column)
     if encoding != "ranks":
         return Columns(tuple(columns), encoding, style=train.style)
     linked, within = link(train, arranged(train, columns), given)
     return Columns(linked, encoding, within, train.style)
+
+
+def _as_said(sheet: Sheet, kinds: Mapping[str, str]) -> Sheet:
+    """Moments that are said to be a category or identifiers as the texts that are made of them."""
+
+    def is_text(name: str, cells: Cells) -> bool:
+        is_moment = not isinstance(cells, Coded) and cells.dtype.kind == "M"
+        return is_moment and kinds.get(name) in ("category", "identifier")
+
+    columns = sheet.columns.items()
+    return replace(
+        sheet, columns={n: as_coded(cells) if is_text(n, cells) else cells for n, cells in columns}
+    )
 
 
 def describe(codec: Columns) -> list[str]:
@@ -120,7 +134,7 @@ def _missing(column: Column) -> float:
 
 def _column(name: str, cells: Cells, whole: Cells, ranks: bool, kind: str | None) -> Column:
     coded = isinstance(cells, Coded)
-    form, odd = _form(cells, kind) if kind in (None, "date", "number", "whole") else ("", ())
+    form, odd = form_of(cells, kind) if kind in (None, "date", "number", "whole") else ("", ())
     if kind == "date" and not form:
         raise ValueError(f"column {name} holds no dates in a form that is understood")
     if kind == "category" or (kind is None and not form and (coded or cells.dtype.kind == "b")):
@@ -138,13 +152,15 @@ def _column(name: str, cells: Cells, whole: Cells, ranks: bool, kind: str | None
         return _identifier(name, whole)
     if ranks and kind is None and not form and len(np.unique(present[:1000])) <= 2 >= len(np.unique(present)):
         return _category(name, cells)
+    if kind is None and not form and present.dtype.kind == "i" and _are_keys(present):
+        return _category(name, cells)
     return replace(_number(name, cells, numbers, present, form, kind, ranks), odd=odd)
 
 
 # numbers and dates --------------------------------------------------------------------------------------
 
 
-def _form(cells: Cells, kind: str | None) -> tuple[str, tuple[str, ...]]:
+def form_of(cells: Cells, kind: str | None) -> tuple[str, tuple[str, ...]]:
     """How a column of dates, or of numbers in text, writes them, "" if it holds none; and the few words
     among them."""
     if not isinstance(cells, Coded):
@@ -192,8 +208,9 @@ def _number(
 ) -> Column:
     is_date = bool(form) and not form.startswith(SIGN)
     digits = 0 if is_date else _digits(present)
-    if kind == "whole" and digits != 0:
-        raise ValueError(f"column {name} is not whole: it holds {present[present % 1 != 0][0]:g}")
+    if kind == "whole" and digits != 0 and present.dtype.kind == "f":
+        inexact = (present % 1 != 0) | (np.abs(present) >= 2**53)
+        raise ValueError(f"column {name} is not whole: it holds {present[inexact][0]:g}")
     as_read = "int" if digits == 0 or (digits is None and numbers.dtype.kind == "i") else "float"
     if kind == "number" and digits == 0 and not form:
         digits, as_read = None, "float"
@@ -201,7 +218,7 @@ def _number(
         as_read = "text" if isinstance(cells, Coded) else "moment" if form == "moment" else "int"
     column = Number(
         name,
-        "date" if is_date else "whole" if digits == 0 else "number",
+        "date" if is_date else "whole" if digits == 0 or kind == "whole" else "number",
         as_read,
         form,
         missing=1 - len(present) / len(numbers),
@@ -209,9 +226,14 @@ def _number(
     )
     if digits is None:
         t = present.astype(np.float64)
-        column = replace(column, low=float(t.min()), high=float(t.max()))
+        low, high = float(t.min()), float(t.max())
+        low = (
+            low if low >= present.min().item() else float(np.nextafter(low, np.inf))
+        )  # which rounding led out
+        high = high if high <= present.max().item() else float(np.nextafter(high, -np.inf))
+        column = replace(column, low=low, high=high)
     else:
-        scaled = np.rint(present * 10**digits).astype(np.int64)
+        scaled = present if present.dtype.kind == "i" else np.rint(present * 10**digits).astype(np.int64)
         origin = int(scaled.min())
         step = int(np.gcd.reduce(scaled - origin)) or 1
         t = ((scaled - origin) // step).astype(np.float64)
@@ -227,7 +249,7 @@ def _number(
 def _digits(numbers: Array) -> int | None:
     """The fewest decimals that write all numbers, None if 9 do not or the whole numbers are not exact."""
     if numbers.dtype.kind == "i":
-        return 0 if float(numbers.max()) - float(numbers.min()) < 2**53 else None
+        return 0 if _can_be_counted(numbers) else None
     if np.abs(numbers).max() >= 2**53:
         return None
     for digits in range(10):
@@ -238,6 +260,20 @@ def _digits(numbers: Array) -> int | None:
         else:
             return digits
     return None
+
+
+def _are_keys(numbers: Array) -> bool:
+    """Whether whole numbers that cannot be counted exactly are such that others between them mean nothing:
+    they occur twice on the average."""
+    return _digits(numbers) is None and 2 * len(np.unique(numbers)) <= len(numbers)
+
+
+def _can_be_counted(numbers: Array) -> bool:
+    """Whether whole numbers are so few steps apart that a float holds how many."""
+    span = int(numbers.max()) - int(numbers.min())
+    if not 2**53 <= span < 2**63:
+        return span < 2**53
+    return span // int(np.gcd.reduce(numbers - numbers.min())) < 2**53
 
 
 def _knots(t: Array, counted: bool) -> dict[str, tuple[float, ...]]:
@@ -296,8 +332,7 @@ def _counts(name: str, cells: Cells) -> bool:
 
 def _identifier(name: str, cells: Cells) -> Identifier:
     if not isinstance(cells, Coded):
-        top = np.nanmax(cells) if len(cells) else 0
-        return Identifier(name, start=int(top) + 1 if math.isfinite(top) else 0)
+        return Identifier(name, start=_next(cells))
     texts = [str(value) for value in cells.values]
     first = re.fullmatch(r"(.*?)(\d{1,15})(\D*)", texts[0], re.S) if texts else None
     if first and (numbers := _numbers_between(texts, first[1], first[3])):
@@ -305,6 +340,16 @@ def _identifier(name: str, cells: Cells) -> Identifier:
         width = len(numbers[0]) if len(set(map(len, numbers))) == 1 else 0
         return Identifier(name, max(map(int, numbers)) + 1, "text", prefix, suffix, width)
     return Identifier(name, len(texts), "text", parts=_parts(texts))
+
+
+def _next(numbers: Array) -> int:
+    """The first number that goes on: above all, or where int64 ends soon after them, in their widest gap."""
+    present = numbers[np.isfinite(numbers)]
+    top = int(present.max()) if len(present) else -1
+    if top < 2**63 - 2**32:
+        return top + 1
+    exact = sorted({number for number in map(int, present.tolist()) if number < 2**63})
+    return max(pairwise(exact), key=lambda gap: gap[1] - gap[0], default=(-1, 0))[0] + 1
 
 
 def _numbers_between(texts: list[str], prefix: str, suffix: str) -> list[str]:

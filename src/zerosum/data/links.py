@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from zerosum.data.column import WIDEST_GROUP, Category, Column, Follower, Number, from_values, to_numbers
 from zerosum.data.known import Known, places
-from zerosum.data.sheet import Cells, Sheet, as_coded, encoded
+from zerosum.data.sheet import Cells, Coded, Sheet, as_coded, encoded
 from zerosum.data.splits import is_missing
 from zerosum.metrics.determined import MOST_TOGETHER, determined, nearly_determined
 
@@ -99,7 +99,7 @@ def link(
 ) -> tuple[tuple[Column, ...], tuple[Within, ...]]:
     """The columns with those that are looked up as `Follower`, of which the `fixed` are none, and what keeps
     the others in agreement. Of two that determine each other the first is learnt."""
-    able = {c.name: c for c in columns if isinstance(c, Number | Category) and _exact(c)}
+    able = {c.name: c for c in columns if isinstance(c, Number | Category) and _exact(c, sheet[c.name])}
     codes = {name: np.unique(as_coded(sheet[name]).codes, return_inverse=True)[1] for name in able}
     there = {name: ~is_missing(sheet[name]) for name in able}
     found = determined(codes, there)
@@ -238,8 +238,11 @@ class _Plan:
         return Within(name, given, seen, tuple(counts.tolist()), form)
 
 
-def _exact(column: Number | Category) -> bool:
+def _exact(column: Number | Category, cells: Cells) -> bool:
     """Whether decoding gives the values of the data and no others, such as can be looked up."""
     if isinstance(column, Category):
         return True
+    is_whole = not isinstance(cells, Coded) and cells.dtype.kind == "i"
+    if is_whole and column.digits is None and max(-(column.low or 0), column.high or 0) >= 2**53:
+        return False
     return column.cells != "moment" and column.upto[:-1] == column.below[1:]

@@ -23,9 +23,10 @@ from torch import Tensor
 from zerosum.data.array_files import channels_first, read_npy, read_npz, sheet_of_array
 from zerosum.data.arrays import Finite, Images, Split, shipped
 from zerosum.data.columns import Columns, Packed
+from zerosum.data.frames import categorical as categorical_columns
 from zerosum.data.frames import from_frame
 from zerosum.data.image_files import SUFFIXES
-from zerosum.data.kinds import describe, fit
+from zerosum.data.kinds import describe, fit, form_of
 from zerosum.data.parsed import read_once
 from zerosum.data.readers import TEXT, join_names, one_line, read_parquet, read_text
 from zerosum.data.rows import FileRows
@@ -89,7 +90,7 @@ class Table(Split, Finite):
 
         Raises ValueError as `conditions` does, and where no row meets them.
         """
-        met = rows_that_meet(self.values, conditions(where, self.codec), self.codec)
+        met = rows_that_meet(self.values, conditions(where, self.codec))
         if not met.any():
             raise ValueError(f"no row of the split {self.split_name!r} meets {printable(where)}")
         rows = torch.from_numpy(np.flatnonzero(met))
@@ -211,8 +212,11 @@ def frame(
 ) -> Table:
     """A pandas or polars frame, or numbers ``[N, d]``, as a source; the arguments are those of `file`."""
     check_choice("split", split, SPLITS)
-    sheet = from_frame(rows) if hasattr(rows, "columns") else sheet_of_array(np.asarray(rows))
-    return table(sheet, label, columns, encoding, missing, seed, split=split)
+    if not hasattr(rows, "columns"):
+        sheet = sheet_of_array(np.asarray(rows))
+        return table(sheet, label, columns, encoding, missing, seed, split=split)
+    said = categorical_columns(rows)
+    return table(from_frame(rows), label, columns, encoding, missing, seed, split=split, categorical=said)
 
 
 def read_sheet(path: str | Path, header: bool | None = None) -> Sheet:
@@ -303,13 +307,17 @@ def table(
     test_from: int | None = None,
     class_names: Sequence[str] | None = None,
     split: str = "train",
+    categorical: Sequence[str] = (),
 ) -> Table:
-    """A sheet as a source; `test_from`: the first row of a test part of its own. Arguments as of `file`.
+    """A sheet as a source; `test_from`: the first row of a test part of its own; `categorical`: columns that
+    are categories even where they hold dates. Arguments as of `file`.
 
     What columns are, all splits are told by the training rows, or if `split` is "all" by all.
     """
     check_choice("missing", missing, ("keep", "drop", "error"))
     chosen, given = _chosen(list(sheet), columns, label)
+    dates = [name for name in categorical if name in chosen and form_of(sheet[name], None)[0]]
+    given = dict.fromkeys(dates, "category") | given
     codes, class_names = classes(sheet, label, class_names)
     learnt, notes = _finite(sheet.only(chosen))
     rows = usable_rows(learnt, label, codes, missing)

@@ -175,7 +175,7 @@ def _known_of_table(sheet: Sheet, codec: Columns, where: Where | None, predict: 
     found = predict or choose_target(rows)
     facts: dict[str, Any] = {} if found is None else {"target": found}
     if where is not None:
-        facts["obeys"] = partial(rows_that_meet, found=conditions(where, codec), codec=codec)
+        facts["obeys"] = partial(rows_that_meet, found=conditions(where, codec))
     return facts
 
 
