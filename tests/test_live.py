@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pages import TINY, Tab, add, trained
+from pages import TINY, Tab, add, deep, trained
 from zerosum import recipe as recipes
 from zerosum.page import watched
 from zerosum.run import checkpoints
@@ -341,6 +341,67 @@ def test_a_file_that_is_none_is_a_line_and_the_others_are_shown(name: str, tmp_p
     one = watched.Watched(run)
     one.poll()
     assert one.standing["state"]
+
+
+LEVELS = (40, 600, 960)
+HOSTILE_LINES = {
+    **{f"fields, {n} deep": f'"event": "changed", "fields": {{"a": {deep(n)}}}' for n in LEVELS},
+    **{f"evidence, {n} deep": f'"event": "fault", "name": "", "evidence": {deep(n, "[%s]")}' for n in LEVELS},
+    **{f"anything, {n} deep": f'"event": "resumed", "torch": {deep(n)}' for n in LEVELS},
+    "no number": '"event": "started", "scales": {"value": ["u", NaN]}',
+    "no end": '"event": "started", "scales": {"value": ["u", Infinity]}',
+    "too large": '"event": "started", "scales": {"value": ["u", 1e999]}',
+    "a unit of lists": '"event": "started", "scales": {"value": [[["u"]], {"a": 1}]}',
+    "no date": '"event": "fault", "name": "", "time": NaN, "confidence": NaN, "evidence": [{"text": NaN}]',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE_LINES)
+def test_a_hostile_run_is_shown_and_the_others_beside_it(case: str, runs: Path, tmp_path: Path) -> None:
+    import shutil
+
+    for name in ("hostile", "other"):
+        shutil.copytree(runs / "seed0", tmp_path / name)
+    add(tmp_path / "hostile/events.jsonl", f'{{"step": 6, {HOSTILE_LINES[case]}}}\n'.encode())
+    hub = live.Hub([tmp_path / "hostile", tmp_path / "other"])
+    hub.read()
+    told = [json.loads(json.dumps(one, allow_nan=False)) for one in hub.news({})]
+    assert [(one["type"], one["run"]) for one in told] == [
+        (t, i) for i in (0, 1) for t in ("records", "standing")
+    ]
+    assert told[1]["events"] and told[3]["events"][-1]["kind"] == "finished"
+    assert told[3]["findings"] == told[1]["findings"] or "no date" in case
+
+
+def test_what_is_wrong_with_a_run_is_its_line_whatever_it_is(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(event: Any) -> Any:
+        raise RecursionError("too deep")
+
+    one = watched.Watched(runs / "seed0")
+    monkeypatch.setattr(watched, "_event", fail)
+    one.poll()
+    assert "too deep" in one.standing["state"] and one.records
+
+
+def test_a_look_that_fails_is_followed_by_others() -> None:
+    hub, looks = live.Hub([]), list[int]()
+    hub.clients, hub.pace = 1, 0.01
+
+    def look() -> None:
+        looks.append(len(looks))
+        assert len(looks) > 2, "the first two fail"
+
+    async def poll() -> None:
+        task = asyncio.create_task(hub.poll())
+        while len(looks) < 4:
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    hub._look = look  # type: ignore[method-assign]
+    apart(asyncio.wait_for(poll(), 120))
 
 
 def test_what_holds_no_run_is_said_in_a_line(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pages import Parsed, add, checked, evaluation, trained
+from pages import Parsed, add, checked, deep, evaluation, trained
 from zerosum import recipe as recipes
 from zerosum.cli import main
 from zerosum.data import digits
@@ -105,6 +105,7 @@ JUNK = (
     + b"\n"
 )
 ODD = {"step": 7, "value": 10**400, "d_loss": "high", "g_loss": None, "r1": [1], "d_real": math.nan}
+DEEP = json.loads(deep(600))
 LINK = elsewhere("samples/000006.png", lambda file: file.symlink_to("/etc/hostname"))
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
 
@@ -127,6 +128,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {
     "junk evaluation": (lines("evaluation.jsonl", JUNK), 1),
     "odd metrics": (lines("metrics.jsonl", ODD), 0),
     "odd events": (lines("events.jsonl", {"event": ["x"], "time": "soon"}, {"time": 1e300}), 1),
+    "deep metrics": (lines("metrics.jsonl", {"step": 6, "d_loss": DEEP}), 1),
+    "deep events": (lines("events.jsonl", {"event": "changed", "step": 6, "fields": {"a": DEEP}}), 1),
+    "deep evaluation": (lines("evaluation.jsonl", evaluation(6, "coverage", 0.5, split=DEEP)), 1),
     "half a picture": (cut("samples/000006.png", 0.5), 0),
     "no picture at all": (fill("samples/000002.png", b"GIF"), 0),
     "a picture of another kind": (fill("samples/000002.png", EPS), 0),

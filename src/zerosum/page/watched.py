@@ -16,7 +16,7 @@ from zerosum.page import events
 from zerosum.page.address import fields_of
 from zerosum.page.curves import QUALITY, words
 from zerosum.page.figure import spread
-from zerosum.page.formats import date, finite
+from zerosum.page.formats import date, finite, wrong
 from zerosum.run import files
 from zerosum.run.changes import CHANGEABLE
 from zerosum.run.log import Event, Log, RunError, not_a_run
@@ -80,9 +80,9 @@ class Watched:
                 self._judge()
             if happened or judge:
                 self._stand(self._standing())
-        except (OSError, RunError) as error:
+        except Exception as error:  # files may hold anything, and the other runs are to be shown
             none = {"pictures": [], "events": [], "findings": [], "scales": {}}
-            self._stand({"state": printable(error), **none})
+            self._stand({"state": wrong(error), **none})
 
     def _stand(self, standing: dict[str, Any]) -> None:
         if standing != self.standing:
@@ -132,7 +132,7 @@ class Watched:
             "pictures": self._pictures,
             "findings": self._findings,
             "events": [_event(event) for event in happened[-events.MARKED :]],
-            "scales": next((e["scales"] for e in reversed(happened) if "scales" in e), {}),
+            "scales": _scales(next((e["scales"] for e in reversed(happened) if "scales" in e), {})),
         }
 
 
@@ -161,6 +161,11 @@ def _change(advice: Any) -> dict[str, Any] | None:
     except ValueError:
         return None
     return fields if all(name.split(".")[0] in CHANGEABLE for name in advice.fields) else None
+
+
+def _scales(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The unit of each reading and its value at the equilibrium, None where that is not known."""
+    return {printable(name): [printable(unit), finite(rest)] for name, (unit, rest) in declared.items()}
 
 
 def _event(event: Mapping[str, Any]) -> dict[str, Any]:

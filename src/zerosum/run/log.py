@@ -59,6 +59,7 @@ Row = dict[str, Any]
 """A metric: ``metric``, ``value``, ``low``, ``high`` and what `zerosum.evaluation` says of it."""
 
 T = TypeVar("T")
+DEEPEST = 32  # levels of a line; what we write has half of them at most
 Step = Annotated[int, Ge(0), Lt(2**63)]
 Pair = Annotated[list[Any], Len(2, 2)]
 
@@ -419,7 +420,17 @@ def _parsed(line: bytes) -> dict[str, Any]:
         tree = json.loads(line) if line.endswith(b"\n") else {}
     except (ValueError, RecursionError):
         return {}
-    return tree if isinstance(tree, dict) else {}
+    deep = line.count(b"[") + line.count(b"{") > DEEPEST and _is_deep(tree)
+    return tree if isinstance(tree, dict) and not deep else {}
+
+
+def _is_deep(tree: Any) -> bool:
+    """Whether it is nested so deep that who goes through it could come to no end of it."""
+    level = [tree]
+    for _ in range(DEEPEST):
+        inside = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [x for items in inside for x in items if isinstance(x, dict | list)]
+    return bool(level)
 
 
 def _fitting(line: bytes, fits: Callable[[Mapping[str, Any]], T | None]) -> T | None:
