@@ -327,7 +327,73 @@ def test_a_long_run_is_thinned_evenly_with_its_end(tmp_path: Path) -> None:
     one.poll()
     steps = [record["step"] for record in one.records]
     assert watched.MOST / 2 <= len(steps) <= watched.MOST
-    assert steps[-1] == 100_000 and len({b - a for a, b in pairwise(steps)}) == 1
+    assert steps[-1] == 100_000 and len({b - a for a, b in pairwise(steps[:-1])}) == 1
+
+
+CLOCKS = {"d_loss": 1, "coverage": 8, "distance": 12, "r1": 16}  # lines from one value to the next
+
+
+def log_of(path: Path, lines: int) -> dict[str, list[int]]:
+    """A log of quantities on clocks of their own, a line at step 1 and at every 25th; the steps of each."""
+    steps = [1, *range(25, 25 * lines, 25)]
+    own = {name: steps[::every] for name, every in CLOCKS.items()}
+    at = {name: set(theirs) for name, theirs in own.items()}
+    records = [{"step": s, **{name: -s for name in CLOCKS if s in at[name]}} for s in steps]
+    path.mkdir(exist_ok=True)
+    (path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return own
+
+
+def shown(path: Path) -> dict[str, list[int]]:
+    """The steps at which each quantity is shown to who comes now."""
+    one = watched.Watched(path)
+    one.poll()
+    table = watched.columns(one.records)
+    assert all(column["value"] == [-step for step in column["step"]] for column in table.values())
+    return {name: column["step"] for name, column in table.items()}
+
+
+@pytest.mark.parametrize("lines", [1, 2, 9, 1500, 1501, 1502, 2000, 2999, 3000, 3001, 4007, 10_000])
+def test_every_quantity_is_shown_to_its_end_however_long_the_run(lines: int, tmp_path: Path) -> None:
+    own, seen = log_of(tmp_path, lines), shown(tmp_path)
+    assert seen.keys() == own.keys()
+    for name, steps in own.items():
+        assert seen[name][-1] == steps[-1] and set(seen[name]) <= set(steps)
+        assert min(len(steps), watched.MOST / 2) <= len(seen[name]) <= watched.MOST
+
+
+@pytest.mark.parametrize("lengths", [(1500, 1501), (1501, 1502), (2999, 3001), (800, 4007), (4007, 10_000)])
+def test_runs_of_any_two_lengths_share_the_steps_at_which_they_are_shown(
+    lengths: tuple[int, int], tmp_path: Path
+) -> None:
+    paths = [tmp_path / str(lines) for lines in lengths]
+    for path, lines in zip(paths, lengths, strict=True):
+        log_of(path, lines)
+    shorter, longer = map(shown, paths)
+    for name in CLOCKS:
+        both = [step for step in longer[name] if step <= shorter[name][-1]]
+        assert len(both) > 1 and len(set(both) - set(shorter[name])) == 0
+
+
+def test_who_looks_on_has_every_quantity_to_its_end_and_no_more_than_can_be_seen(tmp_path: Path) -> None:
+    own = log_of(tmp_path, 9000)
+    lines = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    hub, sent, page = live.Hub([tmp_path]), dict[int, Any](), dict[str, list[int]]()
+    (tmp_path / "metrics.jsonl").write_bytes(b"")
+    anew = 0
+    for i in range(0, len(lines), 137):
+        add(tmp_path / "metrics.jsonl", *lines[i : i + 137])
+        hub.read()
+        for message in [one for one in hub.news(sent) if one["type"] == "records"]:
+            anew += message["anew"]
+            page = {} if message["anew"] else page
+            for name, column in message["columns"].items():
+                page.setdefault(name, []).extend(column["step"])
+        end = json.loads(lines[min(i + 136, len(lines) - 1)])["step"]
+        for name, steps in own.items():
+            assert page[name][-1] == [step for step in steps if step <= end][-1]
+            assert len(page[name]) == len(set(page[name])) <= 3 * watched.MOST
+    assert 1 < anew < 10
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl", "samples"])
