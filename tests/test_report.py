@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pages import Parsed, add, checked, deep, evaluation, trained
+from pages import TINY, Parsed, add, checked, deep, evaluation, trained
 from zerosum import recipe as recipes
 from zerosum.cli import main
 from zerosum.data import digits
 from zerosum.page import columns, curves, events, judged, report, samples
+from zerosum.run import changes
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
 
@@ -433,6 +434,35 @@ def test_the_command_shown_repeats_the_run(
     for name in ("G", "D", "ema"):
         file = f"checkpoints/000006/{name}.safetensors"
         assert (tmp_path / "again" / file).read_bytes() == (finished / file).read_bytes()
+
+
+def wished(path: Path) -> None:
+    with Run.start(path, recipes.load("ring", {**TINY, "seed": 3})) as run:
+        for record in run.play():
+            if record["step"] in (2, 4):
+                changes.wish(path, "more", {"batch": 8 * record["step"]})
+
+
+def steered(path: Path) -> None:
+    change = changes.Change(2, {"k": 2}, written=False)
+    with Run.start(path, recipes.load("ring", {**TINY, "seed": 3}), steered=[change]) as run:
+        for _ in run.play():
+            pass
+
+
+@pytest.mark.parametrize("play", [wished, steered])
+def test_the_command_of_a_run_that_was_changed_repeats_its_changes(
+    play: Callable[[Path], None], tmp_path: Path
+) -> None:
+    play(tmp_path / "run")
+    assert changes.written(Log(tmp_path / "run").events())
+    parsed = page(tmp_path / "run")
+    (command,) = (text for text in re.findall(r"zerosum train .*", parsed.text) if "--changes" in text)
+    assert "events.jsonl" in parsed.text and not parsed.all("a", download="recipe.yaml")
+    assert main(shlex.split(command)[1:]) == 0
+    for name in ("G", "D", "ema"):
+        file = f"checkpoints/000006/{name}.safetensors"
+        assert (tmp_path / "run-again" / file).read_bytes() == (tmp_path / "run" / file).read_bytes()
 
 
 # a directory of seeds ---------------------------------------------------------------------------------------

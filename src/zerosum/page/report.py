@@ -23,6 +23,7 @@ from zerosum.page.document import render
 from zerosum.page.figure import Curve, Figure, Level, spread
 from zerosum.page.formats import brief, date, duration, finite, flow, number, wrong
 from zerosum.page.judged import judged
+from zerosum.page.watched import again
 from zerosum.run import files
 from zerosum.run.examined import examine
 from zerosum.run.log import Log, RunError, not_a_run
@@ -105,6 +106,11 @@ class RunFiles:
         """The unit and the equilibrium of each reading, as the run began with them."""
         declared = (event["scales"] for event in reversed(self.events) if "scales" in event)
         return next(declared, {})
+
+    @property
+    def changes(self) -> int:
+        """How often the game was changed while it was played."""
+        return sum(event.get("event") == "changed" for event in self.events)
 
     @property
     def images(self) -> bool:
@@ -193,6 +199,7 @@ def _of_run(run: RunFiles) -> str:
         why_none=no_source if run.images else IMAGES_ONLY if run.run else NEEDS_CHECKPOINT,
         recipe_text=run.text,
         choices=list(_choices(run.full)) if run.full else None,
+        changes=run.changes,
         command=_command(run),
         carried=base64.b64encode(run.text.encode()).decode(),
         machine=events.MACHINE,
@@ -316,6 +323,8 @@ def _command(run: RunFiles) -> str:
     threads = next((e["threads"] for e in run.events if "threads" in e), None)
     chosen = run.recipe.threads == 0 and type(threads) is int  # by torch, for this machine
     more = f" --threads {threads}" if chosen else ""
+    if run.changes:
+        return again(run.path) + more
     return f"zerosum train recipe.yaml --seed {run.recipe.seed}{more} --out again"
 
 
