@@ -86,6 +86,14 @@ def add(path: Path, *lines: dict[str, Any] | bytes) -> None:
         )
 
 
+def deep(levels: int, inside: str = '{"a": %s}') -> str:
+    """JSON that is nested."""
+    text = "1"
+    for _ in range(levels):
+        text = inside % text
+    return text
+
+
 def evaluation(step: int, metric: str, value: float, **more: Any) -> dict[str, Any]:
     """A line of evaluation.jsonl."""
     return {

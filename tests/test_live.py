@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pages import TINY, Tab, add, trained
+from pages import TINY, Tab, add, deep, trained
 from zerosum import recipe as recipes
 from zerosum.page import watched
 from zerosum.run import checkpoints
@@ -327,7 +327,73 @@ def test_a_long_run_is_thinned_evenly_with_its_end(tmp_path: Path) -> None:
     one.poll()
     steps = [record["step"] for record in one.records]
     assert watched.MOST / 2 <= len(steps) <= watched.MOST
-    assert steps[-1] == 100_000 and len({b - a for a, b in pairwise(steps)}) == 1
+    assert steps[-1] == 100_000 and len({b - a for a, b in pairwise(steps[:-1])}) == 1
+
+
+CLOCKS = {"d_loss": 1, "coverage": 8, "distance": 12, "r1": 16}  # lines from one value to the next
+
+
+def log_of(path: Path, lines: int) -> dict[str, list[int]]:
+    """A log of quantities on clocks of their own, a line at step 1 and at every 25th; the steps of each."""
+    steps = [1, *range(25, 25 * lines, 25)]
+    own = {name: steps[::every] for name, every in CLOCKS.items()}
+    at = {name: set(theirs) for name, theirs in own.items()}
+    records = [{"step": s, **{name: -s for name in CLOCKS if s in at[name]}} for s in steps]
+    path.mkdir(exist_ok=True)
+    (path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return own
+
+
+def shown(path: Path) -> dict[str, list[int]]:
+    """The steps at which each quantity is shown to who comes now."""
+    one = watched.Watched(path)
+    one.poll()
+    table = watched.columns(one.records)
+    assert all(column["value"] == [-step for step in column["step"]] for column in table.values())
+    return {name: column["step"] for name, column in table.items()}
+
+
+@pytest.mark.parametrize("lines", [1, 2, 9, 1500, 1501, 1502, 2000, 2999, 3000, 3001, 4007, 10_000])
+def test_every_quantity_is_shown_to_its_end_however_long_the_run(lines: int, tmp_path: Path) -> None:
+    own, seen = log_of(tmp_path, lines), shown(tmp_path)
+    assert seen.keys() == own.keys()
+    for name, steps in own.items():
+        assert seen[name][-1] == steps[-1] and set(seen[name]) <= set(steps)
+        assert min(len(steps), watched.MOST / 2) <= len(seen[name]) <= watched.MOST
+
+
+@pytest.mark.parametrize("lengths", [(1500, 1501), (1501, 1502), (2999, 3001), (800, 4007), (4007, 10_000)])
+def test_runs_of_any_two_lengths_share_the_steps_at_which_they_are_shown(
+    lengths: tuple[int, int], tmp_path: Path
+) -> None:
+    paths = [tmp_path / str(lines) for lines in lengths]
+    for path, lines in zip(paths, lengths, strict=True):
+        log_of(path, lines)
+    shorter, longer = map(shown, paths)
+    for name in CLOCKS:
+        both = [step for step in longer[name] if step <= shorter[name][-1]]
+        assert len(both) > 1 and len(set(both) - set(shorter[name])) == 0
+
+
+def test_who_looks_on_has_every_quantity_to_its_end_and_no_more_than_can_be_seen(tmp_path: Path) -> None:
+    own = log_of(tmp_path, 9000)
+    lines = (tmp_path / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    hub, sent, page = live.Hub([tmp_path]), dict[int, Any](), dict[str, list[int]]()
+    (tmp_path / "metrics.jsonl").write_bytes(b"")
+    anew = 0
+    for i in range(0, len(lines), 137):
+        add(tmp_path / "metrics.jsonl", *lines[i : i + 137])
+        hub.read()
+        for message in [one for one in hub.news(sent) if one["type"] == "records"]:
+            anew += message["anew"]
+            page = {} if message["anew"] else page
+            for name, column in message["columns"].items():
+                page.setdefault(name, []).extend(column["step"])
+        end = json.loads(lines[min(i + 136, len(lines) - 1)])["step"]
+        for name, steps in own.items():
+            assert page[name][-1] == [step for step in steps if step <= end][-1]
+            assert len(page[name]) == len(set(page[name])) <= 3 * watched.MOST
+    assert 1 < anew < 10
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "events.jsonl", "samples"])
@@ -341,6 +407,67 @@ def test_a_file_that_is_none_is_a_line_and_the_others_are_shown(name: str, tmp_p
     one = watched.Watched(run)
     one.poll()
     assert one.standing["state"]
+
+
+LEVELS = (40, 600, 960)
+HOSTILE_LINES = {
+    **{f"fields, {n} deep": f'"event": "changed", "fields": {{"a": {deep(n)}}}' for n in LEVELS},
+    **{f"evidence, {n} deep": f'"event": "fault", "name": "", "evidence": {deep(n, "[%s]")}' for n in LEVELS},
+    **{f"anything, {n} deep": f'"event": "resumed", "torch": {deep(n)}' for n in LEVELS},
+    "no number": '"event": "started", "scales": {"value": ["u", NaN]}',
+    "no end": '"event": "started", "scales": {"value": ["u", Infinity]}',
+    "too large": '"event": "started", "scales": {"value": ["u", 1e999]}',
+    "a unit of lists": '"event": "started", "scales": {"value": [[["u"]], {"a": 1}]}',
+    "no date": '"event": "fault", "name": "", "time": NaN, "confidence": NaN, "evidence": [{"text": NaN}]',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE_LINES)
+def test_a_hostile_run_is_shown_and_the_others_beside_it(case: str, runs: Path, tmp_path: Path) -> None:
+    import shutil
+
+    for name in ("hostile", "other"):
+        shutil.copytree(runs / "seed0", tmp_path / name)
+    add(tmp_path / "hostile/events.jsonl", f'{{"step": 6, {HOSTILE_LINES[case]}}}\n'.encode())
+    hub = live.Hub([tmp_path / "hostile", tmp_path / "other"])
+    hub.read()
+    told = [json.loads(json.dumps(one, allow_nan=False)) for one in hub.news({})]
+    assert [(one["type"], one["run"]) for one in told] == [
+        (t, i) for i in (0, 1) for t in ("records", "standing")
+    ]
+    assert told[1]["events"] and told[3]["events"][-1]["kind"] == "finished"
+    assert told[3]["findings"] == told[1]["findings"] or "no date" in case
+
+
+def test_what_is_wrong_with_a_run_is_its_line_whatever_it_is(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(event: Any) -> Any:
+        raise RecursionError("too deep")
+
+    one = watched.Watched(runs / "seed0")
+    monkeypatch.setattr(watched, "_event", fail)
+    one.poll()
+    assert "too deep" in one.standing["state"] and one.records
+
+
+def test_a_look_that_fails_is_followed_by_others() -> None:
+    hub, looks = live.Hub([]), list[int]()
+    hub.clients, hub.pace = 1, 0.01
+
+    def look() -> None:
+        looks.append(len(looks))
+        assert len(looks) > 2, "the first two fail"
+
+    async def poll() -> None:
+        task = asyncio.create_task(hub.poll())
+        while len(looks) < 4:
+            assert not task.done()
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    hub._look = look  # type: ignore[method-assign]
+    apart(asyncio.wait_for(poll(), 120))
 
 
 def test_what_holds_no_run_is_said_in_a_line(tmp_path: Path) -> None:

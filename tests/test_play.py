@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import math
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
@@ -187,7 +189,7 @@ def test_a_change_that_cannot_be_is_refused_in_words(order: dict[str, Any], game
         '{"do": "change", "fields": {"objective": "zerosum.cli:main"}}', '{"do": "begin", "recipe": "../x"}',
         '{"do": "fork", "step": "x", "fields": {"k": 1}}',
         '{"do": "draw", "points": "x"}', '{"do": "draw", "points": [[1]]}', '{"do": ["play"]}',
-        "[" * 5000,
+        "[" * 5000, '{"do": "open", "address": 3}', '{"do": "fork", "step": 1e999, "fields": {"k": 2}}',
     ],
 )  # fmt: skip
 def test_what_is_no_order_does_nothing(text: str, game: steering.Game) -> None:
@@ -201,6 +203,49 @@ def test_a_fork_of_a_step_that_is_not_there_is_refused(game: steering.Game, tmp_
     with pytest.raises(RunError):
         player.fork(game.player.path, 7, tmp_path / "fork")
     assert not (tmp_path / "fork").exists()
+
+
+@pytest.mark.parametrize("playing", [False, True])
+def test_a_fork_that_cannot_be_made_leaves_the_game(playing: bool, game: steering.Game) -> None:
+    """Neither of a step that is not kept nor onto a disk that is full."""
+    path = game.player.path
+    for _ in range(6):
+        obey(game, "turn")
+    if playing:
+        obey(game, "slow")
+    game.obey(json.dumps({"do": "fork", "step": 3, "fields": {"k": 2}}))
+    assert "step 3" in game.player.frame["note"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steering, "fork", full_disk)
+        game.obey(json.dumps({"do": "fork", "step": 5, "fields": {"k": 2}}))
+    assert "No space left" in game.player.frame["note"]
+    obey(game, "pause")
+    before = game.player.frame["step"]
+    assert obey(game, "turn")["step"] == before + 1
+    assert game.player.path == path and game.paths == [path]
+
+
+def full_disk(*of: Any) -> Any:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left"), TypeError("y is missing"), RunError("no")], ids=repr
+)
+@pytest.mark.parametrize("where", ["zerosum.page.view.Points.draw", "zerosum.run.changes.wish"])
+def test_whatever_ends_a_game_is_said(
+    where: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*of: Any) -> Any:
+        raise error
+
+    game = steering.Game(tmp_path / "played", recipes.load("ring", SMALL))
+    monkeypatch.setattr(where, fail)
+    game.player.start()
+    game.obey(json.dumps({"do": "change", "fields": {"k": 2}}))
+    until(lambda: game.player.frame["mode"] == "ended")
+    assert error.args[-1] in game.player.frame["note"]
+    game.player.close()
 
 
 def levels(text: str) -> torch.Tensor:
@@ -265,6 +310,45 @@ def test_points_on_the_line_have_densities_and_d(tmp_path: Path) -> None:
         assert len(frame["p_data"]) == len(frame["p_g"]) == len(frame["surface"])
         width = (frame["high"][0] - frame["low"][0]) / (len(frame["p_data"]) - 1)
         assert sum(frame["p_data"]) * width == pytest.approx(1, abs=0.01)
+
+
+def labelled(folder: Path, columns: int) -> dict[str, Any]:
+    """A conditional game of points: a file of numbers, with a label in the last column."""
+    names = ["x", "y"][:columns]
+    rows = [",".join([*names, "kind"])]
+    for i in range(120):
+        rows.append(",".join([*(str(math.sin(i + j)) for j in range(columns)), "ab"[i % 2]]))
+    (folder / "rows.csv").write_text("\n".join(rows))
+    data = {"name": "file", "path": str(folder / "rows.csv"), "label": "kind"}
+    return {**SMALL, "data": data, "conditional": True, "steps": 4, "name": "mine"}
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("objective", ["nonsaturating", "relativistic_average"])
+def test_a_conditional_game_is_shown_with_its_classes(columns: int, objective: str, tmp_path: Path) -> None:
+    recipe = recipes.load("ring", {**labelled(tmp_path, columns), "objective": objective})
+    game = steering.Game(tmp_path / "played", recipe)
+    game.player.start()
+    until(lambda: game.player.count > 0)
+    assert obey(game, "half")["half"] == "d"
+    frame = obey(game, "half")
+    game.player.close()
+    assert frame["kind"] == ["line", "plane"][columns - 1] and len(frame["real"]) > columns * 100
+    assert not frame["surface"] and bool(frame["arrows"]) == (columns == 2)  # a place alone has no class
+    json.dumps(frame, allow_nan=False)
+
+
+def test_d_is_told_the_class_of_each_point(tmp_path: Path) -> None:
+    recipe = recipes.load("ring", {**labelled(tmp_path, 2), "objective": "nonsaturating"})
+    with Run.start(tmp_path / "run", recipe) as run:
+        x, y = run.source.batch(view.SEED, len(run.source))
+        z, classes = run.game.noise(view.POINTS, view.SEED), run.game.conditions(view.POINTS, view.SEED)
+        numbers = view.view(run).draw(run.game)["numbers"]
+        with torch.no_grad():
+            D = run.game.D.network.eval()
+            fake = D(run.game.generate(z, live=True, y=classes), classes)
+            said = [run.game.objective.probability(logits).mean() for logits in (D(x, y), fake)]
+    assert [numbers["d_real"], numbers["d_fake"]] == pytest.approx([float(p) for p in said], rel=1e-3)
 
 
 # in a browser -----------------------------------------------------------------------------------------------

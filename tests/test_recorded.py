@@ -10,7 +10,7 @@ import pytest
 from pages import Parsed, Tab, trained
 from refusals import refused
 from test_live import HOSTILE, Server
-from test_play import until
+from test_play import labelled, until
 from zerosum import recipe as recipes
 from zerosum.cli import main
 from zerosum.page import address, recorded, steering, tour
@@ -151,6 +151,20 @@ def test_runs_are_exported_with_their_pictures_and_hostile_names_stay_text(
     assert page.evaluate("typeof window.pwned") == "undefined"
     assert tab.said == [] and tab.outside((tmp_path / "page").as_uri()) == []
     page.close()
+
+
+@pytest.mark.parametrize("columns, drawn", [(1, "line"), (2, "plane")])
+def test_a_conditional_game_is_exported_and_seen(
+    columns: int, drawn: str, chromium: Any, tmp_path: Path
+) -> None:
+    recipe = recipes.load("ring", labelled(tmp_path, columns))
+    tab = opened(chromium, recorded.write_game(tmp_path / "page", recipe, tmp_path / "run"))
+    tab.page.locator("#plane-caption", has_text="class").wait_for()
+    assert tab.page.evaluate("now.kind") == drawn
+    ask = "c => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size"
+    assert tab.page.locator("#plane").evaluate(ask) > 3
+    assert tab.said == []
+    tab.page.close()
 
 
 def test_a_folder_that_cannot_be_written_to_is_a_line(

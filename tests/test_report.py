@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pages import Parsed, add, checked, evaluation, trained
+from pages import TINY, Parsed, add, checked, deep, evaluation, trained
 from zerosum import recipe as recipes
 from zerosum.cli import main
 from zerosum.data import digits
 from zerosum.page import columns, curves, events, judged, report, samples
+from zerosum.run import changes
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
 
@@ -105,6 +106,7 @@ JUNK = (
     + b"\n"
 )
 ODD = {"step": 7, "value": 10**400, "d_loss": "high", "g_loss": None, "r1": [1], "d_real": math.nan}
+DEEP = json.loads(deep(600))
 LINK = elsewhere("samples/000006.png", lambda file: file.symlink_to("/etc/hostname"))
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
 
@@ -127,6 +129,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], int]] = {
     "junk evaluation": (lines("evaluation.jsonl", JUNK), 1),
     "odd metrics": (lines("metrics.jsonl", ODD), 0),
     "odd events": (lines("events.jsonl", {"event": ["x"], "time": "soon"}, {"time": 1e300}), 1),
+    "deep metrics": (lines("metrics.jsonl", {"step": 6, "d_loss": DEEP}), 1),
+    "deep events": (lines("events.jsonl", {"event": "changed", "step": 6, "fields": {"a": DEEP}}), 1),
+    "deep evaluation": (lines("evaluation.jsonl", evaluation(6, "coverage", 0.5, split=DEEP)), 1),
     "half a picture": (cut("samples/000006.png", 0.5), 0),
     "no picture at all": (fill("samples/000002.png", b"GIF"), 0),
     "a picture of another kind": (fill("samples/000002.png", EPS), 0),
@@ -429,6 +434,35 @@ def test_the_command_shown_repeats_the_run(
     for name in ("G", "D", "ema"):
         file = f"checkpoints/000006/{name}.safetensors"
         assert (tmp_path / "again" / file).read_bytes() == (finished / file).read_bytes()
+
+
+def wished(path: Path) -> None:
+    with Run.start(path, recipes.load("ring", {**TINY, "seed": 3})) as run:
+        for record in run.play():
+            if record["step"] in (2, 4):
+                changes.wish(path, "more", {"batch": 8 * record["step"]})
+
+
+def steered(path: Path) -> None:
+    change = changes.Change(2, {"k": 2}, written=False)
+    with Run.start(path, recipes.load("ring", {**TINY, "seed": 3}), steered=[change]) as run:
+        for _ in run.play():
+            pass
+
+
+@pytest.mark.parametrize("play", [wished, steered])
+def test_the_command_of_a_run_that_was_changed_repeats_its_changes(
+    play: Callable[[Path], None], tmp_path: Path
+) -> None:
+    play(tmp_path / "run")
+    assert changes.written(Log(tmp_path / "run").events())
+    parsed = page(tmp_path / "run")
+    (command,) = (text for text in re.findall(r"zerosum train .*", parsed.text) if "--changes" in text)
+    assert "events.jsonl" in parsed.text and not parsed.all("a", download="recipe.yaml")
+    assert main(shlex.split(command)[1:]) == 0
+    for name in ("G", "D", "ema"):
+        file = f"checkpoints/000006/{name}.safetensors"
+        assert (tmp_path / "run-again" / file).read_bytes() == (tmp_path / "run" / file).read_bytes()
 
 
 # a directory of seeds ---------------------------------------------------------------------------------------

@@ -11,9 +11,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from zerosum.recipe import RecipeError
+from zerosum.run.log import RunError
 from zerosum.text import printable
 
-__all__ = ["brief", "date", "duration", "finite", "flow", "formula", "lines", "number", "signed"]
+__all__ = ["brief", "date", "duration", "finite", "flow", "formula", "lines", "number", "signed", "wrong"]
 
 
 def finite(value: Any) -> float | None:
@@ -43,6 +45,17 @@ def brief(value: Any, most: int = 300) -> str:
     """A text cut to `most` characters."""
     text = str(value)
     return text if len(text) <= most else f"{text[:most]} …"
+
+
+def wrong(error: BaseException) -> str:
+    """What went wrong, in a line; of an error that is not ours its kind, too.
+
+    >>> wrong(RecipeError("k: no number")), wrong(KeyError("k"))
+    ('k: no number', "KeyError: 'k'")
+    """
+    text = (str(error).splitlines() or [""])[0]
+    plain = isinstance(error, RunError | RecipeError)
+    return printable(brief(text if plain else f"{type(error).__name__}: {text}"))
 
 
 def date(time: Any) -> str:

@@ -82,7 +82,8 @@ class Hub:
         """Read on, as long as somebody looks."""
         while True:
             if self.clients:
-                await asyncio.get_running_loop().run_in_executor(self._reader, self._look)
+                with suppress(Exception):  # the next look may do better
+                    await asyncio.get_running_loop().run_in_executor(self._reader, self._look)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._called.wait(), self.pace)
             self._called.clear()

@@ -24,8 +24,9 @@ from zerosum import recipe as recipes
 from zerosum.game import Turn
 from zerosum.page import address
 from zerosum.page.address import Place
+from zerosum.page.formats import wrong
 from zerosum.page.view import View, view
-from zerosum.recipe import Recipe, RecipeError
+from zerosum.recipe import Recipe
 from zerosum.run import changes, checkpoints, files
 from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
@@ -103,8 +104,8 @@ class Player:
                 if self.first:
                     self._wish(run, self.first)
                 self._play(run, Session(run), run.turns(), view(run))
-        except (RunError, RecipeError) as error:
-            self._tell(mode="ended", note=printable(error))
+        except Exception as error:  # a disk that is full, or a part of the user's own
+            self._tell(mode="ended", note=wrong(error))
 
     def _play(self, run: Run, session: Session, turns: Iterator[Turn], drawn: View) -> None:
         goal = 0 if self.first or self.place is None else self.place.step

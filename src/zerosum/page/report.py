@@ -21,8 +21,9 @@ from zerosum import recipe as recipes
 from zerosum.page import columns, curves, events, samples
 from zerosum.page.document import render
 from zerosum.page.figure import Curve, Figure, Level, spread
-from zerosum.page.formats import brief, date, duration, finite, flow, number
+from zerosum.page.formats import brief, date, duration, finite, flow, number, wrong
 from zerosum.page.judged import judged
+from zerosum.page.watched import again
 from zerosum.run import files
 from zerosum.run.examined import examine
 from zerosum.run.log import Log, RunError, not_a_run
@@ -107,6 +108,11 @@ class RunFiles:
         return next(declared, {})
 
     @property
+    def changes(self) -> int:
+        """How often the game was changed while it was played."""
+        return sum(event.get("event") == "changed" for event in self.events)
+
+    @property
     def images(self) -> bool:
         """Whether the run makes images, as far as can be told."""
         return self.run is not None and len(self.run.data.shape) == 3
@@ -117,7 +123,7 @@ class RunFiles:
         try:
             return read()
         except Exception as error:
-            self.missing.append(f"{what} could not be read: {_line(error)}")
+            self.missing.append(f"{what} could not be read: {wrong(error)}")
             return default
 
 
@@ -143,7 +149,7 @@ def _read(path: Path) -> RunFiles:
         examined = examine(path)
         run.findings, run.best = examined.findings, examined.best
     except Exception as error:  # a run from before there were readings, or files that somebody wrote
-        run.unjudged = _line(error)
+        run.unjudged = wrong(error)
     if run.recipe:
         run.run = run.attempt("A checkpoint", lambda: Run.open(path), None)
     return run
@@ -153,12 +159,6 @@ def _pictures(log: Log) -> list[tuple[int, samples.Image]]:
     chosen = spread(list(log.pictures().items()), samples.PICTURES)
     drawn = ((step, samples.png(files.read(file, within=log.path))) for step, file in chosen)
     return [(step, image) for step, image in drawn if image is not None]
-
-
-def _line(error: BaseException) -> str:
-    text = (str(error).splitlines() or [""])[0]
-    plain = isinstance(error, RunError | recipes.RecipeError)
-    return brief(text if plain else f"{type(error).__name__}: {text}")
 
 
 # one run --------------------------------------------------------------------------------------------------
@@ -199,6 +199,7 @@ def _of_run(run: RunFiles) -> str:
         why_none=no_source if run.images else IMAGES_ONLY if run.run else NEEDS_CHECKPOINT,
         recipe_text=run.text,
         choices=list(_choices(run.full)) if run.full else None,
+        changes=run.changes,
         command=_command(run),
         carried=base64.b64encode(run.text.encode()).decode(),
         machine=events.MACHINE,
@@ -212,7 +213,7 @@ def _source(run: RunFiles) -> tuple[Any, str]:
     try:
         return (recipes.build_source(run.recipe), "") if run.recipe and run.run else (None, NEEDS_CHECKPOINT)
     except Exception as error:
-        return None, f"The training data cannot be had: {_line(error)}"
+        return None, f"The training data cannot be had: {wrong(error)}"
 
 
 def _unless_it_fails(make: Callable[[], Any]) -> Any:
@@ -220,7 +221,7 @@ def _unless_it_fails(make: Callable[[], Any]) -> Any:
     try:
         return make()
     except Exception as error:
-        return _line(error)
+        return wrong(error)
 
 
 def _state(run: RunFiles) -> str:
@@ -322,6 +323,8 @@ def _command(run: RunFiles) -> str:
     threads = next((e["threads"] for e in run.events if "threads" in e), None)
     chosen = run.recipe.threads == 0 and type(threads) is int  # by torch, for this machine
     more = f" --threads {threads}" if chosen else ""
+    if run.changes:
+        return again(run.path) + more
     return f"zerosum train recipe.yaml --seed {run.recipe.seed}{more} --out again"
 
 

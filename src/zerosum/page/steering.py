@@ -15,10 +15,10 @@ import numpy as np
 from zerosum import recipe as recipes
 from zerosum.page import address, tour
 from zerosum.page.address import Place, fields_of
+from zerosum.page.formats import wrong
 from zerosum.page.player import ORDERS, Player, fork
 from zerosum.recipe import Recipe, RecipeError
 from zerosum.run.log import RunError
-from zerosum.text import printable
 
 __all__ = ["BREAKS", "OFFERED", "Game", "place_of", "recipe_of", "unused"]
 
@@ -85,9 +85,9 @@ class Game:
             what = order["do"]
             with self._lock:
                 self._do(what, order)
-        except (RunError, RecipeError) as error:
-            self.player.note(printable(error))
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (RunError, RecipeError, OSError) as error:
+            self.player.note(wrong(error))
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return
 
     def _do(self, what: str, order: Mapping[str, Any]) -> None:
@@ -112,12 +112,19 @@ class Game:
             step, fields, now = int(order["step"]), _fields(order["fields"]), self.player
             recipes.changed(now.recipe, fields)  # or a line that says why not, while the game is still there
             path = self._path(f"{now.path.name}-fork")
-            now.close()
-            recipe = fork(now.path, step, path)
+            recipe = self._forked(now, step, path)
             self.paths.append(path)
             self.compared.append(path)
             self.player = Player(path, recipe, now.place, first=fields)
             self.player.start()
+
+    def _forked(self, player: Player, step: int, path: Path) -> Recipe:
+        """Let go of a game for a fork of it, once that is there."""
+        if player.frame["mode"] == "pause" and player.frame["step"] == step:
+            player.close()  # which saves this moment
+        recipe = fork(player.path, step, path)
+        player.close()
+        return recipe
 
     def _replace(self, player: Player) -> None:
         self.player.close()

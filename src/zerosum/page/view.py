@@ -82,9 +82,10 @@ class Points:
     def __init__(self, run: Run) -> None:
         source = run.source
         n = min(POINTS, len(source)) if hasattr(source, "__len__") else POINTS
-        self.real = source.batch(SEED, n)[0].double()
+        real, labels = source.batch(SEED, n)
+        self.real, self.labels = real.double(), labels if run.game.conditional else None
         self.density = source if isinstance(source, Density) else None
-        self.z = run.game.noise(POINTS, SEED)
+        self.z, self.y = run.game.noise(POINTS, SEED), run.game.conditions(POINTS, SEED)
         self.sheet = _sheet(run.game)
         seen = torch.cat([self.real, self.fakes(run.game)])
         low, high = seen.amin(0), seen.amax(0)
@@ -109,11 +110,11 @@ class Points:
         return SIDE if self.real.shape[1] == 2 else 4 * SIDE
 
     def fakes(self, game: Game) -> Tensor:
-        return game.generate(self.z, live=True).detach().double().cpu()
+        return game.generate(self.z, live=True, y=self.y).detach().double().cpu()
 
     def draw(self, game: Game, before: Tensor | None = None, fresh: bool = False) -> dict[str, Any]:
         fakes = self.fakes(game) if before is None else before
-        D = _Judge(game, self.real, fakes)
+        D = _Judge(game, (self.real, self.labels), (fakes, self.y))
         if before is None and (fresh or self.frames % RARELY == 0):
             self.best = self._best(fakes)
         self.frames += 1
@@ -124,14 +125,12 @@ class Points:
             "high": self.high.tolist(),
             "real": self._places(self.real),
             "fake": self._places(fakes),
-            "surface": self._shares(D(self.cells)),
+            "surface": self._shares(D(self.cells) if self.y is None else self.cells[:0]),  # a place has no y
             "centred": D.centred,
             "pair": [D.real, D.fake],
             "players": _players(game),
             "arrows": self._arrows(game, fakes[:ARROWS]) if flat else [],
-            "sheet": self._places(game.generate(self.sheet, live=True).double().cpu())
-            if flat and self.sheet is not None
-            else [],
+            "sheet": self._folded(game) if flat else [],
             "along": ALONG,
             **{name: value for name, value in self.best.items() if name != "numbers"},
             "numbers": {**D.numbers, **self._modes(fakes), **self.best.get("numbers", {})},
@@ -148,13 +147,21 @@ class Points:
         shares = (x - self.low) / (self.high - self.low) * 1000
         return shares.nan_to_num(-1e4).clamp(-1e4, 1e4).round().int().flatten().tolist()
 
+    def _folded(self, game: Game) -> list[int]:
+        """What G makes of the sheet of noise, all of it of one class where there are any."""
+        if self.sheet is None:
+            return []
+        y = None if self.y is None else self.y[:1].expand(len(self.sheet))
+        return self._places(game.generate(self.sheet, live=True, y=y).double().cpu())
+
     def _arrows(self, game: Game, fakes: Tensor) -> list[int]:
         """-dL_G/dx of fakes, where each begins and ends; the typical one a twentieth of the frame long."""
         x = fakes.to(game.device, game.dtype).requires_grad_()
-        D = game.D.network.eval()
-        real = D(self.real[: len(x)].to(x)).detach() if game.objective.needs_real_logits else None
+        needed = game.objective.needs_real_logits
+        real = _logits(game, self.real[: len(x)], self.labels).detach() if needed else None
         n = len(x) if real is None else min(len(x), len(real))
-        loss = game.objective.g(None if real is None else real[:n], D(x)[:n]).sum()
+        fake = _logits(game, x[:n], self.y)
+        loss = game.objective.g(None if real is None else real[:n], fake).sum()
         (slope,) = torch.autograd.grad(loss, x)
         way = -slope.double().cpu()
         typical = float(way.norm(dim=1).median()) or 1.0
@@ -218,12 +225,23 @@ class _Kernels:
         return torch.stack([math.log(share) + part.log_prob(x) for share, part in self.parts]).logsumexp(0)
 
 
-class _Judge:
-    """D as a probability over x; of critics centred between what it says of real and of fake, on average."""
+def _logits(game: Game, x: Tensor, y: Tensor | None) -> Tensor:
+    """What D says of x, in a conditional game with the first of y."""
+    D, x = game.D.network.eval(), x.to(game.device, game.dtype)
+    return D(x) if y is None else D(x, y[: len(x)].to(game.device))
 
-    def __init__(self, game: Game, real: Tensor, fake: Tensor) -> None:
+
+class _Judge:
+    """D as a probability over x; of critics centred between what it says of real and of fake, on average.
+
+    real, fake: points, and in a conditional game what belongs to each.
+    """
+
+    def __init__(
+        self, game: Game, real: tuple[Tensor, Tensor | None], fake: tuple[Tensor, Tensor | None]
+    ) -> None:
         self.game = game
-        a, b = self._logits(real), self._logits(fake)
+        a, b = self._logits(*real), self._logits(*fake)
         self.centred = game.objective.probability is None
         self.centre = float(a.mean() + b.mean()) / 2 if self.centred else 0.0
         p, q = (self._probability(x) for x in (a, b))
@@ -234,9 +252,8 @@ class _Judge:
         return self._probability(self._logits(x))
 
     @torch.no_grad()
-    def _logits(self, x: Tensor) -> Tensor:
-        network = self.game.D.network.eval()
-        return network(x.to(self.game.device, self.game.dtype)).double().cpu()
+    def _logits(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return _logits(self.game, x, y).double().cpu()
 
     def _probability(self, logits: Tensor) -> Tensor:
         shape = torch.sigmoid if self.centred else self.game.objective.probability
@@ -261,7 +278,7 @@ class Images:
         self.run = run
         game = run.game
         self.z = game.noise(RANKED, SEED)
-        self.y = game.conditions(RANKED, SEED) if game.classes else None
+        self.y = game.conditions(RANKED, SEED)
         self.walk = _square(game.noise(3, SEED + 1))
         n = min(SEARCHED, 2**24 // math.prod(run.data.shape))  # 64 MiB
         n = min(n, len(run.source)) if hasattr(run.source, "__len__") else n
@@ -283,9 +300,7 @@ class Images:
         y = None if self.y is None else self.y[:1].expand(len(self.walk), *self.y.shape[1:])
         walk = game.generate(self.walk, y=y, live=True)
         with torch.no_grad():
-            D = game.D.network.eval()
-            logits = D(x) if self.y is None else D(x, self.y)
-        rank = logits.argsort(descending=True)
+            rank = _logits(game, x, self.y).argsort(descending=True)
         samples = x[:ENDS].float().cpu()
         found = metrics.find_neighbours(samples.flatten(1), self.real.float().flatten(1), 1)
         pairs = torch.cat([samples, self.real[found.rows[:, 0]].float()])

@@ -15,16 +15,15 @@ from typing import Any
 from zerosum.page import events
 from zerosum.page.address import fields_of
 from zerosum.page.curves import QUALITY, words
-from zerosum.page.figure import spread
-from zerosum.page.formats import date, finite
+from zerosum.page.formats import date, finite, wrong
 from zerosum.run import files
 from zerosum.run.changes import CHANGEABLE
-from zerosum.run.log import Event, Log, RunError, not_a_run
+from zerosum.run.log import Event, Log, Record, RunError, not_a_run, thinned
 from zerosum.text import printable
 
 __all__ = ["Watched", "runs"]
 
-MOST = 1500  # records of a run that are held, about, two for a pixel of a chart: more are thinned evenly
+MOST = 1500  # values of a quantity that are kept of a long run, two for a pixel of a chart
 SHARE = 1 / 200  # of the time that may go into judging a run while it grows
 JUDGED = 2**25  # bytes of records beyond which a run is not judged while it grows
 
@@ -55,12 +54,13 @@ class Watched:
     def __init__(self, path: Path) -> None:
         self.log, self.path = Log(path), path
         self.name = path.name or printable(path.resolve().name)
-        self.records: list[Mapping[str, Any]] = []
+        self.records: list[Record] = []
         self.generation = 0
         self.standing: dict[str, Any] = {}
         self.stood = 0
         self._events, self._pictures = list[Event](), list[int]()
         self._place = (0, 0)  # inode of the file of records, and the byte up to which it was read
+        self._room = 2 * MOST  # records beyond which they are thinned
         self._signature: tuple[Any, ...] = ()
         self._findings, self._why = list[dict[str, Any]](), ""  # of the last judgement, and why there is none
         self._unjudged, self._due = False, 0.0  # whether there is more since, and when it may be judged anew
@@ -80,9 +80,9 @@ class Watched:
                 self._judge()
             if happened or judge:
                 self._stand(self._standing())
-        except (OSError, RunError) as error:
+        except Exception as error:  # files may hold anything, and the other runs are to be shown
             none = {"pictures": [], "events": [], "findings": [], "scales": {}}
-            self._stand({"state": printable(error), **none})
+            self._stand({"state": wrong(error), **none})
 
     def _stand(self, standing: dict[str, Any]) -> None:
         if standing != self.standing:
@@ -100,13 +100,15 @@ class Watched:
         inode, size = stamp[:2] if stamp else (0, 0)
         if inode != self._place[0] or size < self._place[1]:  # begun anew, or cut back by a resumption
             self.records, self.generation, self._place = [], self.generation + 1, (inode, 0)
+            self._room = 2 * MOST
         if size == self._place[1]:
             return False
         new, end = self.log.follow(self._place[1], MOST)
         self._place = (inode, end)
         self.records += new
-        if len(self.records) > 2 * MOST:
-            self.records, self.generation = spread(self.records, MOST), self.generation + 1
+        if len(self.records) > self._room:
+            self.records, self.generation = thinned(self.records, MOST), self.generation + 1
+            self._room = len(self.records) + MOST
         return bool(new)
 
     def _judge(self) -> None:
@@ -132,7 +134,7 @@ class Watched:
             "pictures": self._pictures,
             "findings": self._findings,
             "events": [_event(event) for event in happened[-events.MARKED :]],
-            "scales": next((e["scales"] for e in reversed(happened) if "scales" in e), {}),
+            "scales": _scales(next((e["scales"] for e in reversed(happened) if "scales" in e), {})),
         }
 
 
@@ -161,6 +163,11 @@ def _change(advice: Any) -> dict[str, Any] | None:
     except ValueError:
         return None
     return fields if all(name.split(".")[0] in CHANGEABLE for name in advice.fields) else None
+
+
+def _scales(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The unit of each reading and its value at the equilibrium, None where that is not known."""
+    return {printable(name): [printable(unit), finite(rest)] for name, (unit, rest) in declared.items()}
 
 
 def _event(event: Mapping[str, Any]) -> dict[str, Any]:

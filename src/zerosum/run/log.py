@@ -19,7 +19,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -47,6 +48,7 @@ __all__ = [
     "keep_apart",
     "not_a_run",
     "refuse_format",
+    "thinned",
 ]
 
 FORMAT = 2
@@ -59,6 +61,9 @@ Row = dict[str, Any]
 """A metric: ``metric``, ``value``, ``low``, ``high`` and what `zerosum.evaluation` says of it."""
 
 T = TypeVar("T")
+STEP = re.compile(rb'"step": ?(\d{1,19})')
+BESIDE = frozenset({"step", "intervals"})  # of a record: what is no quantity
+DEEPEST = 32  # levels of a line; what we write has half of them at most
 Step = Annotated[int, Ge(0), Lt(2**63)]
 Pair = Annotated[list[Any], Len(2, 2)]
 
@@ -266,13 +271,12 @@ class Log:
         return [by_step[step] for step in sorted(by_step)]
 
     def follow(self, start: int, most: int) -> tuple[list[Record], int]:
-        """The records from a byte of metrics.jsonl on, thinned evenly to `most`, and the byte where the next
-        begins: for who reads on while they are written."""
+        """The records from a byte of metrics.jsonl on, and the byte where the next begins: for who reads on
+        while they are written. More than `most` are `thinned`."""
         content = self._read("metrics.jsonl", start)
         whole = content[: content.rfind(b"\n") + 1]
-        lines = whole.splitlines(keepends=True)[::-1]
-        chosen = lines[:: max(1, -(-len(lines) // most))][::-1]  # the last among them
-        return [one for line in chosen if (one := _fitting(line, _record)) is not None], start + len(whole)
+        lines = whole.splitlines(keepends=True)
+        return _records(lines) if len(lines) <= most else _thinned(lines, most), start + len(whole)
 
     def events(self) -> list[Event]:
         """What happened. Raises RunError for a run of a format that is not known here."""
@@ -392,6 +396,52 @@ class Log:
         return [path for path in paths if path.is_file() and not path.is_symlink()]
 
 
+def thinned(records: Sequence[Record], most: int) -> list[Record]:
+    """Of each quantity the newest value in each stretch of steps; at most `most` stretches hold any.
+
+    Each quantity by itself: they are read on clocks of their own. A stretch is as long as a power of two, so
+    that of two runs of one recipe the shorter has a value wherever the longer has one.
+    """
+    return _in_stretches(records, _stretch([one["step"] for one in records], most))
+
+
+def _thinned(lines: Sequence[bytes], most: int) -> list[Record]:
+    """The same of lines, most of which are not read: what they hold is told by the names in quotes."""
+    steps = [int(found[1]) if (found := STEP.search(line)) else -1 for line in lines]
+    length = _stretch(steps, most)
+    names = (set(line.split(b'"')[1::2]) for line in reversed(lines))
+    told = zip(reversed(lines), _newest(steps[::-1], names, length), strict=True)
+    return _in_stretches(_records([line for line, own in told if own][::-1]), length)
+
+
+def _records(lines: Iterable[bytes]) -> list[Record]:
+    return [one for line in lines if (one := _fitting(line, _record)) is not None]
+
+
+def _stretch(steps: Iterable[int], most: int) -> int:
+    """How long the stretches are of which at most `most` hold a step."""
+    held, length = set(steps), 1
+    while len(held) > most:
+        held, length = {step // 2 for step in held}, 2 * length
+    return length
+
+
+def _in_stretches(records: Sequence[Record], length: int) -> list[Record]:
+    last_first = records[::-1]
+    names = (one.keys() - BESIDE for one in last_first)
+    told = zip(last_first, _newest([one["step"] for one in last_first], names, length), strict=True)
+    return [{k: v for k, v in one.items() if k in own or k in BESIDE} for one, own in told if own][::-1]
+
+
+def _newest(steps: Sequence[int], names: Iterable[Set[T]], length: int) -> Iterator[Set[T]]:
+    """Of each line, the last first, those of its names that no later one in its stretch has."""
+    seen = defaultdict[int, set[T]](set)
+    for step, own in zip(steps, names, strict=True):
+        later = seen[step // length]
+        yield own - later
+        later |= own
+
+
 def refuse_format(number: Any, path: Path) -> None:
     """Raise RunError for files of a format that is not read here."""
     if number not in (1, FORMAT):
@@ -419,7 +469,17 @@ def _parsed(line: bytes) -> dict[str, Any]:
         tree = json.loads(line) if line.endswith(b"\n") else {}
     except (ValueError, RecursionError):
         return {}
-    return tree if isinstance(tree, dict) else {}
+    deep = line.count(b"[") + line.count(b"{") > DEEPEST and _is_deep(tree)
+    return tree if isinstance(tree, dict) and not deep else {}
+
+
+def _is_deep(tree: Any) -> bool:
+    """Whether it is nested so deep that who goes through it could come to no end of it."""
+    level = [tree]
+    for _ in range(DEEPEST):
+        inside = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [x for items in inside for x in items if isinstance(x, dict | list)]
+    return bool(level)
 
 
 def _fitting(line: bytes, fits: Callable[[Mapping[str, Any]], T | None]) -> T | None:

@@ -127,7 +127,7 @@ function plane() {
     canvas = find("#plane"),
     best = find("#best");
   for (const one of [canvas, best]) one.getContext("2d").clearRect(0, 0, one.width, one.height);
-  if (layer("surface")) surface(canvas, now.surface);
+  if (layer("surface") && now.surface.length) surface(canvas, now.surface);
   if (now.best?.length) surface(best, now.best);
   for (const one of now.best?.length ? [canvas, best] : [canvas]) {
     if (layer("real")) dots(one, now.real, style.real);
@@ -142,8 +142,7 @@ function line() {
   const style = colours(),
     canvas = find("#plane"),
     ink = canvas.getContext("2d"),
-    said = now.surface,
-    n = said.length;
+    said = now.surface;
   ink.clearRect(0, 0, canvas.width, canvas.height);
   const highest = values => Math.max(...values ?? [1]);
   const top = Math.min(Math.max(highest(now.p_data), highest(now.p_g)), 3 * highest(now.p_data)); // of a narrow p_g the peak is cut off
@@ -151,7 +150,7 @@ function line() {
     ink.strokeStyle = stroke;
     ink.lineWidth = 3;
     ink.beginPath();
-    [...values].forEach((value, i) => ink[i ? "lineTo" : "moveTo"](i / (n - 1) * canvas.width, canvas.height * (0.96 - 0.9 * value / scale)));
+    [...values].forEach((value, i) => ink[i ? "lineTo" : "moveTo"](i / (values.length - 1) * canvas.width, canvas.height * (0.96 - 0.9 * value / scale)));
     ink.stroke();
   };
   if (layer("surface")) curve(said, 1, colour("--c1"));
@@ -182,6 +181,7 @@ const CAPTIONS = {
   plane: "Green: D takes a place for real; orange: for generated. Real points are green, generated ones orange.",
   line: "Green: p_data; orange: p_g, estimated; blue: D; grey: the best D; below, real and generated points.",
   bare: "Blue: D over x; below, the real points and the generated ones.",
+  classes: "Real points are green, generated ones orange. This D judges each with its class: of a place alone it says nothing.",
   images: "What G makes of a fixed grid of noise.",
 };
 
@@ -190,7 +190,8 @@ function paint() {
   for (const output of document.querySelectorAll("[data-number]")) output.value = number(now?.numbers?.[output.dataset.number], output.dataset.number.endsWith("_error") ? 2 : 4);
   if (!now?.kind) return;
   find("#plane-title").textContent = now.kind === "images" ? "What G makes" : "D, and the players' points";
-  find("#plane-caption").textContent = (CAPTIONS[now.kind === "line" && !now.p_g ? "bare" : now.kind] ?? "Vectors are not looked at one by one.") + (now.centred ? " This D only compares: it is centred between what it says of real and of generated points." : "");
+  const caption = now.surface?.length === 0 ? "classes" : now.kind === "line" && !now.p_g ? "bare" : now.kind;
+  find("#plane-caption").textContent = (CAPTIONS[caption] ?? "Vectors are not looked at one by one.") + (now.centred ? " This D only compares: it is centred between what it says of real and of generated points." : "");
   find("#pictures").classList.toggle("plots", now.kind === "plane" || now.kind === "line");
   find("#best-panel").hidden = now.kind !== "plane" || !now.best?.length;
   find("#closer").hidden = !now.walk;
