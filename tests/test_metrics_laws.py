@@ -8,6 +8,7 @@ import torch
 
 from zerosum import metrics
 from zerosum.metrics.estimate import floor, jackknife, wilson
+from zerosum.metrics.two_sample import _accuracy
 from zerosum.randomness import stream
 
 TWO_SAMPLE = {
@@ -251,6 +252,20 @@ def test_memorisation_is_found_at_five_per_cent_and_not_in_held_out_data():
 def test_two_sample_test_is_calibrated():
     p = [metrics.two_sample_test(gauss(100 + t, 100), gauss(200 + t, 100)).p_value for t in range(12)]
     assert sum(x < 0.05 for x in p) <= 3  # P(Binomial(12, 0.05) > 3) is about 0.2 %
+
+
+@pytest.mark.parametrize(("n", "m"), [(100, 100), (180, 2_500), (2_500, 180), (50, 10_000)])
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.75, 0.75), (0.95, 0.95), (0.5, 0.98), (0.98, 0.5)])
+def test_two_sample_accuracy_is_as_sure_as_the_smaller_class_allows(n, m, shares):
+    draw, truth, ends = stream("accuracies", n, m), sum(shares) / 2, []
+    for _ in range(1_000):
+        right = (torch.rand(k, generator=draw) < share for k, share in zip((n, m), shares, strict=True))
+        ends.append(_accuracy(*right)[1:])
+    low, high = torch.tensor(ends).T
+    assert ((low <= truth) & (truth <= high)).double().mean() > 0.925
+    if shares[0] == shares[1]:  # no wider than it takes, either
+        error = math.sqrt(truth * (1 - truth) * (1 / n + 1 / m)) / 2
+        assert (high - low).mean() == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
 def test_diversity_falls_when_samples_repeat():
