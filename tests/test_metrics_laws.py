@@ -337,7 +337,7 @@ def test_default_tables_run_as_declared(table):
         "probabilities": dict.fromkeys(names, probabilities),
         "labels": dict.fromkeys((*names, "wanted"), probabilities.argmax(1)),
     }
-    known = {"modes": modes, "std": 0.5, "classes": 5, "expected": torch.ones(5)}
+    known = {"modes": modes, "std": 0.5, "weights": torch.ones(2), "classes": 5, "expected": torch.ones(5)}
     for name, metric in table.items():
         results = metric(views[metric.view], space="here", known=known)
         assert all(e.space == "here" and e.low <= e.value <= e.high for e in results.values()), name
