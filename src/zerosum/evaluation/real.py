@@ -39,7 +39,8 @@ class Real:
     theirs, int64. train, train_labels: what training saw. unseen: held-out examples, for the test of copies;
     None where there are too few. independent: whether `judged` has nothing of `train`, so that what is learnt
     of the one may judge the other. known: modes, std and weights of a mixture; classes, and expected (the
-    shares of classes). notes: what a person should be told of the data."""
+    shares of classes). where: the condition that all of them meet, in words. notes: what a person should be
+    told of the data."""
 
     name: str
     split: str
@@ -56,6 +57,7 @@ class Real:
     class_names: tuple[str, ...] = ()
     known: Mapping[str, Any] = field(default_factory=dict[str, Any])
     label: str = "class"
+    where: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -116,6 +118,7 @@ def real_data(
         "train": seen,
         "train_labels": seen_labels,
         "class_names": classes,
+        "where": None if where is None else str(where),
         "notes": tuple(source.notes),
     }
     if classes and seen_labels is not None:
