@@ -119,6 +119,19 @@ def test_perfect_points_score_at_their_floors() -> None:
         json.dumps(row)
 
 
+@pytest.mark.parametrize("weights", [[1, 1], [9, 1], [1, 2, 30]])
+def test_modes_are_wanted_in_the_shares_that_the_data_have(weights: list[int]) -> None:
+    means = [[float(4 * i), 0.0] for i in range(len(weights))]
+    perfect, equal = data.mixture(means, 0.1, weights=weights), data.mixture(means, 0.1)
+    judge = Judge(real_data(perfect, "mixture", n=2_000))
+    right, wrong = (source.sample(2_000, stream("shares")) for source in (perfect, equal))
+    of_right, of_wrong = (next(evaluate(judge, x, ["reverse_kl"])) for x in (right, wrong))
+    assert of_right["low"] <= of_right["floor"]["high"] and not of_right["worse"]
+    assert of_wrong["worse"] == (len(set(weights)) > 1)
+    (row,) = compare(judge, right, wrong, ["reverse_kl"])
+    assert row["significant"] == (len(set(weights)) > 1) and row["difference"] >= 0
+
+
 def test_a_lost_mode_is_seen_and_significant() -> None:
     judge = Judge(real_data(data.ring(), "ring", n=400))
     perfect, again = points(400, "perfect"), points(400, "again")

@@ -23,6 +23,7 @@ from scipy.stats import kstest
 from torch import nn
 
 import zerosum
+from pages import evaluation
 from refusals import refused
 from zerosum import cli, export
 from zerosum import recipe as recipes
@@ -33,7 +34,7 @@ from zerosum.export.card import script
 from zerosum.game import normal
 from zerosum.recipe import presets
 from zerosum.run.datacard import DataCard
-from zerosum.run.log import RunError
+from zerosum.run.log import Log, RunError
 from zerosum.run.run import Run
 from zerosum.sampling import Generator, SamplingError
 
@@ -226,6 +227,24 @@ def test_the_card_says_what_it_is(runs: Path, here: Path) -> None:
     ):
         assert words in card, words
     assert str(runs) not in card + Path("out/config.json").read_text()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_card_has_the_figures_of_the_weights_that_it_goes_with(
+    runs: Path, here: Path, live: bool
+) -> None:
+    shutil.copytree(runs / "digits", "run")
+    log = Log(Path("run"))
+    old = evaluation(3, "coverage", 0.5)  # of a run that wrote nothing of its weights
+    rows = [old, *(evaluation(3, "kernel_distance", x, average=x < 2, where=None) for x in (1.0, 2.0))]
+    others = [
+        evaluation(2, "kernel_distance", 3.0, average=not live),
+        evaluation(3, "kernel_distance", 4.0, average=not live, where="class=3"),
+        evaluation(3, "kernel_distance", 5.0, average=not live, data="mnist"),
+    ]
+    for row in rows + others:
+        log.add_evaluation(row)
+    assert load("run", live=live).about["evaluation"] == [old, rows[2 if live else 1]]
 
 
 IMAGES = {"mnist": (28, 28), "stacked_mnist": (28, 28, 3), "image_folder": (16, 16, 3)}

@@ -362,6 +362,7 @@ def test_rows_under_a_condition_are_judged_by_real_rows_under_it(tmp_path: Path)
     assert rows["conditions_obeyed"]["value"] == share < 0.4 and rows["conditions_obeyed"]["worse"]
     assert rows["conditions_obeyed"]["floor"]["value"] == 1 and rows["column_shapes"]["worse"]
     assert rows["utility"]["space"] == "R^2 of amount"
+    assert {row["where"] for row in rows.values()} == {"shop=south"}
     with refused("moon"):
         judge_for(made, str(real), where="shop=moon")
     with refused("colour"):

@@ -8,6 +8,7 @@ import torch
 
 from zerosum import metrics
 from zerosum.metrics.estimate import floor, jackknife, wilson
+from zerosum.metrics.two_sample import _accuracy
 from zerosum.randomness import stream
 
 TWO_SAMPLE = {
@@ -253,6 +254,20 @@ def test_two_sample_test_is_calibrated():
     assert sum(x < 0.05 for x in p) <= 3  # P(Binomial(12, 0.05) > 3) is about 0.2 %
 
 
+@pytest.mark.parametrize(("n", "m"), [(100, 100), (180, 2_500), (2_500, 180), (50, 10_000)])
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.75, 0.75), (0.95, 0.95), (0.5, 0.98), (0.98, 0.5)])
+def test_two_sample_accuracy_is_as_sure_as_the_smaller_class_allows(n, m, shares):
+    draw, truth, ends = stream("accuracies", n, m), sum(shares) / 2, []
+    for _ in range(1_000):
+        right = (torch.rand(k, generator=draw) < share for k, share in zip((n, m), shares, strict=True))
+        ends.append(_accuracy(*right)[1:])
+    low, high = torch.tensor(ends).T
+    assert ((low <= truth) & (truth <= high)).double().mean() > 0.925
+    if shares[0] == shares[1]:  # no wider than it takes, either
+        error = math.sqrt(truth * (1 - truth) * (1 / n + 1 / m)) / 2
+        assert (high - low).mean() == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
 def test_diversity_falls_when_samples_repeat():
     draw = stream(0)
     images = torch.rand(100, 1, 16, 16, generator=draw) * 2 - 1
@@ -322,7 +337,7 @@ def test_default_tables_run_as_declared(table):
         "probabilities": dict.fromkeys(names, probabilities),
         "labels": dict.fromkeys((*names, "wanted"), probabilities.argmax(1)),
     }
-    known = {"modes": modes, "std": 0.5, "classes": 5, "expected": torch.ones(5)}
+    known = {"modes": modes, "std": 0.5, "weights": torch.ones(2), "classes": 5, "expected": torch.ones(5)}
     for name, metric in table.items():
         results = metric(views[metric.view], space="here", known=known)
         assert all(e.space == "here" and e.low <= e.value <= e.high for e in results.values()), name

@@ -108,6 +108,48 @@ def test_prdc_agrees_with_its_definition_in_scikit_learn(sets, monkeypatch):
     assert 0 < got.precision.value < 1 and 0 < got.recall.value < 1  # else the test would show nothing
 
 
+def bits(n: int, purpose: str, columns: int = 4) -> torch.Tensor:
+    return (torch.rand(n, columns, generator=stream(purpose)) < 0.3).float()
+
+
+def one_hots(n: int, purpose: str, values: int = 5) -> torch.Tensor:
+    """Three categories, each in units of its own."""
+    which = torch.randint(values, (n, 3), generator=stream(purpose))
+    return (torch.eye(values)[which] * torch.tensor([[1.0], [2.0], [3.7]])).flatten(1)
+
+
+def repeated(n: int, purpose: str) -> torch.Tensor:
+    """Forty rows of any numbers, repeated, and some that are themselves."""
+    few = torch.randn(40, 6, generator=stream("repeated"))
+    rows = few[torch.randint(40, (n,), generator=stream(purpose))]
+    return torch.where(torch.rand(n, 1, generator=stream(purpose, "own")) < 0.2, rows + 1, rows)
+
+
+def far_apart(n: int, purpose: str) -> torch.Tensor:
+    """Whole numbers near 0, and others so far away that a product of floats cannot tell them apart."""
+    x = bits(n, purpose)
+    return x + 3_000.0 * (torch.arange(n)[:, None] % 2)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1_000.0])
+@pytest.mark.parametrize("draw", [bits, one_hots, repeated, far_apart])
+def test_prdc_of_rows_that_repeat_is_as_defined(draw, offset):
+    """Closed balls, by brute force in double precision: rows that repeat have balls of radius 0."""
+    k, x, others = 5, draw(600, "real") + offset, draw(500, "fake") + offset
+    some = others[others[:, 0] > others[:, 0].min()]
+    for y in (x, others, some, some + 0.5):
+        a, b = x.double(), y.double()
+        reach = [(z[:, None] - z).square().sum(2).kthvalue(k + 1).values for z in (a, b)]
+        squares = (a[:, None] - b).square().sum(2)
+        in_real, in_fake = (squares <= r * (1 + 1e-6) for r in (reach[0][:, None], reach[1][None]))
+        got = metrics.prdc(x, y, k=k)
+        expected = [float(m.double().mean()) for m in (in_real.any(0), in_fake.any(1), in_real.any(1))]
+        assert [got.precision.value, got.recall.value, got.coverage.value] == pytest.approx(expected)
+        assert got.density.value == pytest.approx(float(in_real.sum()) / k / len(y))
+    same = metrics.prdc(x, x, k=k)
+    assert same.precision.value == same.recall.value == same.coverage.value == 1
+
+
 def test_parzen_agrees_with_scikit_learn_and_chooses_the_best_sigma(sets):
     from sklearn.neighbors import KernelDensity
 

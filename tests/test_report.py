@@ -358,11 +358,14 @@ def test_the_newest_of_each_metric_stands_beside_its_floor() -> None:
             evaluation(6, "ms_ssim_diversity", 0.25, higher_is_better=None),
             evaluation(6, "kernel_distance", 2.0, space="inception"),
             evaluation(6, "kernel_distance", 3.0, space="inception", average=False),
+            evaluation(6, "frechet_distance", 9.0, where="sex=Female"),
+            evaluation(6, "frechet_distance", 9.0, n=100),
         ]
     )
     assert table is not None
     rows = {(row.name, *row.circumstances): row for row in table.rows}
-    assert len(rows) == len(table.rows) == 5
+    assert len(rows) == len(table.rows) == 7
+    assert {"n", "weights", "space", "where"} == set(table.differing)
     first, second, third, *_ = table.rows
     assert (first.value, first.interval, first.floor) == ("4.5", "4.25 to 5", "1.125")
     assert (second.value, second.interval, second.floor, second.p) == (

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import zerosum
+from pages import evaluation
 from refusals import refused
 from zerosum import Game, cli, data, networks, objectives
 from zerosum import recipe as recipes
@@ -307,6 +308,29 @@ def test_what_was_evaluated_says_which_is_best(done: Path) -> None:
     assert checkpoints.numbered(log, "60") == 60
     with refused("best", by=RunError):
         checkpoints.numbered(log, "worst")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"space": "inception"},
+        {"split": "training examples"},
+        {"data": "mnist"},
+        {"average": False},
+        {"n": 100},
+        {"where": "sex=Female"},
+    ],
+    ids=str,
+)
+def test_the_best_is_sought_among_figures_that_were_made_alike(done: Path, other: dict[str, Any]) -> None:
+    log, metric = Log(done), "kernel_distance"
+    for step, value in ((10, 4.0), (DONE, 3.0), (10, 2.0), (DONE, 2.5)):  # judged twice: the newer ones count
+        log.add_evaluation(evaluation(step, metric, value, average=True, where=None))
+    log.add_evaluation(evaluation(DONE, metric, 0.1, **{"average": True, **other}))
+    assert checkpoints.numbered(log, "best") == 10
+    log.add_evaluation(evaluation(10, metric, 0.2, **{"average": True, **other}))
+    assert checkpoints.numbered(log, "best") == (10 if "where" in other else DONE)
+    (done / "evaluation.jsonl").unlink()
 
 
 def test_diagnose_and_the_report_name_it(done: Path, capsys: pytest.CaptureFixture[str]) -> None:

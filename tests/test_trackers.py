@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pages import evaluation
 from zerosum import trackers
 from zerosum.cli import main
 from zerosum.cli.parsing import TRACKERS
@@ -144,6 +145,24 @@ def test_every_tracker_is_sent_all_of_the_log_while_it_plays(fake: str, tmp_path
     assert {step for step, values in logged.items() if "samples" in values} == set(log.pictures())
     assert any(name.startswith("events/finished") for name in logged[6])
     assert "latent" in json.dumps([call for call in calls if call[0] in ("init", "log_dict")])
+
+
+def test_figures_that_were_not_made_alike_have_curves_of_their_own(fake: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "digits", "--out", str(run), *SMALL.split()]) == 0
+    log, under = Log(run), {"where": "sex=Female and age>60"}
+    for more in (under, {}, {"average": False}, {"n": 100, "space": "inception"}, {}):
+        log.add_evaluation(evaluation(6, "kernel_distance", 1.0, **{"average": True, **more}))
+    assert main(["log", str(run), "--to", fake, "--quiet"]) == 0
+    calls = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
+    names = [name for call in calls if call[0] == "log" for name in call[2] if "evaluation/" in name]
+    assert names == [
+        "evaluation/kernel_distance where sex Female and age 60",
+        "evaluation/kernel_distance",
+        "evaluation/kernel_distance average False",
+        "evaluation/kernel_distance space inception n 100",
+        "evaluation/kernel_distance",
+    ]
 
 
 @pytest.mark.parametrize("call", [("def init", "def start_run"), ("def log",), ("def finish", "def end_run")])

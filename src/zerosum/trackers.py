@@ -12,6 +12,7 @@ knows of no tracker. `Follower` sends what is new each time that it is asked ::
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from zerosum import recipe as recipes
-from zerosum.run.log import Log, RunError
+from zerosum.run.log import Log, Row, RunError, circumstances
 from zerosum.text import printable
 
 __all__ = ["TRACKERS", "Follower", "Tracker", "check", "keeping_up", "send"]
@@ -52,6 +53,7 @@ class Follower:
         recipe = self.log.recipe()
         self.sent = {"records": 0, "events": 0, "pictures": 0, "evaluations": 0}
         self._read = 0  # bytes of the records
+        self._judged: dict[str, dict[str, str]] = {}  # of each metric, how it was judged first
         self.tracker: Tracker = TRACKERS[tracker](path, recipes.resolved(recipe))
         self.tracker.text(0, "recipe", f"```yaml\n{recipes.dump(recipe)}```")
 
@@ -66,8 +68,16 @@ class Follower:
         for step, path in self._new("pictures", list(self.log.pictures().items())):
             self.tracker.picture(step, path.read_bytes())
         for row in self._new("evaluations", self.log.evaluations()):
-            self.tracker.scalars(row.get("step", 0), {f"evaluation/{row['metric']}": row["value"]})
+            self.tracker.scalars(row.get("step", 0), {self._name(row): row["value"]})
         return self.sent
+
+    def _name(self, row: Row) -> str:
+        """The curve of a figure: its metric, and wherein it was judged otherwise than the first of that
+        metric. A condition is always said."""
+        now = circumstances(row)
+        first = self._judged.setdefault(row["metric"], {**now, "where": ""})
+        other = [f"{key} {value}" for key, value in now.items() if value != first[key]]
+        return "evaluation/" + re.sub(r"[^\w.\-/ ]+", " ", " ".join([row["metric"], *other]))
 
     def _new(self, kind: str, items: list[Any]) -> list[Any]:
         new = items[self.sent[kind] :]

@@ -38,8 +38,9 @@ class Real:
     split: what `judged` is, in words. judged: the examples that samples are compared with, and labels,
     theirs, int64. train, train_labels: what training saw. unseen: held-out examples, for the test of copies;
     None where there are too few. independent: whether `judged` has nothing of `train`, so that what is learnt
-    of the one may judge the other. known: modes and std of a density; classes, and expected (the shares of
-    classes). notes: what a person should be told of the data."""
+    of the one may judge the other. known: modes, std and weights of a mixture; classes, and expected (the
+    shares of classes). where: the condition that all of them meet, in words. notes: what a person should be
+    told of the data."""
 
     name: str
     split: str
@@ -56,6 +57,7 @@ class Real:
     class_names: tuple[str, ...] = ()
     known: Mapping[str, Any] = field(default_factory=dict[str, Any])
     label: str = "class"
+    where: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -95,7 +97,8 @@ def real_data(
     n = min(n, room(source.shape, of_images))
     if isinstance(source, Density):
         fresh = [source.sample(n, stream(seed, "evaluation", which)) for which in ("held out", "train")]
-        known = {"modes": source.modes, "std": source.std} if len(source.modes) else {}
+        facts = ("modes", "std", "weights") if len(source.modes) else ()
+        known = {name: getattr(source, name) for name in facts if hasattr(source, name)}
         judged, train = map(Examples, fresh)
         return Real(name, "fresh points", codec, judged, train, unseen=judged, apart=n, known=known)
     if not isinstance(source, Table) and (where or predict or unseen is not None):
@@ -115,6 +118,7 @@ def real_data(
         "train": seen,
         "train_labels": seen_labels,
         "class_names": classes,
+        "where": None if where is None else str(where),
         "notes": tuple(source.notes),
     }
     if classes and seen_labels is not None:

@@ -148,6 +148,7 @@ def _row(
         "higher_is_better": metric.higher_is_better,
         "split": judge.compared.split,
         "data": judge.real.name,
+        "where": judge.real.where,
         "seed": judge.seed,
     }
     return row | {"worse": worse_than_floor(row)}

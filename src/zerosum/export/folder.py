@@ -98,20 +98,24 @@ def is_exported(path: Path) -> bool:
 def _from_run(path: Path, step: int | str | None, live: bool) -> Pretrained:
     from zerosum.run.run import Run
 
-    return _with_facts(Pretrained.of(Run.open(path, step), live), path)
+    run = Run.open(path, step)
+    averaged = not live and run.game.G.average is not None
+    return _with_facts(Pretrained.of(run, live), path, averaged)
 
 
-def _with_facts(G: Pretrained, path: Path) -> Pretrained:
-    """What a model card says of a run: its recipe without the paths of this machine, and its evaluation."""
+def _with_facts(G: Pretrained, path: Path, averaged: bool) -> Pretrained:
+    """What a model card says of a run: its recipe without the paths of this machine, and its evaluation: of
+    these weights, without a condition, by the data of the run."""
     assert G.recipe is not None
     tree = recipes.resolved(G.recipe)
     if isinstance(tree["data"], dict):
         tree["data"] = {k: Path(v).name if k == "path" else v for k, v in tree["data"].items()}
     bare = replace(G.recipe, data=tree["data"])
-    rows = [row for row in Log(path).evaluations() if row.get("step") == G.about["step"]]
-    latest = {row["metric"]: row for row in rows if "value" in row}
+    about = {"step": G.about["step"], "average": averaged, "data": recipes.name_of(bare.data), "where": None}
+    rows = [row for row in Log(path).evaluations() if about.items() <= {**about, **row}.items()]
+    latest = {row["metric"]: row for row in rows}
     G.about |= {
-        "data": recipes.name_of(bare.data),
+        "data": about["data"],
         "recipe_text": recipes.dump(bare),
         "evaluation": [*latest.values()],
     }

@@ -39,7 +39,7 @@ from zerosum.metrics.two_sample import referee, two_sample_test
 __all__ = ["IMAGES", "POINTS", "TABLES", "Metric"]
 
 _SETS = "real", "fake", "train", "validation", "unseen", "wanted"
-_KNOWN = "modes", "std", "classes", "expected", "target", "obeys"
+_KNOWN = "modes", "std", "weights", "classes", "expected", "target", "obeys"
 _BLOCKS = 10
 
 
@@ -52,11 +52,11 @@ class Metric:
     `unseen` (real, and held out in any case), and `wanted` (the labels asked of a conditional generator).
     `view` is how it wants to see them: `samples`, `features`, a classifier's `probabilities` or `labels`, or
     of tables the `rows` as `zerosum.metrics.tables` has them or the `sheet` that their file holds. `known`
-    are keyword arguments that come from the source: `modes`, `std`, `classes`, `expected` (shares of the real
-    labels), `target`, `obeys`. `higher_is_better` is None where being near the real data's value is best.
-    `equal_sizes`: its value depends on how many examples each set has, and says something only where these
-    are as many. `floor_of`: the set that stands for `fake` where it is asked what real data score, if that is
-    not held-out examples.
+    are keyword arguments that come from the source: `modes`, `std`, `weights` (shares of the modes),
+    `classes`, `expected` (shares of the real labels), `target`, `obeys`. `higher_is_better` is None where
+    being near the real data's value is best. `equal_sizes`: its value depends on how many examples each set
+    has, and says something only where these are as many. `floor_of`: the set that stands for `fake` where it
+    is asked what real data score, if that is not held-out examples.
     """
 
     compute: Callable[..., Estimate | PRDC | QualityEstimates | float | Tensor]
@@ -165,7 +165,9 @@ POINTS: dict[str, Metric] = {
     "high_quality_share": Metric(
         high_quality_share, ("fake",), "samples", higher_is_better=True, known=("modes", "std")
     ),
-    "reverse_kl": Metric(reverse_kl, ("fake",), "samples", higher_is_better=False, known=("modes", "std")),
+    "reverse_kl": Metric(
+        reverse_kl, ("fake",), "samples", higher_is_better=False, known=("modes", "std", "weights")
+    ),
     "referee": Metric(referee, PAIR, "samples", higher_is_better=False),
     "two_sample_test": Metric(two_sample_test, PAIR, "samples", higher_is_better=False),
     "sliced_wasserstein": Metric(sliced_wasserstein, PAIR, "samples", higher_is_better=False),

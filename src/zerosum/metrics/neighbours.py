@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 CHUNK = 2**25  # distances held at a time
+ROUNDING = 4  # last digits by which sums of squares that are equal may differ
 NO_COPY = 1 / 2  # what is not nearer to one training example than this share of the usual distance is no copy
 
 
@@ -111,7 +112,9 @@ def nearest(x: Tensor, reference: Tensor, k: int, *, itself: bool = False) -> Te
 def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
     """Precision, recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    With B(x) the closed ball round x that reaches its k-th neighbour in its own set:
+    With B(x) the closed ball round x that reaches its k-th neighbour in its own set (what a matrix product
+    cannot tell from its edge is measured by the differences, so that rows which repeat, and rows as far as
+    the k-th, are inside):
 
     - precision: share of fakes inside any B(real); recall: share of reals inside any B(fake);
     - density: mean over fakes of (number of B(real) it is in) / k; coverage: share of B(real) that hold a
@@ -127,17 +130,17 @@ def prdc(real: Any, fake: Any, *, k: int = 5, space: str = "samples") -> PRDC:
     (1.0, 0.0)
     """
     x, y = matched(least=k + 1, real=real, fake=fake)
-    x, y = x - x.mean(0), y - x.mean(0)
-    real_radius, fake_radius = _reach(x, k), _reach(y, k)
+    real, fake = _Rows.of(x, x.mean(0)), _Rows.of(y, x.mean(0))
+    real_reach, fake_reach = _reach(real, k), _reach(fake, k)
     holders, holder = (torch.zeros(len(y), dtype=torch.long, device=x.device) for _ in range(2))
     recalled, held = list[tuple[Tensor, Tensor]](), list[tuple[Tensor, Tensor]]()
-    for start, squares in _chunks(x, y):
-        radius = real_radius[start : start + len(squares), None]
-        inside = (squares <= radius * radius).byte()
+    for start, squares in _chunks(real.centred, fake.centred):
+        some = real.at(start, len(squares))
+        inside = _inside(squares, real_reach[start : start + len(squares), None], some, fake)
         holders += inside.sum(0)
         holder = torch.where(inside.amax(0) > 0, start + inside.argmax(0), holder)
         held.append((inside.sum(1), inside.argmax(1)))
-        inside = (squares <= fake_radius * fake_radius).byte()
+        inside = _inside(squares, fake_reach[None], some, fake)
         recalled.append((inside.sum(1), inside.argmax(1)))
     in_fake, in_ball = ([torch.cat(parts) for parts in zip(*rows, strict=True)] for rows in (recalled, held))
     density, shares = holders.double() / k, in_ball[0].double() * len(x) / (k * len(y))
@@ -220,14 +223,49 @@ def _nearness(x: Tensor, train: Tensor, k: int, scale: Tensor) -> Tensor:
     return torch.where(first > 0, torch.maximum(first / near[:, -1], first / scale), 0.0)
 
 
-def _reach(x: Tensor, k: int) -> Tensor:
-    """How far the k-th neighbour of each row of x is in x itself, from the difference of the two: [n]."""
+class _Rows(NamedTuple):
+    """Rows `[n, d]`, the same about a centre, and by how much each at most makes squared distances of a
+    matrix product wrong `[n]`."""
+
+    exact: Tensor
+    centred: Tensor
+    doubt: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, centre: Tensor) -> Self:
+        centred = x - centre
+        unit = 2 * (ROUNDING + math.sqrt(x.shape[1])) * torch.finfo(x.dtype).eps
+        return cls(x, centred, unit * (centred * centred).sum(1))
+
+    def at(self, start: int, n: int) -> Self:
+        return type(self)(*(part[start : start + n] for part in self))
+
+
+def _reach(x: _Rows, k: int) -> Tensor:
+    """The squared distance of each row of x to its k-th neighbour in x itself: [n]."""
     found = list[Tensor]()
-    for start, squares in _chunks(x, x):
+    for start, squares in _chunks(x.centred, x.centred):
         squares.diagonal(offset=start).fill_(math.inf)
-        last = squares.kthvalue(k, dim=1).indices
-        found.append((x[last] - x[start : start + len(squares)]).square_().sum(1).sqrt_())
+        last = squares.topk(k, dim=1, largest=False).values[:, -1:]  # faster than kthvalue
+        _measure(squares, last, x.at(start, len(squares)), x)
+        found.append(squares.topk(k, dim=1, largest=False).values[:, -1])
     return torch.cat(found)
+
+
+def _inside(squares: Tensor, limit: Tensor, x: _Rows, y: _Rows) -> Tensor:
+    """Whether the squared distances of x to y reach no further than `limit`, but for what a sum is rounded
+    by: uint8 `[n, m]`."""
+    _measure(squares, limit, x, y)
+    return (squares <= limit * (1 + ROUNDING * torch.finfo(limit.dtype).eps)).byte()
+
+
+def _measure(squares: Tensor, limit: Tensor, x: _Rows, y: _Rows) -> None:
+    """Where rounding may have put a squared distance on the wrong side of `limit`, take it from the
+    difference of the two rows."""
+    gap = (squares - limit).abs_().sub_(x.doubt[:, None]).sub_(y.doubt)
+    for pairs in (gap <= 0).nonzero().split(max(1, CHUNK // x.exact.shape[1])):
+        of, to = pairs.unbind(1)
+        squares[of, to] = (x.exact[of] - y.exact[to]).square_().sum(1, dtype=torch.float64).to(squares)
 
 
 def _chunks(x: Tensor, reference: Tensor) -> Iterator[tuple[int, Tensor]]:

@@ -44,7 +44,7 @@ def two_sample_test(real: Any, fake: Any, *, seed: int = 0, space: str = "sample
 
     (Lopez-Paz & Oquab 2017.) The p-value is the one-sided rank-sum test of the held-out logits, which is
     valid because they are exchangeable if the distributions are the same, and stronger than a test of the
-    accuracy. The interval is Wilson's.
+    accuracy. The interval is Wilson's, over as many examples as the two accuracies are worth together.
 
     >>> g = stream(0)
     >>> x, y = torch.randn(400, 2, generator=g), torch.randn(400, 2, generator=g)
@@ -54,13 +54,21 @@ def two_sample_test(real: Any, fake: Any, *, seed: int = 0, space: str = "sample
     from scipy.stats import mannwhitneyu
 
     a, b = _held_out_logits(real, fake, seed)
-    accuracy = (float((a > 0).double().mean()) + float((b <= 0).double().mean())) / 2
-    n = len(a) + len(b)
     p = float(mannwhitneyu(a.numpy(), b.numpy(), alternative="greater").pvalue)
-    interval = wilson(round(accuracy * n), n)
-    return Estimate(
-        accuracy, *interval, len(fake), space, "two-sample accuracy", "binomial", floor=0.5, p_value=p
-    )
+    found = _accuracy(a > 0, b <= 0)
+    return Estimate(*found, len(fake), space, "two-sample accuracy", "binomial", floor=0.5, p_value=p)
+
+
+def _accuracy(*right: Tensor) -> tuple[float, float, float]:
+    """The mean of the shares of two classes `[n]`, `[m]` that are right, with its interval: of equal shares
+    it is worth 4 / (1/n + 1/m) examples, of a poor share of the smaller class fewer."""
+    (n, m), shares = map(len, right), [float(x.double().mean()) for x in right]
+    value = sum(shares) / 2
+    variance = sum(s * (1 - s) / k for s, k in zip(shares, (n, m), strict=True)) / 4
+    worth = 4 * n * m / (n + m)
+    if variance > 0:
+        worth = min(worth, value * (1 - value) / variance)
+    return value, *wilson(value * worth, worth)
 
 
 def referee(real: Any, fake: Any, *, seed: int = 0, space: str = "samples") -> Estimate:

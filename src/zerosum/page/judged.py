@@ -9,6 +9,7 @@ from typing import Any
 from zerosum.page.curves import points
 from zerosum.page.figure import Axis, Curve, Figure, Level
 from zerosum.page.formats import brief, finite, number
+from zerosum.run.log import circumstances
 
 __all__ = ["Judged", "judged"]
 
@@ -56,7 +57,7 @@ def judged(evaluations: Sequence[Row]) -> Judged | None:
         return None
     kinds: dict[tuple[str, ...], dict[int, Row]] = {}
     for row in sorted(numbers, key=lambda r: (r.get("step", 0), finite(r.get("time")) or 0)):
-        kind = _name(row), *list(_circumstances(row).values())[2:]
+        kind = (*circumstances(row).values(),)
         kinds.setdefault(kind, {})[row.get("step", 0)] = row
     newest = [list(by_step.values())[-1] for by_step in kinds.values()]
     where = [_circumstances(row) for row in newest]
@@ -71,13 +72,13 @@ def judged(evaluations: Sequence[Row]) -> Judged | None:
 
 
 def _circumstances(row: Row) -> dict[str, str]:
-    """What was judged. All but step and n make two rows two different metrics."""
+    """What was judged, in words."""
     n, average = finite(row.get("n")), row.get("average")
     return {
         "step": f"{row['step']:,}" if "step" in row else "–",  # of a file of samples
         "n": "–" if n is None else f"{n:,.0f}",
         "weights": {True: "averaged", False: "live"}[average] if isinstance(average, bool) else "–",
-        **{key: brief(row.get(key) or "–", 60) for key in ("space", "data", "split")},
+        **{key: brief(row.get(key) or "–", 60) for key in ("space", "data", "split", "where")},
     }
 
 

@@ -33,7 +33,7 @@ from zerosum.game import Game, Player
 from zerosum.optimizers import state_forms
 from zerosum.run import files
 from zerosum.run.datacard import DataCard
-from zerosum.run.log import FORMAT, Log, RunError, refuse_format
+from zerosum.run.log import FORMAT, Log, Row, RunError, circumstances, refuse_format
 from zerosum.text import printable
 from zerosum.watch import best
 
@@ -193,8 +193,9 @@ def numbered(log: Log, name: str) -> int:
     """The step of the checkpoint of this name: a number, or "best".
 
     The best is the one that `zerosum evaluate RUN --all` liked best, if it has judged two that are there (by
-    the first of a few metrics); before that the one whose samples the run itself found nearest to held-out
-    data (`zerosum.watch.best`). Raises RunError where neither knows any.
+    the first of a few metrics, as it was computed last and without a condition); before that the one whose
+    samples the run itself found nearest to held-out data (`zerosum.watch.best`). Raises RunError where
+    neither knows any.
     """
     if name.isdecimal():
         return int(name)
@@ -202,10 +203,9 @@ def numbered(log: Log, name: str) -> int:
         raise RunError(f"checkpoint {printable(name)}: the number of a turn is wanted, or best")
     there, rows = steps(log.path / "checkpoints"), log.evaluations()
     for metric in ("kernel_distance", "frechet_distance", "sliced_wasserstein", "high_quality_share"):
-        mine = [row for row in rows if row["metric"] == metric and row.get("step") in there]
-        if len({row["step"] for row in mine}) > 1:
-            liked = max if mine[0].get("higher_is_better") else min
-            return liked(mine, key=lambda row: row["value"])["step"]
+        if len(mine := _judged_alike([row for row in rows if row["metric"] == metric], there)) > 1:
+            liked = max if next(iter(mine.values())).get("higher_is_better") else min
+            return liked(mine, key=lambda step: mine[step]["value"])
     found = best.best([record for record in log.records() if record["step"] in there])
     if found is None:
         raise RunError(
@@ -213,6 +213,16 @@ def numbered(log: Log, name: str) -> int:
             f"{printable(log.path)} --all does so"
         )
     return found.step
+
+
+def _judged_alike(rows: Sequence[Row], there: Sequence[int]) -> dict[int, Row]:
+    """The newest row of each step that is there, of the last kind of rows that has two steps or more."""
+    kinds: dict[tuple[str, ...], dict[int, Row]] = {}
+    for row in rows:
+        if row.get("step") in there and not row.get("where"):
+            kind = (*circumstances(row).values(),)
+            kinds[kind] = {**kinds.pop(kind, {}), row["step"]: row}
+    return next((steps for steps in reversed(kinds.values()) if len(steps) > 1), {})
 
 
 def forget(folder: Path, after: int) -> None:

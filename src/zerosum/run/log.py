@@ -44,6 +44,7 @@ __all__ = [
     "Record",
     "Row",
     "RunError",
+    "circumstances",
     "disk",
     "keep_apart",
     "not_a_run",
@@ -59,6 +60,7 @@ Record = dict[str, Any]
 two ends ``[low, high]`` of those that have any."""
 Row = dict[str, Any]
 """A metric: ``metric``, ``value``, ``low``, ``high`` and what `zerosum.evaluation` says of it."""
+_CIRCUMSTANCES = "metric", "space", "data", "split", "average", "where", "n"
 
 T = TypeVar("T")
 STEP = re.compile(rb'"step": ?(\d{1,19})')
@@ -228,6 +230,16 @@ def _row(line: Mapping[str, Any]) -> Row | None:
     numbers = (line.get("value", line.get("difference")), line.get("low"), line.get("high"))
     whole = isinstance(line.get("metric"), str) and type(line.get("step", 0)) is int
     return {"step": 0, **line} if whole and all(map(_is_number, numbers)) else None
+
+
+def circumstances(row: Mapping[str, Any]) -> dict[str, str]:
+    """What rows of one run must share to be compared: the same figure of other steps has the same. What an
+    older run did not write is what a row without a condition has.
+
+    >>> circumstances({"metric": "coverage"}) == circumstances({"metric": "coverage", "where": None})
+    True
+    """
+    return {name: "" if row.get(name) is None else str(row[name]) for name in _CIRCUMSTANCES}
 
 
 def _is_number(x: Any) -> bool:
