@@ -349,7 +349,7 @@ def test_lazy_penalties_are_told_when_due_and_weighted_up() -> None:
     game = double_game(objectives.nonsaturating(), [penalties.r1(0.25, every=3), penalties.r2(1.0)], k=2)
     source = Recording()
     turns = list(game.play(source, 6))
-    # steps of D: 0, 1 | 2, 3 | 4, 5 | 6, 7 | ...: r1 is due at 0, 3, 6, 9, and a turn tells of all of its steps
+    # steps of D: 0, 1 | 2, 3 | 4, 5 | 6, 7 | ...: r1 is due at 0, 3, 6, 9, and a turn tells of each
     assert [sorted(turn.penalties) for turn in turns] == [["r1", "r2"], ["r1", "r2"], ["r2"]] * 2
     alone = double_game(
         objectives.nonsaturating(), [penalties.r1(0.25, every=3)], optimizers=(sgd(0), sgd(0))
