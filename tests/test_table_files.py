@@ -817,6 +817,18 @@ def test_rows_that_are_made_have_the_types_of_the_file_after_a_restart_too(
     assert pq.read_schema(tmp_path / "some.parquet").types == of_all_types.schema.types[::3]
 
 
+@pytest.mark.parametrize("encoding", ["standard", "ranks"])
+def test_identifiers_go_on_beyond_the_type_of_the_file(encoding: str, tmp_path: Path) -> None:
+    ids, size = pa.array(range(1, 32_001), pa.int16()), pa.array([1, 2] * 16_000, pa.int8())
+    pq.write_table(pa.table({"id": ids, "size": size}), tmp_path / "x.parquet")
+    codec = fit(read_sheet(tmp_path / "x.parquet"), encoding=encoding)
+    parts = [codec.decode(torch.zeros(500, *codec.shape), first) for first in (0, 500, 1000)]
+    with (tmp_path / "y.parquet").open("wb") as file:
+        write_sheets(parts, file, ".parquet", 1500)
+    made = pq.read_table(tmp_path / "y.parquet")
+    assert made["id"].to_pylist() == [*range(32_001, 33_501)] and made["size"].type == pa.int8()
+
+
 def _saved(state: Any, path: Path) -> Path:
     torch.save(state, path)
     return path

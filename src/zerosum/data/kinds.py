@@ -66,10 +66,14 @@ def fit(
     for name, cells in train.columns.items():
         column = _column(name, cells, whole[name], encoding == "ranks", given.get(name))
         columns.append(column)
+    counted = {c.name for c in columns if isinstance(c, Identifier) and c.cells_are == "int"}
+    types = train.style.types  # beyond which they go on
+    kept = {name: kind for name, kind in types.items() if name not in counted}
+    style = train.style if kept == types else train.style.typed(kept)
     if encoding != "ranks":
-        return Columns(tuple(columns), encoding, style=train.style)
+        return Columns(tuple(columns), encoding, style=style)
     linked, within = link(train, arranged(train, columns), given)
-    return Columns(linked, encoding, within, train.style)
+    return Columns(linked, encoding, within, style)
 
 
 def _as_said(sheet: Sheet, kinds: Mapping[str, str]) -> Sheet:

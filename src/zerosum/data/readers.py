@@ -11,7 +11,6 @@ import gzip
 import math
 import re
 import zlib
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -359,9 +358,8 @@ def from_arrow(table: Any) -> Sheet:
     if others:
         notes = (*notes, f"columns that hold neither numbers nor text are left out: {join_names(others)}")
     kept = {name: column for name, column in cells.items() if column is not None}
-    pa = import_module("pyarrow")
-    schema = pa.schema([(name, table.column(i).type) for i, name in enumerate(names) if name in kept])
-    return Sheet(kept, notes, Style(schema=b64encode(schema.serialize()).decode()))
+    types = {name: table.column(i).type for i, name in enumerate(names) if name in kept}
+    return Sheet(kept, notes, Style().typed(types))
 
 
 def _from_arrow(column: Any) -> Cells | None:

@@ -59,6 +59,21 @@ class Style(NamedTuple):
     numbers: tuple[tuple[str, str, str, str], ...] = ()
     schema: str = ""
 
+    @property
+    def types(self) -> dict[str, Any]:
+        """The Arrow types of columns by name. Of a damaged one Arrow raises anything."""
+        if not self.schema:
+            return {}
+        import pyarrow as pa
+
+        return {field.name: field.type for field in pa.ipc.read_schema(pa.py_buffer(b64decode(self.schema)))}
+
+    def typed(self, types: Mapping[str, Any]) -> Style:
+        """The same with these Arrow types."""
+        import pyarrow as pa
+
+        return self._replace(schema=b64encode(pa.schema([*types.items()]).serialize()).decode())
+
 
 PLAIN = Style()
 PLAIN_NUMBER = ".", "", ""  # its mark, its format and the word for a missing one
@@ -193,25 +208,20 @@ def _common_style(sheets: Sequence[Sheet]) -> Style:
         mark, form, gap = (all_of[0] if len(set(all_of)) == 1 else plain for all_of, plain in each)
         if (mark, form, gap) != PLAIN_NUMBER:
             numbers.append((name, mark, form, gap))
-    return Style(styles[0].separator, tuple(numbers), _common_schema([style.schema for style in styles]))
+    style = styles[0]._replace(numbers=tuple(numbers))
+    if len({one.schema for one in styles}) == 1:
+        return style
+    if not all(one.schema for one in styles):
+        return style._replace(schema="")
+    return style.typed(_common_types([one.types for one in styles]))
 
 
-def _common_schema(schemas: Sequence[str]) -> str:
-    """The fields that have one type in all of them, but for parts where they have no type."""
-    if len(set(schemas)) == 1:
-        return schemas[0]
-    if "" in schemas:
-        return ""
+def _common_types(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The types that are one in all of them, but for parts where a column has no type."""
     import pyarrow as pa
 
-    read = [pa.ipc.read_schema(pa.py_buffer(b64decode(schema))) for schema in schemas]
-    first, *others = [{field.name: field.type for field in schema} for schema in read]
-    fields: list[Any] = []
-    for name, kind in first.items():
-        types = {kind, *(other.get(name, kind) for other in others)} - {pa.null()}
-        if len(types) <= 1:
-            fields.append((name, types.pop() if types else kind))
-    return b64encode(pa.schema(fields).serialize()).decode()
+    types = {name: {one.get(name, kind) for one in each} - {pa.null()} for name, kind in each[0].items()}
+    return {name: kinds.pop() if kinds else pa.null() for name, kinds in types.items() if len(kinds) <= 1}
 
 
 def _is_numeric(cells: Cells) -> bool:

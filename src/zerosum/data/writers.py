@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-from base64 import b64decode
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import time
@@ -106,7 +105,8 @@ def _write_npy(first: Sheet, sheets: Iterator[Sheet], file: IO[bytes], rows: int
 
 def _write_parquet(first: Sheet, sheets: Iterator[Sheet], file: IO[bytes]) -> None:
     parquet, pa = optional("pyarrow.parquet", "pyarrow"), optional("pyarrow", "pyarrow")
-    types = _types(pa, first.style.schema)
+    with foreign("the types of the columns are damaged"):
+        types = first.style.types
 
     def table(sheet: Sheet) -> Any:
         return pa.table({name: _arrow(pa, cells, types.get(name)) for name, cells in sheet.columns.items()})
@@ -115,14 +115,6 @@ def _write_parquet(first: Sheet, sheets: Iterator[Sheet], file: IO[bytes]) -> No
     with parquet.ParquetWriter(file, schema) as writer:
         for sheet in sheets:
             writer.write_table(table(sheet).cast(schema))
-
-
-def _types(pa: Any, schema: str) -> dict[str, Any]:
-    """The Arrow types of a schema by name; none of an empty one. Raises ValueError for a damaged one."""
-    if not schema:
-        return {}
-    with foreign("the types of the columns are damaged"):
-        return {field.name: field.type for field in pa.ipc.read_schema(pa.py_buffer(b64decode(schema)))}
 
 
 def _arrow(pa: Any, cells: Cells, kind: Any) -> Any:
