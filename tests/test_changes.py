@@ -127,6 +127,7 @@ BAD = [
         b'{"fields": {"g_optimizer": "sgd"}}',
         b'{"fields": {"instruments": ["no_such"]}}',
         b'{"fields": {"faults": ["no_such"]}}',
+        b'{"fields": {"steps": "45m"}}',
     ),
 ]
 
@@ -140,6 +141,14 @@ def test_a_wish_that_cannot_be_granted_is_refused(content: bytes, tmp_path: Path
     play(path)
     assert [e["event"] for e in Log(path).events()] == ["started", "refused", "finished"]
     assert weights(path) == weights(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("steps", [5, 3, 1])
+def test_a_wish_for_fewer_turns_than_are_played_ends_the_run_saved(steps: int, tmp_path: Path) -> None:
+    play(tmp_path, wish_at=4, fields={"steps": steps})
+    assert [e["event"] for e in Log(tmp_path).events()] == ["started", "changed", "finished"]
+    assert checkpoints.steps(tmp_path / "checkpoints")[-1] == Log(tmp_path).records()[-1]["step"] == 5
+    assert (tmp_path / "samples/000005.png").is_file()
 
 
 def test_a_wish_granted_just_before_a_kill_is_not_granted_again(tmp_path: Path) -> None:

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 import zerosum
 from zerosum import cli
+from zerosum.cli.parsing import stopping
 from zerosum.display import curve
 
 SMALL = [f"--{who}.{option}={n}" for who in "GD" for option, n in (("width", 4), ("depth", 1))]
@@ -74,6 +77,26 @@ def test_a_closed_output_is_no_error(closed: str, here: Path) -> None:
 def test_a_run_without_outputs_ends_as_any_other(here: Path) -> None:
     assert shell(f"{train('run')} <&- >&- 2>&-", here).returncode == 0
     assert (here / "run/checkpoints/000012").is_dir()
+
+
+def test_a_reader_that_is_gone_does_not_end_a_run(here: Path) -> None:
+    shell(f"{train('run', '--log_every 1')} | head -n 1", here)
+    assert (here / "run/checkpoints/000012").is_dir()
+    assert '"finished"' in (here / "run/events.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("before", "said"), [(signal.SIG_DFL, ["SIGHUP"]), (signal.SIG_IGN, [])])
+def test_a_closed_terminal_ends_a_run_as_ctrl_c_does_unless_it_is_ignored(
+    before: Any, said: list[str]
+) -> None:
+    reasons: list[str] = []
+    outside = signal.signal(signal.SIGHUP, before)
+    try:
+        with stopping(SimpleNamespace(stop=reasons.append)):
+            signal.raise_signal(signal.SIGHUP)
+        assert reasons == said and signal.getsignal(signal.SIGHUP) == before
+    finally:
+        signal.signal(signal.SIGHUP, outside)
 
 
 def test_a_usage_error_with_a_closed_output_keeps_its_code(here: Path) -> None:

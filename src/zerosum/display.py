@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import log
 from pathlib import Path
 from statistics import fmean
@@ -50,9 +50,19 @@ def display(run: Run, quiet: bool) -> Iterator[Show]:
         yield lambda record: None
     elif sys.stdout.isatty():
         with _live(run) as show:
-            yield show
+            yield _while_seen(show)
     else:
-        yield _plain(run)
+        yield _while_seen(_plain(run))
+
+
+def _while_seen(show: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The same, but that a terminal or a reader that is gone ends nothing."""
+
+    def shown(what: Any) -> None:
+        with suppress(OSError):
+            show(what)
+
+    return shown
 
 
 @contextmanager
@@ -227,7 +237,7 @@ def display_seeds(seeds: StackedSeeds, quiet: bool) -> Iterator[Callable[[Sequen
         figures += [f"{name} {_range([r[name] for r in records if name in r])}" for name in names]
         print(f"step {step:,}/{steps:,}  ETA {_eta(some, records[0])}  {'  '.join(figures)}", flush=True)
 
-    yield show
+    yield _while_seen(show)
 
 
 def _range(values: Sequence[float]) -> str:

@@ -174,13 +174,17 @@ class Stoppable(Protocol):
 
 @contextmanager
 def stopping(run: Stoppable) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after the present turn; a second one at once."""
+    """Ctrl-C, SIGTERM and a closed terminal (SIGHUP, unless it is ignored, as under nohup) end the run after
+    the present turn; a second one at once."""
 
     def stop(number: int, frame: object) -> None:
         run.stop(signal.Signals(number).name)
         signal.signal(number, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in ends}
     try:
         yield
     finally:

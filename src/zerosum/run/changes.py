@@ -197,4 +197,6 @@ def _fields(file: Path, within: Path) -> dict[str, Any]:
             f"these fields can change while a game is played: {', '.join(sorted(CHANGEABLE))}; "
             f"got {', '.join(sorted(heads)) if isinstance(fields, dict) else type(fields).__name__}"
         )
+    if isinstance(fields.get("steps", 1), str):
+        raise RunError(f"steps: a time is settled when a run begins: wish for turns, got {fields['steps']!r}")
     return fields

@@ -423,7 +423,9 @@ def _settled(path: Path, recipe: Recipe, source: Any) -> tuple[Recipe, str]:
     left = autotune.left_open(recipe)
     if left and begun is not None:
         settled = {name: getattr(begun, name) for name in left}
-        recipe, said = replace(recipe, **settled, threads=recipe.threads or begun.threads), ""
+        recipe = replace(recipe, **settled, threads=recipe.threads or begun.threads)
+        turns = f"{begun.turns:,} turns, as settled when the run began: --steps N plays another number"
+        said = turns if "steps" in left else ""
     else:
         recipe, said = autotune.settled(recipe, source)
     return transfer.settled(recipes.settled(recipe, begun), begun, Run.open), said

@@ -105,7 +105,17 @@ class Session:
                 self._to_prune = True
             if self.steered and not self.over:
                 changes.take_up(run)
+                if step >= run.recipe.turns:  # fewer turns are wished than are played
+                    record, log = self._end_here(turn, record), True
         return record if log else None
+
+    def _end_here(self, turn: Turn, record: Record | None) -> Record:
+        """The record of a turn that has become the last one, with all that belongs to it."""
+        self.over = self._to_prune = True
+        self.run.picture()
+        if self.run.saved != self._step:
+            self.run.save()
+        return record or self._logged(turn, (), timed=True)
 
     def prune(self) -> None:
         """Remove the checkpoints that are too many, when all that belongs to the newest one is there."""
