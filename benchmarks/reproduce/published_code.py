@@ -69,8 +69,9 @@ def recipe(name: str, seed: int = 0) -> Recipe:
 
 
 def digest(name: str) -> str:
+    """Of the recipe and of this script; the commit tells the library's state."""
     _, advance = DIFFERENCES[name]
-    return ledger.digest(recipe(name), advance, TURNS)
+    return ledger.digest(recipe(name), advance.__name__ if advance is Game.advance else advance, TURNS)
 
 
 def played(name: str, seed: int) -> Row:
