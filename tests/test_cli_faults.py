@@ -79,8 +79,9 @@ def test_a_run_without_outputs_ends_as_any_other(here: Path) -> None:
     assert (here / "run/checkpoints/000012").is_dir()
 
 
-def test_a_reader_that_is_gone_does_not_end_a_run(here: Path) -> None:
-    shell(f"{train('run', '--log_every 1')} | head -n 1", here)
+@pytest.mark.parametrize("reader", ["true", "head -n 1", "head -n 3"])
+def test_a_reader_that_is_gone_does_not_end_a_run(reader: str, here: Path) -> None:
+    shell(f"{train('run', '--log_every 1')} | {reader}", here)
     assert (here / "run/checkpoints/000012").is_dir()
     assert '"finished"' in (here / "run/events.jsonl").read_text()
 

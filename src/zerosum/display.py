@@ -221,7 +221,8 @@ def display_seeds(seeds: StackedSeeds, quiet: bool) -> Iterator[Callable[[Sequen
     """A function that shows the records of all seeds in a line: means, and what stands between which."""
     last, steps, some = -_LINE_EVERY, seeds.recipe.turns, seeds.runs[0]
     if not quiet:
-        print(f"{_title(some)}, {len(seeds.runs)} seeds as one computation", flush=True)
+        with suppress(OSError):
+            print(f"{_title(some)}, {len(seeds.runs)} seeds as one computation", flush=True)
 
     def show(records: Sequence[Record]) -> None:
         nonlocal last

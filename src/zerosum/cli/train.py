@@ -19,6 +19,7 @@ import argparse
 import shlex
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -153,9 +154,11 @@ def _play(
     steered = [] if args.changes is None else replayed(args.changes, out)
     with loading(args.quiet), Run.start(out, recipe, override, steered=steered) as run:
         before = run.game.step
-        say_notes(run.notes, args.quiet)
-        if not args.quiet:
-            say(plan(run))
+        planned = [] if args.quiet else [plan(run)]
+        with suppress(OSError):  # where nobody reads any more, the run is played all the same
+            say_notes(run.notes, args.quiet)
+            for line in planned:
+                say(line)
         logs = keeping_up(run.path, args.log, say_error)
         with logs as keep_up, display(run, args.quiet) as show, stopping(run):
             try:

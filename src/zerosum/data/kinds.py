@@ -231,10 +231,10 @@ def _number(
     if digits is None:
         t = present.astype(np.float64)
         low, high = float(t.min()), float(t.max())
-        low = (
-            low if low >= present.min().item() else float(np.nextafter(low, np.inf))
-        )  # which rounding led out
-        high = high if high <= present.max().item() else float(np.nextafter(high, -np.inf))
+        if low < present.min().item():  # where rounding has led out
+            low = float(np.nextafter(low, np.inf))
+        if high > present.max().item():
+            high = float(np.nextafter(high, -np.inf))
         column = replace(column, low=low, high=high)
     else:
         scaled = present if present.dtype.kind == "i" else np.rint(present * 10**digits).astype(np.int64)
