@@ -22,7 +22,17 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from zerosum.data.sheet import Cells, Coded, Sheet, Style, encoded, encoded_texts, unique_names, whole_cells
+from zerosum.data.sheet import (
+    PLAIN_NUMBER,
+    Cells,
+    Coded,
+    Sheet,
+    Style,
+    encoded,
+    encoded_texts,
+    unique_names,
+    whole_cells,
+)
 from zerosum.text import printable
 
 __all__ = ["TEXT", "foreign", "join_names", "one_line", "optional", "read_parquet", "read_text"]
@@ -159,7 +169,7 @@ class _TextReader:
         self.notes += [note for column in columns for note in column.notes(count)]
         cells = {column.name: column.cells() for column in columns}
         styles = [(c.name, c.mark, c.form_of(cells[c.name]), c.gap) for c in columns if not c.is_text]
-        written = tuple(style for style in styles if style[1:] != (".", "", ""))
+        written = tuple(style for style in styles if style[1:] != PLAIN_NUMBER)
         return Sheet(cells, tuple(self.notes), Style(self.separator, written))
 
 
